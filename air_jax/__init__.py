@@ -1,0 +1,1 @@
+"""AIR, attend, infer, repeat, in JAX: scenes explained as sets of objects."""

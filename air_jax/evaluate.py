@@ -1,0 +1,179 @@
+"""Evaluation on scenes the model has not seen."""
+
+import functools
+import json
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from air_jax import metrics, objectives
+from air_jax import model as air
+from air_jax import spatial_transformer as transformer
+
+_BATCH = 250  # images at once; bounds memory
+
+
+class Evaluation(NamedTuple):
+  """What the model made of every image, as NumPy arrays."""
+
+  counts: np.ndarray  # [B] int, mode of q(n) where the cell follows posterior means
+  windows: np.ndarray  # [B, T, 3] (scale, x, y) where each step looked
+  boxes: np.ndarray  # [B, T, 4] around the ink each step painted, pixels
+  squared_error: np.ndarray  # [B] of the reconstruction, mean over pixels
+  elbo: np.ndarray  # [B] nats, one sample of where and what, count summed out
+  nll: np.ndarray  # [B] nats, its reconstruction term
+  kl: np.ndarray  # [B] nats, the rest
+
+
+def run(model, params, images, success, key):
+  """Explains images one batch at a time.
+
+  Args:
+    model: `air_jax.model.Model`.
+    params: its parameters.
+    images: [B, H, W] uint8.
+    success: success probability of the prior of the count.
+    key: consumed, for the sample behind the bound.
+
+  Returns:
+    `Evaluation`.
+  """
+  parts = []
+  for start in range(0, len(images), _BATCH):
+    batch = images[start : start + _BATCH]
+    padded = np.zeros((_BATCH, *images.shape[1:]), images.dtype)
+    padded[: len(batch)] = batch
+    evaluated, painted = _explain(
+      model, params, padded, success, jax.random.split(jax.random.fold_in(key, start), _BATCH)
+    )
+    evaluated = evaluated._replace(boxes=metrics.ink_boxes(painted))
+    size = len(batch)
+    parts.append(Evaluation(*(np.asarray(field)[:size] for field in evaluated)))
+  return Evaluation(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _explain(model, params, images, success, keys):
+  """A batch's `Evaluation` without boxes, and [B, T, H, W] what each step painted."""
+
+  def explain(image, key):
+    image = image / 255.0
+    latents, rolled = air.parse(model, params, image)
+    reconstruction = rolled.canvases[latents.count]
+    sampled = air.rollout(model, params, image, air.draw_noise(model, key))
+    terms = air.elbo_terms(model, params, image, sampled, success)
+    elbo = objectives.elbo(terms)
+    nll = jnp.exp(terms.log_q) @ terms.nll
+    evaluated = Evaluation(
+      counts=latents.count,
+      windows=jax.vmap(transformer.place)(latents.z_where),
+      boxes=None,
+      squared_error=jnp.mean((image - reconstruction) ** 2),
+      elbo=elbo,
+      nll=nll,
+      kl=-elbo - nll,
+    )
+    return evaluated, jnp.diff(rolled.canvases, axis=0)
+
+  return jax.vmap(explain)(images, keys)
+
+
+def summarise(evaluation, scenes, max_steps):
+  """Sets what the model saw against the truth.
+
+  Args:
+    evaluation: `Evaluation` of the scenes.
+    scenes: `Scenes`.
+    max_steps: T, most objects the model can find.
+
+  Returns:
+    dict ready for JSON: `images`, `count_accuracy` with its 95 % interval, `accuracy_by_count` and
+    `confusion` (rows true), `elbo`, `nll`, `kl` (nats an image), `reconstruction_mse` (a pixel) and
+    `box_iou` (mean over true objects of the IoU with their matched predicted box, 0 where missed).
+  """
+  truth, predicted = scenes.counts, evaluation.counts
+  correct = truth == predicted
+  present = range(int(truth.min()), int(truth.max()) + 1)
+  return {
+    'images': len(truth),
+    'count_accuracy': float(correct.mean()),
+    'count_accuracy_interval': metrics.wilson_interval(int(correct.sum()), len(truth)),
+    'accuracy_by_count': {str(n): float(correct[truth == n].mean()) for n in present if n in truth},
+    'confusion': metrics.confusion_matrix(
+      truth, predicted, scenes.boxes.shape[1], max_steps
+    ).tolist(),
+    'elbo': float(evaluation.elbo.mean()),
+    'nll': float(evaluation.nll.mean()),
+    'kl': float(evaluation.kl.mean()),
+    'reconstruction_mse': float(evaluation.squared_error.mean()),
+    'box_iou': _mean_iou(evaluation, scenes),
+  }
+
+
+def _mean_iou(evaluation, scenes):
+  matched = [
+    metrics.matched_iou(true_boxes[:true], boxes[:predicted])
+    for true_boxes, true, boxes, predicted in zip(
+      scenes.boxes, scenes.counts, evaluation.boxes, evaluation.counts, strict=True
+    )
+    if true
+  ]
+  return float(np.concatenate(matched).mean()) if matched else 0.0
+
+
+def held_out(learning, state, scenes):
+  """Evaluates a state of training on test scenes.
+
+  Args:
+    learning: `Learner`.
+    state: `TrainState`.
+    scenes: `Scenes` it was not trained on.
+
+  Returns:
+    (`Evaluation`, summary as `summarise` gives it, with the `step`).
+  """
+  config = learning.config
+  key = jax.random.key(config.seed)  # the same sample at every evaluation of a run
+  evaluation = run(learning.model, state.params, scenes.images, config.objective.prior_end, key)
+  summary = summarise(evaluation, scenes, config.model.max_steps)
+  return evaluation, {'step': int(state.step)} | summary
+
+
+def scalars(summary):
+  """The numbers among a summary's entries, for the logs."""
+  return {name: v for name, v in summary.items() if isinstance(v, float)}
+
+
+def table(summary):
+  """A summary as text for the terminal."""
+  low, high = summary['count_accuracy_interval']
+  lines = [
+    f'held-out images      {summary["images"]:>10,}',
+    f'count accuracy       {summary["count_accuracy"]:>10.2%}'
+    f'   (95 % interval {low:.2%} .. {high:.2%})',
+    f'ELBO                 {summary["elbo"]:>10.1f}   nats',
+    f'  reconstruction     {summary["nll"]:>10.1f}   nats (-log p(x | z))',
+    f'  KL                 {summary["kl"]:>10.1f}   nats',
+    f'reconstruction error {summary["reconstruction_mse"]:>10.5f}   mean square of a pixel',
+    f'box IoU              {summary["box_iou"]:>10.3f}',
+    '',
+    'true count   accuracy   predicted'
+    + ''.join(f'{n:>8}' for n in range(len(summary['confusion'][0]))),
+  ]
+  for count, row in enumerate(summary['confusion']):
+    accuracy = summary['accuracy_by_count'].get(str(count))
+    shown = '       -' if accuracy is None else f'{accuracy:>8.2%}'
+    lines.append(f'{count:>10}   {shown}   {"":9}' + ''.join(f'{n:>8,}' for n in row))
+  return '\n'.join(lines)
+
+
+def write(summary, folder):
+  """Keeps a summary in a run's folder, as evaluation.json."""
+  (folder / 'evaluation.json').write_text(json.dumps(summary, indent=2) + '\n')
+
+
+def read(folder):
+  """The summary that `write` kept."""
+  return json.loads((folder / 'evaluation.json').read_text())

@@ -1,0 +1,224 @@
+"""Pictures: what the model sees, step by step; where it looks; how it learned; what it imagines."""
+
+import functools
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from air_jax import logs
+from air_jax import model as air
+from air_jax import spatial_transformer as transformer
+from air_jax.distributions import count_log_probs, presence_probs
+
+STEP_COLOURS = ('tab:red', 'tab:green', 'tab:blue', 'tab:orange', 'tab:purple', 'tab:brown')
+_SHOWN = 10  # scenes in the picture of reconstructions
+_SAMPLES = (4, 10)  # rows and columns of scenes from the prior
+
+
+def draw(learning, state, scenes, evaluation, folder):
+  """Draws all pictures of a run into its folder.
+
+  Args:
+    learning: `Learner`.
+    state: `TrainState`.
+    scenes: held-out `Scenes`.
+    evaluation: their `Evaluation`.
+    folder: the run's folder; pictures go to `figures/`, replacing earlier ones.
+
+  Returns:
+    paths of the PNG files.
+  """
+  model, params = learning.model, state.params
+  chosen = _each_count_in_turn(scenes.counts)[:_SHOWN]
+  images = scenes.images[chosen] / np.float32(255)
+  keys = jax.random.split(jax.random.key(learning.config.seed), _SAMPLES[0] * _SAMPLES[1])
+  pictures = {
+    'reconstructions': reconstructions(
+      images, scenes.counts[chosen], *_parse(model, params, images)
+    ),
+    'attention': attention(evaluation.windows, evaluation.counts, scenes.images.shape[1]),
+    'training': training(logs.read(folder)),
+    'samples': samples(np.asarray(_sample(model, params, keys))),
+  }
+  target = folder / 'figures'
+  target.mkdir(exist_ok=True)
+  paths = [target / f'{name}.png' for name in pictures]
+  for path, picture in zip(paths, pictures.values(), strict=True):
+    picture.savefig(path, dpi=110)
+  return paths
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _parse(model, params, images):
+  return jax.vmap(lambda image: air.parse(model, params, image))(images)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sample(model, params, keys):
+  return jax.vmap(lambda key: air.decode(model, params, air.sample_prior(model, key)))(keys)
+
+
+def reconstructions(images, counts, latents, rolled):
+  """What each step adds to the explanation of a few scenes.
+
+  Columns are scenes; rows the input with the windows found, the canvas after each step with that
+  step's window, and the crop each step looked at with the probability that it finds an object.
+  Steps that find none are blank.
+
+  Args:
+    images: [B, H, W] in [0, 1].
+    counts: [B] true counts.
+    latents: `Latents` with a leading [B].
+    rolled: `Rollout` with a leading [B].
+
+  Returns:
+    matplotlib Figure.
+  """
+  steps, side = latents.z_where.shape[1], images.shape[-1]
+  windows = jax.vmap(jax.vmap(transformer.place))(latents.z_where)
+  boxes = jax.vmap(jax.vmap(lambda window: transformer.box(window, side)))(windows)
+  probs = jax.vmap(lambda logits: presence_probs(count_log_probs(logits)))(rolled.presence_logits)
+  sheet = _Sheet(1 + 2 * steps, len(images))
+  sheet.name_row(0, 'input')
+  for b, image in enumerate(images):
+    found = int(latents.count[b])
+    sheet.image(0, b, image)
+    sheet.title(0, b, f'{counts[b]} there, {found} found')
+    for t in range(steps):
+      canvas_row, crop_row, colour = 1 + t, 1 + steps + t, _colour(t)
+      sheet.name_row(canvas_row, f'after step {t + 1}')
+      sheet.name_row(crop_row, f'crop {t + 1}')
+      sheet.title(crop_row, b, f'p = {probs[b, t]:.2f}', colour)
+      if t < found:
+        sheet.image(canvas_row, b, rolled.canvases[b, t + 1])
+        sheet.image(crop_row, b, rolled.crops[b, t])
+        for row in (0, canvas_row):
+          sheet.outline(row, b, np.asarray(boxes[b, t]) / side, colour)
+  return sheet.figure
+
+
+def attention(windows, counts, canvas_size):
+  """Where each step looks: the share of its windows that cover a pixel, over held-out scenes.
+
+  Args:
+    windows: [B, T, 3] (scale, x, y).
+    counts: [B] predicted; the windows of steps beyond are left out.
+    canvas_size: pixels.
+
+  Returns:
+    matplotlib Figure.
+  """
+  steps = windows.shape[1]
+  figure = Figure(figsize=(2.6 * steps + 0.6, 3.0), layout='constrained')
+  axes = figure.subplots(1, steps, squeeze=False)[0]
+  pixels = (2 * np.arange(canvas_size) + 1) / canvas_size - 1
+  for t, axis in enumerate(axes):
+    used = windows[counts > t, t]
+    # A window covers a rectangle, so that coverage is a product of rows and columns.
+    covered = [np.abs(pixels - used[:, i, None]) < used[:, :1] for i in (2, 1)]
+    heat = np.einsum('bi,bj->ij', *(c.astype(np.float32) for c in covered)) / max(len(used), 1)
+    shown = axis.imshow(heat, cmap='magma', vmin=0, vmax=max(heat.max(), 1e-6))
+    axis.set(xticks=[], yticks=[])
+    axis.set_title(f'step {t + 1}: {len(used):,} windows', fontsize=9, color=_colour(t))
+    figure.colorbar(shown, ax=axis, shrink=0.75).ax.tick_params(labelsize=7)
+  figure.suptitle('share of windows that cover a pixel', fontsize=10)
+  return figure
+
+
+def training(lines):
+  """Count accuracy and ELBO over training.
+
+  Args:
+    lines: dicts of metrics.jsonl, see `logs.read`.
+
+  Returns:
+    matplotlib Figure.
+  """
+  figure = Figure(figsize=(9.0, 3.2), layout='constrained')
+  for axis, (name, label) in zip(
+    figure.subplots(1, 2),
+    [('count_accuracy', 'count accuracy'), ('elbo', 'ELBO, nats')],
+    strict=True,
+  ):
+    for split, style in (('train', '-'), ('test', 'o-')):
+      curve = [(line['step'], line[name]) for line in lines if line['split'] == split]
+      if curve:
+        shown = 'training batches' if split == 'train' else 'held out'
+        axis.plot(*zip(*curve, strict=True), style, label=shown, markersize=4, linewidth=1.2)
+        axis.legend(fontsize=8)
+    axis.set(xlabel='step', title=label)
+    axis.grid(alpha=0.3)
+  return figure
+
+
+def samples(canvases):
+  """Scenes drawn from the prior.
+
+  Args:
+    canvases: [rows * columns, H, W].
+
+  Returns:
+    matplotlib Figure.
+  """
+  rows, columns = _SAMPLES
+  sheet = _Sheet(rows, columns)
+  for i, canvas in enumerate(canvases):
+    sheet.image(i // columns, i % columns, canvas)
+  sheet.title(0, 0, 'scenes drawn from the prior, counts evenly', align='left')
+  return sheet.figure
+
+
+class _Sheet:
+  """A grid of small pictures on one pair of axes: a pair for each would take seconds to lay out."""
+
+  _STEP = (1.22, 1.06)  # rows and columns, in units of a picture's side
+
+  def __init__(self, rows, columns):
+    width, height = self._STEP[1] * columns + 0.3, self._STEP[0] * rows + 0.1
+    self.figure = Figure(figsize=(width, height))
+    self._axes = self.figure.add_axes((0, 0, 1, 1))
+    self._axes.set(xlim=(-0.3, width - 0.3), ylim=(height - 0.2, -0.2))
+    self._axes.axis('off')
+
+  def image(self, row, column, picture):
+    top, left = self._corner(row, column)
+    self._axes.imshow(
+      np.asarray(picture), cmap='gray', vmin=0, vmax=1, extent=(left, left + 1, top + 1, top),
+      aspect='auto', interpolation='nearest',
+    )  # fmt: skip
+
+  def outline(self, row, column, box, colour):
+    """Outlines a box (top, left, height, width), in units of a picture's side."""
+    top, left = self._corner(row, column)
+    frame = Rectangle((left, top), 1, 1, transform=self._axes.transData)
+    outline = Rectangle(
+      (left + box[1], top + box[0]), box[3], box[2], fill=False, edgecolor=colour, linewidth=1.3
+    )
+    self._axes.add_patch(outline)
+    outline.set_clip_path(frame)
+
+  def title(self, row, column, text, colour='black', align='center'):
+    top, left = self._corner(row, column)
+    x = left + 0.5 if align == 'center' else left
+    self._axes.text(x, top - 0.04, text, fontsize=6.5, color=colour, ha=align, va='bottom')
+
+  def name_row(self, row, text):
+    top, left = self._corner(row, 0)
+    self._axes.text(left - 0.08, top + 0.5, text, fontsize=7, rotation=90, ha='right', va='center')
+
+  def _corner(self, row, column):
+    return row * self._STEP[0], column * self._STEP[1]
+
+
+def _each_count_in_turn(counts):
+  """Indices of scenes, a round of the counts that occur at a time."""
+  place_in_queue = np.zeros(len(counts), np.int64)
+  for n in np.unique(counts):
+    place_in_queue[counts == n] = np.arange(np.sum(counts == n))
+  return np.lexsort((counts, place_in_queue))
+
+
+def _colour(step):
+  return STEP_COLOURS[step % len(STEP_COLOURS)]

@@ -1,0 +1,136 @@
+"""Learning as pure functions: the loss of an image, one update, many updates in one call."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from air_jax import distributions, networks, objectives, schedules
+from air_jax import model as air
+from air_jax.config import Config
+
+
+class TrainState(NamedTuple):
+  """All that changes from step to step; randomness is a function of seed and step."""
+
+  step: jax.Array  # [] int32, updates made
+  params: dict  # by part of the model
+  opt_state: optax.OptState
+
+
+class Learner(NamedTuple):
+  """All that stays: functions and configuration. Hashable, so that jit can take it as static."""
+
+  config: Config
+  model: air.Model
+  schedules: schedules.Schedules
+  optimizer: optax.GradientTransformation
+
+
+def make(config):
+  """Builds the model, the schedules and the optimiser of a `Config`."""
+  schedule = schedules.build(config.objective, config.train)
+  multiple = config.train.baseline_learning_rate
+  model_optimizer = [optax.adam(schedule.learning_rate)]
+  if config.train.clip_norm:
+    model_optimizer.insert(0, optax.clip_by_global_norm(config.train.clip_norm))
+  optimizer = optax.partition(
+    {
+      'model': optax.chain(*model_optimizer),
+      'baseline': optax.adam(lambda step: multiple * schedule.learning_rate(step)),
+    },
+    lambda params: {part: 'baseline' if part == 'baseline_net' else 'model' for part in params},
+  )
+  model = air.Model(config.model, networks.build(config.model))
+  return Learner(config, model, schedule, optimizer)
+
+
+def init(learner):
+  """The state before the first step, a function of the configured seed."""
+  init_key, _ = _keys(learner)
+  params = learner.model.networks.init(init_key)
+  return TrainState(jnp.zeros((), jnp.int32), params, learner.optimizer.init(params))
+
+
+def loss(learner, params, step, image, noise, key):
+  """The loss of one image, and what to report of it.
+
+  Args:
+    learner: `Learner`.
+    params: parameters of the model.
+    step: [] int, for the schedules.
+    image: [H, W] in [0, 1].
+    noise: [T, 3 + D] from `air.draw_noise`.
+    key: consumed, by objectives that draw a count.
+
+  Returns:
+    ([] loss, dict of scalars in nats; `predicted_count` is the mode of q(n)).
+  """
+  model, schedule, objective = learner.model, learner.schedules, learner.config.objective
+  rolled = air.rollout(model, params, image, noise)
+  terms = air.elbo_terms(model, params, image, rolled, schedule.success(step))
+  kl_z = terms.log_ratio if objective.sampled_kl else terms.kl_z
+  weighted = terms._replace(kl_z=schedule.kl_weight(step) * kl_z)
+  value = objectives.OBJECTIVES[objective.name](weighted, key, schedule.smoothing(step))
+  elbo = objectives.elbo(terms)
+  nll = jnp.exp(terms.log_q) @ terms.nll
+  report = {
+    'loss': value,
+    'elbo': elbo,
+    'nll': nll,
+    'kl': -elbo - nll,
+    'predicted_count': distributions.count_mode(terms.log_q),
+  }
+  return value, report
+
+
+def train_step(learner, state, images, counts):
+  """One update on a batch drawn with replacement.
+
+  Args:
+    learner: `Learner`.
+    state: `TrainState`.
+    images: [M, H, W] uint8, all training scenes.
+    counts: [M] int, their true counts, for the report alone.
+
+  Returns:
+    (`TrainState`, dict of scalars).
+  """
+  _, train_key = _keys(learner)
+  step_key = jax.random.fold_in(train_key, state.step)
+  batch_key, noise_key, count_key = jax.random.split(step_key, 3)
+  size = learner.config.train.batch_size
+  chosen = jax.random.randint(batch_key, (size,), 0, len(images))
+  batch = images[chosen] / 255.0
+  noise = air.draw_noise(learner.model, noise_key, (size,))
+  keys = jax.random.split(count_key, size)
+
+  def mean_loss(params):
+    one = functools.partial(loss, learner, params, state.step)
+    losses, report = jax.vmap(one)(batch, noise, keys)
+    return losses.mean(), report
+
+  gradient, report = jax.grad(mean_loss, has_aux=True)(state.params)
+  updates, opt_state = learner.optimizer.update(gradient, state.opt_state, state.params)
+  report['count_accuracy'] = report['predicted_count'] == counts[chosen]
+  report = {name: jnp.mean(value) for name, value in report.items()}
+  report['grad_norm'] = optax.global_norm(gradient)
+  params = optax.apply_updates(state.params, updates)
+  return TrainState(state.step + 1, params, opt_state), report
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=1)
+def train_chunk(learner, state, images, counts, steps):
+  """Makes `steps` updates in one call; returns the state and reports with [steps] entries."""
+
+  def body(state, _):
+    return train_step(learner, state, images, counts)
+
+  return jax.lax.scan(body, state, None, steps)
+
+
+def _keys(learner):
+  """The seed's keys for initial parameters and for training."""
+  return jax.random.split(jax.random.key(learner.config.seed))

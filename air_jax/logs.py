@@ -1,0 +1,61 @@
+"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, pictures."""
+
+import json
+import os
+import time
+
+import numpy as np
+from PIL import Image
+from tensorboardX import SummaryWriter
+
+
+class MetricsLog:
+  """Scalars and pictures of a run. Use as a context manager."""
+
+  def __init__(self, folder, step):
+    """Opens the logs of a run that goes on from a step.
+
+    Args:
+      folder: the run's folder.
+      step: where it goes on; lines of later steps, left by an interruption, are dropped.
+    """
+    self._path = folder / 'metrics.jsonl'
+    kept = [line for line in read(folder) if line['step'] <= step]
+    self._started = time.monotonic() - (kept[-1]['wall_s'] if kept else 0.0)
+    draft = self._path.with_suffix('.tmp')
+    draft.write_text(''.join(json.dumps(line) + '\n' for line in kept))
+    os.replace(draft, self._path)
+    self._file = self._path.open('a')
+    self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
+    self._file.close()
+    self._events.close()
+
+  def scalars(self, step, split, values):
+    """Writes scalars of one split, 'train' or 'test', at a step."""
+    line = {'step': step, 'wall_s': round(time.monotonic() - self._started, 3), 'split': split}
+    self._file.write(json.dumps(line | values) + '\n')
+    self._file.flush()
+    for name, value in values.items():
+      self._events.add_scalar(f'{split}/{name}', value, step)
+
+  def pictures(self, step, paths):
+    """Adds PNG files to TensorBoard, each under its name."""
+    for path in paths:
+      with Image.open(path) as image:
+        self._events.add_image(path.stem, np.asarray(image.convert('RGB')), step, dataformats='HWC')
+    self._events.flush()
+
+
+def read(folder):
+  """The lines of a run's metrics.jsonl as dicts; a last line cut short by a kill is left out."""
+  try:
+    text = (folder / 'metrics.jsonl').read_text()
+  except FileNotFoundError:
+    return []
+  lines = text.split('\n')[:-1]
+  return [json.loads(line) for line in lines]

@@ -1,0 +1,204 @@
+"""Attend, Infer, Repeat: the cell, its roll-out, the terms of the bound, generation.
+
+Eslami et al., "Attend, Infer, Repeat: fast scene understanding with generative models", NIPS 2016,
+arXiv:1603.08575. The functions are pure and for one image; the caller vmaps them. They take a
+`Model`, which holds no state: the configuration and the networks as functions.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from air_jax import distributions
+from air_jax import spatial_transformer as transformer
+from air_jax.types import ElboTerms, Latents, Normal, Rollout
+
+
+class Model(NamedTuple):
+  """What the functions below need to know; parameters travel apart."""
+
+  config: object  # air_jax.config.ModelConfig
+  networks: object  # air_jax.networks.Networks
+
+
+def draw_noise(model, key, shape=()):
+  """Standard normal noise for `rollout`. The key is consumed.
+
+  Args:
+    model: `Model`.
+    key: PRNG key.
+    shape: leading axes, such as (B,) for a batch.
+
+  Returns:
+    [*shape, T, 3 + D]; zeros in its place make a roll-out take posterior means.
+  """
+  config = model.config
+  return jax.random.normal(key, (*shape, config.max_steps, 3 + config.code_size))
+
+
+def rollout(model, params, image, noise):
+  """Runs the cell for all T steps, as if each found an object.
+
+  Steps after the n-th cannot influence what was painted up to it, so that this one roll-out serves
+  every count (see `elbo_terms`).
+
+  Args:
+    model: `Model`.
+    params: parameters of its networks.
+    image: [H, W] in [0, 1].
+    noise: [T, 3 + D] from `draw_noise`; the roll-out is a deterministic function of it.
+
+  Returns:
+    `Rollout`.
+  """
+  config, nets = model
+  features = nets.encode_image(params, image)
+
+  def decode(z_where, z_what):
+    glimpse = nets.decode_glimpse(params, z_what)
+    return glimpse, transformer.paint(glimpse, transformer.place(z_where), config.canvas_size)
+
+  def step(carry, noise):
+    state, z, canvas = carry
+    inputs = [features, z]
+    if config.residual:
+      inputs.append(nets.encode_residual(params, image - canvas))
+    state, h = nets.recur(params, state, jnp.concatenate(inputs))
+    logit = nets.presence(params, h)
+    where = nets.location(params, h)
+    z_where = where.mean + where.std * noise[:3]
+    crop = transformer.crop(image, transformer.place(z_where), config.glimpse_size)
+    what = nets.encode_glimpse(params, crop)
+    z_what = what.mean + what.std * noise[3:]
+    if config.residual:
+      canvas += jax.lax.stop_gradient(decode(z_where, z_what)[1])
+    carry = (state, jnp.concatenate([z_where, z_what]), canvas)
+    return carry, (logit, where, what, z_where, z_what, crop)
+
+  blank = jnp.zeros_like(image)
+  carry = (nets.initial_state(params), jnp.zeros(3 + config.code_size), blank)
+  _, (logits, where, what, z_where, z_what, crops) = jax.lax.scan(step, carry, noise)
+  # Painting needs no recurrence: all steps at once make larger, faster matrix products.
+  glimpses, painted = jax.vmap(decode)(z_where, z_what)
+  canvases = jnp.concatenate([blank[None], jnp.cumsum(painted, 0)])
+  return Rollout(logits, where, what, z_where, z_what, crops, glimpses, canvases)
+
+
+def elbo_terms(model, params, image, rolled, success):
+  """The terms of the evidence lower bound for every count k = 0..T at once.
+
+      nll[k]  = -sum_pixels log N(x | canvas_k, sigma)
+      kl_z[k] = sum_{t<=k} KL(q(z_where,t) || p) + KL(q(z_what,t) || p)
+
+  Args:
+    model: `Model`.
+    params: parameters of its networks.
+    image: [H, W] in [0, 1].
+    rolled: the image's `Rollout`.
+    success: [] success probability of the geometric prior on the count, > 0.
+
+  Returns:
+    `ElboTerms`, fields [T + 1]. The baseline sees the image and the roll-out, stopped.
+  """
+  config, nets = model
+  where_prior, what_prior = priors(config)
+  likelihood = Normal(rolled.canvases, config.likelihood_std)
+  nll = -distributions.normal_log_prob(image, likelihood).sum((1, 2))
+  kl = distributions.normal_kl(rolled.where, where_prior).sum(-1)
+  kl += distributions.normal_kl(rolled.what, what_prior).sum(-1)
+  ratio = _log_ratio(rolled.z_where, rolled.where, where_prior)
+  ratio += _log_ratio(rolled.z_what, rolled.what, what_prior)
+  baseline = jnp.zeros(())
+  if config.baseline:
+    seen = (image.ravel(), rolled.presence_logits, rolled.z_where.ravel(), rolled.z_what.ravel())
+    baseline = nets.baseline(params, jax.lax.stop_gradient(jnp.concatenate(seen)))
+  return ElboTerms(
+    nll=nll,
+    kl_z=_prefix_sums(kl),
+    log_ratio=_prefix_sums(ratio),
+    log_q=distributions.count_log_probs(rolled.presence_logits),
+    log_p=distributions.geometric_log_probs(success, config.max_steps),
+    baseline=baseline,
+  )
+
+
+def parse(model, params, image):
+  """The most probable explanation of an image: posterior means, mode of the count.
+
+  Args:
+    model: `Model`.
+    params: parameters of its networks.
+    image: [H, W] in [0, 1].
+
+  Returns:
+    (`Latents`, the `Rollout` they come from).
+  """
+  noise = jnp.zeros((model.config.max_steps, 3 + model.config.code_size))
+  rolled = rollout(model, params, image, noise)
+  count = distributions.count_mode(distributions.count_log_probs(rolled.presence_logits))
+  return Latents(rolled.z_where, rolled.z_what, count), rolled
+
+
+def decode(model, params, latents):
+  """Paints a scene: the mean of p(x | z). Edit the latents to move, resize or swap objects.
+
+  Args:
+    model: `Model`.
+    params: parameters of its networks.
+    latents: `Latents`; rows from `count` on are not painted.
+
+  Returns:
+    [H, W] canvas; 0 is background, overlapping objects add up.
+  """
+  config, nets = model
+
+  def paint(z_where, z_what):
+    glimpse = nets.decode_glimpse(params, z_what)
+    return transformer.paint(glimpse, transformer.place(z_where), config.canvas_size)
+
+  painted = jax.vmap(paint)(latents.z_where, latents.z_what)
+  present = jnp.arange(config.max_steps) < latents.count
+  return jnp.einsum('t,tij->ij', present.astype(painted.dtype), painted)
+
+
+def sample_prior(model, key, success=1.0):
+  """Draws a scene's latents from the prior. The key is consumed.
+
+  Args:
+    model: `Model`.
+    key: PRNG key.
+    success: [] success probability of the count's geometric prior; 1 draws 0..T evenly (the
+      annealed value would leave nearly all scenes empty).
+
+  Returns:
+    `Latents`.
+  """
+  config = model.config
+  where_prior, what_prior = priors(config)
+  where_key, what_key, count_key = jax.random.split(key, 3)
+  z_where = jax.random.normal(where_key, (config.max_steps, 3))
+  z_what = jax.random.normal(what_key, (config.max_steps, config.code_size))
+  log_p = distributions.geometric_log_probs(success, config.max_steps)
+  return Latents(
+    where_prior.mean + where_prior.std * z_where,
+    what_prior.mean + what_prior.std * z_what,
+    distributions.count_sample(count_key, log_p),
+  )
+
+
+def priors(config):
+  """p(z_where), over raw (scale, x, y), and p(z_what): two `Normal`s with fields [3] and []."""
+  odds = config.size_prior_mean / (1.0 - config.size_prior_mean)
+  mean = jnp.array([jnp.log(odds), 0.0, 0.0])
+  std = jnp.array([config.size_prior_std, config.shift_prior_std, config.shift_prior_std])
+  return Normal(mean, std), Normal(jnp.zeros(()), jnp.ones(()))
+
+
+def _log_ratio(z, q, p):
+  log_q = distributions.normal_log_prob(z, q)
+  return (log_q - distributions.normal_log_prob(z, p)).sum(-1)
+
+
+def _prefix_sums(x):
+  return jnp.concatenate([jnp.zeros_like(x[:1]), jnp.cumsum(x)])

@@ -1,0 +1,178 @@
+"""The networks inside AIR, and the only file that knows Flax.
+
+`build` turns them into plain functions of (params, inputs), so that the roll-out in model.py can be
+read, tested and scanned without a neural-network library. Everything is for one image.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from air_jax.types import Normal
+
+
+class Networks(NamedTuple):
+  """AIR's networks as pure functions; `params` is what `init` returned, a dict by part."""
+
+  init: Callable  # key -> params
+  initial_state: Callable  # params -> state of the recurrent cell
+  encode_image: Callable  # params, image [H, W] -> features [V]
+  encode_residual: Callable  # params, image minus canvas [H, W] -> features [R]
+  recur: Callable  # params, state, inputs [I] -> state, h [L]
+  presence: Callable  # params, h [L] -> [] log-odds that one more object is there
+  location: Callable  # params, h [L] -> Normal [3], q(z_where)
+  encode_glimpse: Callable  # params, crop [h, w] -> Normal [D], q(z_what)
+  decode_glimpse: Callable  # params, z_what [D] -> glimpse [h, w] in (0, 1)
+  baseline: Callable  # params, inputs [J] -> [] the cost it expects, nats
+
+
+def build(config):
+  """Makes the networks that a model configuration asks for.
+
+  Args:
+    config: `air_jax.config.ModelConfig`; every size and initial bias is taken from it.
+
+  Returns:
+    `Networks`.
+  """
+  module = _Networks(config)
+
+  def init(key):
+    return module.init(key, method='touch')['params']
+
+  def part(method):
+    return lambda params, *inputs: module.apply({'params': params}, *inputs, method=method)
+
+  return Networks(init, *(part(name) for name in Networks._fields[1:]))
+
+
+class _Networks(nn.Module):
+  """All parts under one roof; each attribute made in `setup` is an entry of the parameters."""
+
+  config: object
+
+  def setup(self):
+    c = self.config
+    prior_scale = math.log(c.size_prior_mean / (1.0 - c.size_prior_mean))
+    self.image_encoder = _Mlp(c.encoder_sizes)
+    if c.residual:
+      self.residual_encoder = _Mlp(c.residual_sizes)
+    self.cell = _Lstm(c.cell_size)
+    self.presence_head = _Mlp(c.presence_sizes, outputs=1, bias=c.presence_bias)
+    self.location_head = _GaussianHead(
+      c.location_sizes, 3, mean_bias=(prior_scale, 0.0, 0.0), std_bias=c.where_std_bias
+    )
+    self.glimpse_encoder = _GaussianHead(
+      c.glimpse_encoder_sizes, c.code_size, mean_bias=c.code_size * (0.0,), std_bias=c.what_std_bias
+    )
+    self.glimpse_decoder = _Mlp(
+      c.glimpse_decoder_sizes, outputs=c.glimpse_size**2, bias=c.output_bias
+    )
+    if c.baseline:
+      self.baseline_net = _Mlp(c.baseline_sizes, outputs=1)
+
+  def initial_state(self):
+    return self.cell.initial_state()
+
+  def encode_image(self, image):
+    return self.image_encoder(image.ravel())
+
+  def encode_residual(self, residual):
+    return self.residual_encoder(residual.ravel())
+
+  def recur(self, state, inputs):
+    return self.cell(state, inputs)
+
+  def presence(self, h):
+    return self.presence_head(h)[0]
+
+  def location(self, h):
+    return self.location_head(h)
+
+  def encode_glimpse(self, crop):
+    return self.glimpse_encoder(crop.ravel())
+
+  def decode_glimpse(self, z_what):
+    size = self.config.glimpse_size
+    return nn.sigmoid(self.glimpse_decoder(z_what)).reshape(size, size)
+
+  def baseline(self, inputs):
+    return self.baseline_net(inputs)[0]
+
+  def touch(self):
+    """Runs every part once, so that `init` gives each its parameters."""
+    c = self.config
+    image = jnp.zeros((c.canvas_size, c.canvas_size))
+    features = [self.encode_image(image)]
+    if c.residual:
+      features.append(self.encode_residual(image))
+    z_where, z_what = jnp.zeros(3), jnp.zeros(c.code_size)
+    _, h = self.recur(self.initial_state(), jnp.concatenate([*features, z_where, z_what]))
+    self.presence(h)
+    self.location(h)
+    self.encode_glimpse(self.decode_glimpse(z_what))
+    if c.baseline:
+      self.baseline(jnp.zeros(image.size + c.max_steps * (1 + 3 + c.code_size)))
+
+
+class _Mlp(nn.Module):
+  """Dense layers with ELU between them, and behind the last unless it is an output layer."""
+
+  sizes: tuple
+  outputs: int = 0  # width of a linear output layer; 0: there is none
+  bias: float | tuple = 0.0  # its initial bias
+
+  @nn.compact
+  def __call__(self, x):
+    for size in self.sizes:
+      x = nn.elu(nn.Dense(size)(x))
+    if self.outputs:
+      x = nn.Dense(self.outputs, kernel_init=_small, bias_init=_constant(self.bias))(x)
+    return x
+
+
+class _GaussianHead(nn.Module):
+  """An MLP whose outputs are the mean and, through a softplus, the deviation of a Gaussian."""
+
+  sizes: tuple
+  size: int
+  mean_bias: tuple
+  std_bias: float
+
+  @nn.compact
+  def __call__(self, x):
+    bias = (*self.mean_bias, *(self.size * (self.std_bias,)))
+    mean, raw_std = jnp.split(_Mlp(self.sizes, 2 * self.size, bias)(x), 2)
+    return Normal(mean, nn.softplus(raw_std))
+
+
+class _Lstm(nn.Module):
+  """A long short-term memory with trainable initial state, its four gates in one product."""
+
+  size: int
+
+  def setup(self):
+    self.gates = nn.Dense(4 * self.size)
+    self.initial_h = self.param('initial_h', nn.initializers.zeros, (self.size,))
+    self.initial_c = self.param('initial_c', nn.initializers.zeros, (self.size,))
+
+  def initial_state(self):
+    return self.initial_h, self.initial_c
+
+  def __call__(self, state, inputs):
+    h, c = state
+    write, forget, keep, value = jnp.split(self.gates(jnp.concatenate([inputs, h])), 4)
+    c = nn.sigmoid(forget + 1.0) * c + nn.sigmoid(write) * nn.tanh(value)
+    h = nn.sigmoid(keep) * nn.tanh(c)
+    return (h, c), h
+
+
+# Heads start near their biases: a tenth of the usual variance.
+_small = nn.initializers.variance_scaling(0.1, 'fan_in', 'truncated_normal')
+
+
+def _constant(values):
+  return lambda key, shape, dtype: jnp.broadcast_to(jnp.asarray(values, dtype), shape)

@@ -1,0 +1,149 @@
+"""Losses that train AIR: pure functions of the terms of one roll-out, in nats.
+
+The count n is discrete, and everything here is an answer to one question: how to differentiate
+through it. One roll-out gives the cost of every count k (design: presence masking),
+
+    F[k] = nll[k] + kl_z[k] + log q[k] - log p[k],
+
+and the negative ELBO is sum_k q[k] F[k]. All losses share one signature, so that a program picks
+one by name; each is unbatched, so `jax.vmap` it over images. Nothing here knows a network or a data
+set: the module imports JAX alone.
+
+Smoothing. Early in training the posterior w of the count (q itself, or the exact one for
+`collapsed`) is mixed with the uniform distribution, w_e = (1 - e) w + e / (T + 1). The bound stays
+a bound, with w_e for the posterior; but every step goes on learning to attend and to paint,
+whatever the presence head believes, so that neither collapse (no objects, or always T) locks in.
+
+To train on a strict sampled bound, or with a warm-up of the KL, change the terms beforehand:
+`terms._replace(kl_z=terms.log_ratio)`, `terms._replace(kl_z=weight * terms.kl_z)`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+_sg = jax.lax.stop_gradient
+
+
+def elbo(terms):
+  """The evidence lower bound with the count summed out: -sum_k q[k] F[k].
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1].
+
+  Returns:
+    [] nats.
+  """
+  return -_expected_cost(terms.log_q, terms)
+
+
+def exact(terms, key, smoothing=0.0):
+  """The negative ELBO by enumeration: the count is summed out, no score function is needed.
+
+      L = sum_k q_e[k] (nll[k] + kl_z[k] - log p[k] + log q_e[k])
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1].
+    key: not used; every loss takes one.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    [] loss in nats; with smoothing 0 the negative ELBO.
+  """
+  del key
+  return _expected_cost(smooth(terms.log_q, smoothing), terms)
+
+
+def collapsed(terms, key, smoothing=0.0):
+  """The bound that sums the count out of the importance weight itself.
+
+      G[k] = nll[k] + kl_z[k] - log p[k],      r = softmax(-G)
+      L = -log sum_k exp(-G[k]) - sum_k sg(r[k]) log q[k]
+
+  r is the exact posterior of the count given the roll-out; the first term is the bound under r, and
+  the second only teaches the presence head to imitate r. With smoothing, the first term is the
+  bound under r_e instead: sum_k sg(r_e[k]) (G[k] + log r_e[k]).
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1]. With kl_z the analytic KL the first term has low variance;
+      with kl_z replaced by log_ratio it is an importance-weighted bound (K = 1).
+    key: not used; every loss takes one.
+    smoothing: [] e in [0, 1], share of the uniform distribution in r_e.
+
+  Returns:
+    [] loss in nats: negative bound plus cross-entropy.
+  """
+  del key
+  log_r = _sg(jax.nn.log_softmax(terms.log_p - terms.nll - terms.kl_z))
+  imitation = -jnp.sum(jnp.exp(log_r) * terms.log_q)
+  return _expected_cost(smooth(log_r, smoothing), terms) + imitation
+
+
+def reinforce(terms, key, smoothing=0.0):
+  """The raw score-function estimator (Williams, 1992): unbiased for `exact`, of huge variance.
+
+      n ~ q_e,      L = F[n] + sg(F[n]) log q_e[n]
+
+  Its gradient has the expectation of the gradient of `exact`; its value has not.
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1].
+    key: consumed, draws n.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    [] surrogate loss.
+  """
+  cost, log_q = _sampled_cost(terms, key, smoothing)
+  return cost + _sg(cost) * log_q
+
+
+def nvil(terms, key, smoothing=0.0):
+  """The score function with a learnt baseline (Mnih & Gregor, 2014, arXiv:1402.0030).
+
+      n ~ q_e,      L = F[n] + sg(F[n] - b) log q_e[n] + (b - sg(F[n]))^2
+
+  b may depend on the image and on every latent of the roll-out, for n is drawn after them: it sees
+  no sampled presence, and the gradient stays unbiased for `exact`. Gradients reach the baseline
+  through the last term alone, and nothing but the baseline provided that b was made from
+  stopped inputs.
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1], with a learnt baseline.
+    key: consumed, draws n.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    [] surrogate loss.
+  """
+  cost, log_q = _sampled_cost(terms, key, smoothing)
+  signal = _sg(cost - terms.baseline)
+  return cost + signal * log_q + (terms.baseline - _sg(cost)) ** 2
+
+
+OBJECTIVES = {loss.__name__: loss for loss in (exact, collapsed, reinforce, nvil)}
+
+
+def smooth(log_w, smoothing):
+  """Mixes a distribution of the count with the uniform one, (1 - e) w + e / (T + 1).
+
+  Args:
+    log_w: [T + 1] normalised log-probabilities.
+    smoothing: [] e in [0, 1].
+
+  Returns:
+    [T + 1] normalised log-probabilities.
+  """
+  uniform = jnp.log(smoothing) - jnp.log(log_w.shape[0])
+  return jnp.logaddexp(jnp.log1p(-smoothing) + log_w, uniform)
+
+
+def _expected_cost(log_w, terms):
+  """sum_k w[k] (nll[k] + kl_z[k] - log p[k] + log w[k])."""
+  return jnp.sum(jnp.exp(log_w) * (terms.nll + terms.kl_z - terms.log_p + log_w))
+
+
+def _sampled_cost(terms, key, smoothing):
+  """F[n] and log q_e[n] for n ~ q_e."""
+  log_q = smooth(terms.log_q, smoothing)
+  n = jax.random.categorical(key, _sg(log_q))
+  return terms.nll[n] + terms.kl_z[n] - terms.log_p[n] + log_q[n], log_q[n]

@@ -1,0 +1,141 @@
+"""The training loop: chunks of steps, what is read, kept, evaluated and shown between them."""
+
+import signal
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from air_jax import evaluate, figures, learner
+from air_jax.checkpoints import Checkpoints
+from air_jax.data import loading
+from air_jax.errors import DivergenceError, Interrupted
+from air_jax.logs import MetricsLog
+
+
+def train(config, folder):
+  """Trains, or goes on training, the run in a folder until `config.train.steps`.
+
+  Args:
+    config: `air_jax.config.Config`.
+    folder: its folder, from `runs.claim`.
+
+  Returns:
+    the summary of the evaluation after the last step, see `evaluate.summarise`.
+
+  Raises:
+    DivergenceError: a quantity is no longer finite.
+    Interrupted: by Ctrl-C or SIGTERM, after a checkpoint.
+    UserError: the data cannot be had, or every checkpoint is damaged.
+  """
+  rhythm = config.train
+  scenes, test_scenes = (loading.load(config.data, split) for split in ('train', 'test'))
+  images, counts = jnp.asarray(scenes.images), jnp.asarray(scenes.counts)
+  learning = learner.make(config)
+  state = learner.init(learning)
+  with Checkpoints(folder / 'checkpoints', rhythm.keep_checkpoints) as checkpoints:
+    if restored := checkpoints.restore(state):
+      _, state = restored
+    step, unread = int(state.step), None
+    if step >= rhythm.steps:
+      print(f'nothing to do: step {step} is reached; raise --config.train.steps to go on')
+    with (
+      MetricsLog(folder, step) as log,
+      _Progress(step, rhythm.steps) as progress,
+      _Interruption() as interruption,
+    ):
+      while step < rhythm.steps and not interruption.signal:
+        chunk = min(rhythm.log_every - step % rhythm.log_every, rhythm.steps - step)
+        state, reports = learner.train_chunk(learning, state, images, counts, chunk)
+        _read(unread, log, progress)  # one chunk late: the device does not wait for us
+        step, unread = step + chunk, (step, reports)
+        last = step == rhythm.steps
+        saving = last or interruption.signal or step % rhythm.checkpoint_every == 0
+        evaluating = last or step % rhythm.eval_every == 0
+        if saving or evaluating:
+          unread = _read(unread, log, progress)  # first: what is not finite is not kept
+        if evaluating:
+          evaluation, summary = evaluate.held_out(learning, state, test_scenes)
+          evaluate.write(summary, folder)
+          log.scalars(step, 'test', evaluate.scalars(summary))
+          log.pictures(step, figures.draw(learning, state, test_scenes, evaluation, folder))
+          progress.evaluated(step, summary)
+        if saving:
+          checkpoints.save(step, state)
+    if step < rhythm.steps:
+      raise Interrupted(interruption.signal, step)
+  return evaluate.read(folder)
+
+
+def _read(unread, log, progress):
+  """Checks and writes down the reports of a chunk; returns None: nothing is left to read."""
+  if unread:
+    start, reports = unread
+    reports = {name: np.asarray(values) for name, values in reports.items()}
+    _check_finite(start, reports)
+    means = {name: float(values.mean()) for name, values in reports.items()}
+    step = start + len(reports['loss'])
+    log.scalars(step, 'train', means)
+    progress.advanced(step, means)
+
+
+def _check_finite(start, reports):
+  broken = [
+    (int(np.flatnonzero(~np.isfinite(values))[0]), name)
+    for name, values in reports.items()
+    if not np.isfinite(values).all()
+  ]
+  if broken:
+    first = min(position for position, _ in broken)
+    names = [name for position, name in broken if position == first]
+    raise DivergenceError(
+      f'training diverged: at step {start + first + 1} these are not finite: {", ".join(names)}; '
+      'the last checkpoint is from before; try a lower train.learning_rate or a train.clip_norm'
+    )
+
+
+class _Progress:
+  """A progress bar on a terminal; a line for each evaluation there and elsewhere."""
+
+  def __init__(self, step, steps):
+    self._bar = tqdm.tqdm(
+      total=steps, initial=step, unit='step', dynamic_ncols=True, disable=not sys.stderr.isatty()
+    )
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
+    self._bar.close()
+
+  def advanced(self, step, means):
+    self._bar.set_postfix_str(
+      f'loss {means["loss"]:.1f}, ELBO {means["elbo"]:.1f}, counted {means["count_accuracy"]:.1%}'
+    )
+    self._bar.update(step - self._bar.n)
+
+  def evaluated(self, step, summary):
+    self._bar.write(
+      f'step {step:>7,}: held-out count accuracy {summary["count_accuracy"]:.2%}, '
+      f'ELBO {summary["elbo"]:.1f} nats, box IoU {summary["box_iou"]:.3f}'
+    )
+
+
+class _Interruption:
+  """Turns the first Ctrl-C or SIGTERM into a note to stop; the second acts as it always does."""
+
+  def __init__(self):
+    self.signal = None  # its number, once it came
+
+  def __enter__(self):
+    self._former = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+    return self
+
+  def __exit__(self, *exception):
+    for number, handler in self._former.items():
+      signal.signal(number, handler)
+
+  def _note(self, number, frame):
+    self.signal = number
+    signal.signal(number, self._former[number])

@@ -1,0 +1,59 @@
+"""The arrays that pass between the parts of AIR, each field with its shape.
+
+Everything is for one image; `jax.vmap` adds particles, batch and seeds outside.
+Letters: T maximum steps, H W canvas, h w glimpse, D code, N most objects in a data set.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+Array = jax.Array
+
+
+class Normal(NamedTuple):
+  """A diagonal Gaussian."""
+
+  mean: Array  # [...]
+  std: Array  # [...] > 0
+
+
+class Scenes(NamedTuple):
+  """Images with the truth behind them, which serves evaluation alone."""
+
+  images: Array  # [B, H, W] uint8
+  counts: Array  # [B] int32, objects in the image
+  boxes: Array  # [B, N, 4] float32 (top, left, height, width) in pixels, 0 where no object
+  labels: Array  # [B, N] int32, -1 where no object
+
+
+class Latents(NamedTuple):
+  """A scene as AIR describes it: what is where, and how much of it is there."""
+
+  z_where: Array  # [T, 3] raw (scale, x, y), see spatial_transformer.place
+  z_what: Array  # [T, D]
+  count: Array  # [] int32, the first `count` rows are present
+
+
+class Rollout(NamedTuple):
+  """All T steps of the cell, taken as if every object were present."""
+
+  presence_logits: Array  # [T] log-odds that step t finds one more object
+  where: Normal  # [T, 3] q(z_where,t | x, z_<t)
+  what: Normal  # [T, D] q(z_what,t | x, z_where,t)
+  z_where: Array  # [T, 3] sample
+  z_what: Array  # [T, D] sample
+  crops: Array  # [T, h, w] what the cell looked at
+  glimpses: Array  # [T, h, w] what it painted, before placing
+  canvases: Array  # [T + 1, H, W] the picture after 0..T objects
+
+
+class ElboTerms(NamedTuple):
+  """The terms of the bound for every count k = 0..T of one roll-out, in nats."""
+
+  nll: Array  # [T + 1] -log p(x | first k objects)
+  kl_z: Array  # [T + 1] KL of where and what, summed over the first k objects
+  log_ratio: Array  # [T + 1] log q(z) / p(z) at the sample: kl_z is its mean
+  log_q: Array  # [T + 1] log q(n = k), normalised
+  log_p: Array  # [T + 1] log p(n = k), normalised
+  baseline: Array  # [] guess of the cost before n is drawn; 0 where none is learnt

@@ -1,0 +1,70 @@
+"""Every key of the configuration, with its unit and what is allowed. Variants override a few.
+
+Not meant to be run by itself; see configs/multi_digits.py, which is what main.py trains by default.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config():
+  """Returns the default configuration."""
+  config = ConfigDict()
+  config.seed = 0  # >= 0; decides initial parameters, batches and noise of training
+
+  data = config.data = ConfigDict()
+  data.source = 'digits'  # 'digits' (embedded in scikit-learn) or 'mnist'
+  data.layout = 'disjoint'  # 'disjoint' or 'touching', see air_jax/data/scenes.py
+  data.mnist_dir = ''  # folder of the four IDX .gz files of MNIST; '' fetches them
+  data.cache_dir = ''  # where composed scenes are kept; '' is air_jax in the user's cache folder
+  data.canvas_size = 50  # pixels, side of a scene
+  data.min_objects = 0  # >= 0
+  data.max_objects = 2  # >= min_objects, >= 1; counts are drawn evenly
+  data.train_scenes = 60_000  # >= train.batch_size
+  data.test_scenes = 10_000  # >= 1, made of held-out digits
+  data.seed = 0  # >= 0; decides the scenes
+
+  model = config.model = ConfigDict()
+  model.max_steps = 3  # T >= 1, most objects the model can find
+  model.glimpse_size = 20  # pixels, <= data.canvas_size
+  model.code_size = 50  # D >= 1, size of z_what
+  model.cell_size = 256  # units of the LSTM
+  model.encoder_sizes = (256, 256)  # hidden layers, here and below; at least one
+  model.presence_sizes = (256,)
+  model.location_sizes = (256,)
+  model.glimpse_encoder_sizes = (256, 256)
+  model.glimpse_decoder_sizes = (256, 256)
+  model.residual = False  # the cell also sees the image minus what it has painted so far
+  model.residual_sizes = (256, 256)  # encoder of that difference
+  model.baseline_sizes = (256, 128)  # NVIL's baseline; used by objective.name = 'nvil' alone
+  model.likelihood_std = 0.3  # > 0, of a pixel; pixels are in [0, 1]
+  model.presence_bias = 2.0  # initial log-odds that a step finds an object
+  model.where_std_bias = -1.0  # initial std of z_where is softplus of this
+  model.what_std_bias = 0.5  # initial std of z_what is softplus of this
+  model.output_bias = -2.0  # initial glimpses are sigmoid of this
+  model.size_prior_mean = 0.42  # in (0, 1), an object's window as a share of the canvas
+  model.size_prior_std = 0.12  # > 0, of the window's log-odds; loose priors lump objects together
+  model.shift_prior_std = 1.0  # > 0, of the raw shift; a window's centre is its tanh
+
+  objective = config.objective = ConfigDict()
+  objective.name = 'collapsed'  # 'exact', 'collapsed', 'reinforce' or 'nvil'
+  objective.sampled_kl = False  # sampled log-ratios for analytic KLs: a strict bound, more noise
+  objective.smoothing = 0.9  # in [0, 1], initial share of the uniform count in its posterior
+  objective.smoothing_steps = 2500  # >= 0, steps until that share has fallen to 0
+  objective.kl_warmup = 1.0  # in (0, 1], initial weight of the KL of where and what
+  objective.kl_warmup_steps = 0  # >= 0, steps until that weight has grown to 1
+  objective.prior_start = 0.99  # > 0, initial success probability of the count's geometric prior
+  objective.prior_end = 1e-5  # > 0, its final value
+  objective.prior_steps = 3000  # >= 0, steps of exponential annealing between the two
+
+  train = config.train = ConfigDict()
+  train.steps = 1500  # >= 1; raise it to continue a finished run
+  train.batch_size = 64  # images an update, 1 .. data.train_scenes
+  train.learning_rate = 1e-3  # > 0, of Adam
+  train.final_learning_rate = 0.02  # in [0, 1], share of it left at the end of the cosine decay
+  train.baseline_learning_rate = 10.0  # > 0, of the baseline, as a multiple of the above
+  train.clip_norm = 0.0  # >= 0, of the gradient's global norm, nats; 0 does not clip
+  train.log_every = 100  # >= 1, steps in one call to the device, after which metrics are read
+  train.eval_every = 500  # >= 1, steps between evaluations on held-out scenes, with pictures
+  train.checkpoint_every = 500  # >= 1, steps between checkpoints
+  train.keep_checkpoints = 3  # >= 1, newest ones kept
+  return config

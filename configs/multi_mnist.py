@@ -1,0 +1,16 @@
+"""Disjoint multi-MNIST: 0-2 digits at native size on 50x50, boxes do not overlap.
+
+python main.py --config=configs/multi_mnist.py --workdir=runs/multi_mnist
+"""
+
+from configs import default
+
+
+def get_config():
+  """Returns the configuration."""
+  config = default.get_config()
+  config.data.source = 'mnist'
+  config.train.steps = 10_000
+  config.train.eval_every = 1000
+  config.train.checkpoint_every = 1000
+  return config

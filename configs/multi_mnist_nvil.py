@@ -1,0 +1,13 @@
+"""Disjoint multi-MNIST with the article's own estimator of the count's gradient, without its bias.
+
+python main.py --config=configs/multi_mnist_nvil.py --workdir=runs/multi_mnist_nvil
+"""
+
+from configs import multi_mnist
+
+
+def get_config():
+  """Returns the configuration."""
+  config = multi_mnist.get_config()
+  config.objective.name = 'nvil'
+  return config

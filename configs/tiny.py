@@ -1,0 +1,24 @@
+"""Seconds instead of minutes, and good for nothing but tests of the machinery.
+
+python main.py --config=configs/tiny.py --workdir=/tmp/tiny
+"""
+
+from configs import default
+
+
+def get_config():
+  """Returns the configuration."""
+  config = default.get_config()
+  config.data.train_scenes = 256
+  config.data.test_scenes = 64
+  config.model.glimpse_size = 8
+  config.model.code_size = 4
+  config.model.cell_size = 16
+  for part in ('encoder', 'presence', 'location', 'glimpse_encoder', 'glimpse_decoder', 'baseline'):
+    config.model[f'{part}_sizes'] = (16,)
+  config.train.steps = 20
+  config.train.batch_size = 8
+  config.train.log_every = 5
+  config.train.eval_every = 10
+  config.train.checkpoint_every = 5
+  return config
