@@ -29,15 +29,13 @@ def main(argv):
   if argv[1:]:
     raise UserError(f'unexpected argument {argv[1]!r}; flags look like --workdir=FOLDER')
   # These take seconds to import; mistyped flags are reported without them.
-  from air_jax import config, evaluate, figures, runs, train
+  from air_jax import evaluate, figures, runs, train
   from air_jax.data import loading
 
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if _MODE.value == 'train':
-    parsed = config.parse(_CONFIG.value)
-    summary = train.train(parsed, runs.claim(workdir, _CONFIG.value))
-    print(evaluate.table(summary))
+    print(evaluate.table(train.train(_CONFIG.value, workdir)))
     return
   if command_line.touches_config(sys.argv):
     raise UserError(

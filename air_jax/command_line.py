@@ -54,14 +54,19 @@ def parse(argv):
     if (override := _OVERRIDE.match(argument)) and override[1] not in known:
       raise config_lib.unknown_key(override[1], known)
   try:
-    return flags.FLAGS([argv[0], f'--config={path}', *argv[1:]])
-  except (flags.Error, config_flags.FlagOrderError, TypeError, ValueError) as error:
+    default = [] if _names_config(argv) else [f'--config={path}']
+    return flags.FLAGS([argv[0], *default, *argv[1:]])
+  except (flags.Error, TypeError, ValueError) as error:
     raise UserError(' '.join(str(error).split())) from error
 
 
 def touches_config(argv):
   """Whether a command line chooses a configuration or changes one."""
   return any(re.match(r'--?(no)?config([.=]|$)', argument) for argument in argv[1:])
+
+
+def _names_config(argv):
+  return any(re.fullmatch(r'--?config(=.*)?', argument) for argument in argv[1:])
 
 
 def _config_path(argv):

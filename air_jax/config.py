@@ -39,6 +39,8 @@ class ModelConfig:
   glimpse_size: int
   code_size: int
   cell_size: int
+  patch_size: int
+  patch_features: int
   encoder_sizes: tuple
   presence_sizes: tuple
   location_sizes: tuple
@@ -81,6 +83,7 @@ class TrainConfig:
   steps: int
   batch_size: int
   learning_rate: float
+  adam_b2: float
   final_learning_rate: float
   baseline_learning_rate: float
   clip_norm: float
@@ -117,7 +120,7 @@ def parse(config):
   unknown = given.keys() - _TYPES.keys()
   missing = _TYPES.keys() - given.keys()
   if unknown:
-    raise unknown_key(min(unknown), given.keys() | missing)
+    raise unknown_key(min(unknown), _TYPES)
   if missing:
     raise UserError(f'config lacks {", ".join(sorted(missing))}; see configs/default.py')
   for key, value in given.items():
@@ -169,6 +172,8 @@ def to_json(config):
 def from_json(text):
   """The ConfigDict that `to_json` wrote; tuples come back as tuples."""
   tree = json.loads(text)
+  if not isinstance(tree, dict):
+    raise ValueError('it holds no configuration')
   for section in filter(lambda value: isinstance(value, dict), tree.values()):
     section |= {key: _freeze(value) for key, value in section.items()}
   return ConfigDict(tree)
@@ -214,7 +219,7 @@ _LAYERS = (
 _FINITE = (lambda value: abs(value) < float('inf'), 'finite')
 
 _ALLOWED = {
-  'seed': _at_least(0),
+  'seed': (lambda value: 0 <= value < 2**32, 'in [0, 2**32)'),
   'data.source': _one_of('digits', 'mnist'),
   'data.layout': _one_of('disjoint', 'touching'),
   'data.canvas_size': _at_least(1),
@@ -227,6 +232,8 @@ _ALLOWED = {
   'model.glimpse_size': _at_least(1),
   'model.code_size': _at_least(1),
   'model.cell_size': _at_least(1),
+  'model.patch_size': _at_least(0),
+  'model.patch_features': _at_least(1),
   'model.encoder_sizes': _LAYERS,
   'model.presence_sizes': _LAYERS,
   'model.location_sizes': _LAYERS,
@@ -253,6 +260,7 @@ _ALLOWED = {
   'train.steps': _at_least(1),
   'train.batch_size': _at_least(1),
   'train.learning_rate': _POSITIVE,
+  'train.adam_b2': (lambda value: 0 <= value < 1, 'in [0, 1)'),
   'train.final_learning_rate': _SHARE,
   'train.baseline_learning_rate': _POSITIVE,
   'train.clip_norm': (lambda value: 0 <= value < float('inf'), 'a finite number, at least 0'),
@@ -267,6 +275,7 @@ def _check_together(given):
   """Checks that concern two keys."""
   for small, large in (
     ('model.glimpse_size', 'data.canvas_size'),
+    ('model.patch_size', 'data.canvas_size'),
     ('data.min_objects', 'data.max_objects'),
     ('train.batch_size', 'data.train_scenes'),
   ):

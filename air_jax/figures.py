@@ -81,15 +81,15 @@ def reconstructions(images, counts, latents, rolled):
   boxes = jax.vmap(jax.vmap(lambda window: transformer.box(window, side)))(windows)
   probs = jax.vmap(lambda logits: presence_probs(count_log_probs(logits)))(rolled.presence_logits)
   sheet = _Sheet(1 + 2 * steps, len(images))
-  sheet.name_row(0, 'input')
+  names = ['input', *(f'after step {t + 1}' for t in range(steps))]
+  for row, name in enumerate([*names, *(f'crop {t + 1}' for t in range(steps))]):
+    sheet.name_row(row, name)
   for b, image in enumerate(images):
     found = int(latents.count[b])
     sheet.image(0, b, image)
     sheet.title(0, b, f'{counts[b]} there, {found} found')
     for t in range(steps):
       canvas_row, crop_row, colour = 1 + t, 1 + steps + t, _colour(t)
-      sheet.name_row(canvas_row, f'after step {t + 1}')
-      sheet.name_row(crop_row, f'crop {t + 1}')
       sheet.title(crop_row, b, f'p = {probs[b, t]:.2f}', colour)
       if t < found:
         sheet.image(canvas_row, b, rolled.canvases[b, t + 1])
@@ -111,20 +111,26 @@ def attention(windows, counts, canvas_size):
     matplotlib Figure.
   """
   steps = windows.shape[1]
-  figure = Figure(figsize=(2.6 * steps + 0.6, 3.0), layout='constrained')
+  used = [windows[counts > t, t] for t in range(steps)]
+  heats = [_coverage(windows, canvas_size) for windows in used]
+  top = max(heat.max() for heat in heats) or 1.0
+  figure = Figure(figsize=(2.4 * steps + 0.8, 2.9), layout='constrained')
   axes = figure.subplots(1, steps, squeeze=False)[0]
-  pixels = (2 * np.arange(canvas_size) + 1) / canvas_size - 1
   for t, axis in enumerate(axes):
-    used = windows[counts > t, t]
-    # A window covers a rectangle, so that coverage is a product of rows and columns.
-    covered = [np.abs(pixels - used[:, i, None]) < used[:, :1] for i in (2, 1)]
-    heat = np.einsum('bi,bj->ij', *(c.astype(np.float32) for c in covered)) / max(len(used), 1)
-    shown = axis.imshow(heat, cmap='magma', vmin=0, vmax=max(heat.max(), 1e-6))
+    shown = axis.imshow(heats[t], cmap='magma', vmin=0, vmax=top)
     axis.set(xticks=[], yticks=[])
-    axis.set_title(f'step {t + 1}: {len(used):,} windows', fontsize=9, color=_colour(t))
-    figure.colorbar(shown, ax=axis, shrink=0.75).ax.tick_params(labelsize=7)
+    axis.set_title(f'step {t + 1}: {len(used[t]):,} windows', fontsize=9, color=_colour(t))
+  figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02).ax.tick_params(labelsize=7)
   figure.suptitle('share of windows that cover a pixel', fontsize=10)
   return figure
+
+
+def _coverage(windows, canvas_size):
+  """[H, W] share of windows [M, 3] over each pixel; rows times columns, as windows are squares."""
+  pixels = (2 * np.arange(canvas_size) + 1) / canvas_size - 1
+  x, y = (np.abs(pixels - windows[:, axis, None]) < windows[:, :1] for axis in (1, 2))
+  covered = y.T.astype(np.float32) @ x.astype(np.float32)
+  return covered / max(len(windows), 1)
 
 
 def training(lines):

@@ -33,7 +33,7 @@ def make(config):
   """Builds the model, the schedules and the optimiser of a `Config`."""
   schedule = schedules.build(config.objective, config.train)
   multiple = config.train.baseline_learning_rate
-  model_optimizer = [optax.adam(schedule.learning_rate)]
+  model_optimizer = [optax.adam(schedule.learning_rate, b2=config.train.adam_b2)]
   if config.train.clip_norm:
     model_optimizer.insert(0, optax.clip_by_global_norm(config.train.clip_norm))
   optimizer = optax.partition(
@@ -116,7 +116,7 @@ def train_step(learner, state, images, counts):
   updates, opt_state = learner.optimizer.update(gradient, state.opt_state, state.params)
   report['count_accuracy'] = report['predicted_count'] == counts[chosen]
   report = {name: jnp.mean(value) for name, value in report.items()}
-  report['grad_norm'] = optax.global_norm(gradient)
+  report['grad_norm'] = optax.tree.norm(gradient)
   params = optax.apply_updates(state.params, updates)
   return TrainState(state.step + 1, params, opt_state), report
 

@@ -53,7 +53,7 @@ def rollout(model, params, image, noise):
     `Rollout`.
   """
   config, nets = model
-  features = nets.encode_image(params, image)
+  image_gates = nets.encode_image(params, image)
 
   def decode(z_where, z_what):
     glimpse = nets.decode_glimpse(params, z_what)
@@ -61,11 +61,10 @@ def rollout(model, params, image, noise):
 
   def step(carry, noise):
     state, z, canvas = carry
-    inputs = [features, z]
+    inputs = [z]
     if config.residual:
       inputs.append(nets.encode_residual(params, image - canvas))
-    state, h = nets.recur(params, state, jnp.concatenate(inputs))
-    logit = nets.presence(params, h)
+    state, h = nets.recur(params, state, image_gates, jnp.concatenate(inputs))
     where = nets.location(params, h)
     z_where = where.mean + where.std * noise[:3]
     crop = transformer.crop(image, transformer.place(z_where), config.glimpse_size)
@@ -74,12 +73,15 @@ def rollout(model, params, image, noise):
     if config.residual:
       canvas += jax.lax.stop_gradient(decode(z_where, z_what)[1])
     carry = (state, jnp.concatenate([z_where, z_what]), canvas)
-    return carry, (logit, where, what, z_where, z_what, crop)
+    return carry, (h, where, what, z_where, z_what, crop)
 
   blank = jnp.zeros_like(image)
   carry = (nets.initial_state(params), jnp.zeros(3 + config.code_size), blank)
-  _, (logits, where, what, z_where, z_what, crops) = jax.lax.scan(step, carry, noise)
-  # Painting needs no recurrence: all steps at once make larger, faster matrix products.
+  # Unrolled, for T is small: XLA then fuses across steps, and counts their work in full.
+  steps = jax.lax.scan(step, carry, noise, unroll=True)[1]
+  h, where, what, z_where, z_what, crops = steps
+  # What does not feed back is done for all steps at once, in larger, faster matrix products.
+  logits = jax.vmap(lambda h: nets.presence(params, h))(h)
   glimpses, painted = jax.vmap(decode)(z_where, z_what)
   canvases = jnp.concatenate([blank[None], jnp.cumsum(painted, 0)])
   return Rollout(logits, where, what, z_where, z_what, crops, glimpses, canvases)

@@ -19,9 +19,9 @@ class Networks(NamedTuple):
 
   init: Callable  # key -> params
   initial_state: Callable  # params -> state of the recurrent cell
-  encode_image: Callable  # params, image [H, W] -> features [V]
+  encode_image: Callable  # params, image [H, W] -> [4 L] what it adds to the cell's gates
   encode_residual: Callable  # params, image minus canvas [H, W] -> features [R]
-  recur: Callable  # params, state, inputs [I] -> state, h [L]
+  recur: Callable  # params, state, image gates [4 L], other inputs [I] -> state, h [L]
   presence: Callable  # params, h [L] -> [] log-odds that one more object is there
   location: Callable  # params, h [L] -> Normal [3], q(z_where)
   encode_glimpse: Callable  # params, crop [h, w] -> Normal [D], q(z_what)
@@ -57,9 +57,11 @@ class _Networks(nn.Module):
   def setup(self):
     c = self.config
     prior_scale = math.log(c.size_prior_mean / (1.0 - c.size_prior_mean))
-    self.image_encoder = _Mlp(c.encoder_sizes)
+    # The image is an input of the cell at every step, and the same: its product is made once.
+    self.image_encoder = _ImageEncoder(c.patch_size, c.patch_features, c.encoder_sizes)
+    self.image_gates = nn.Dense(4 * c.cell_size, use_bias=False)
     if c.residual:
-      self.residual_encoder = _Mlp(c.residual_sizes)
+      self.residual_encoder = _ImageEncoder(c.patch_size, c.patch_features, c.residual_sizes)
     self.cell = _Lstm(c.cell_size)
     self.presence_head = _Mlp(c.presence_sizes, outputs=1, bias=c.presence_bias)
     self.location_head = _GaussianHead(
@@ -78,13 +80,13 @@ class _Networks(nn.Module):
     return self.cell.initial_state()
 
   def encode_image(self, image):
-    return self.image_encoder(image.ravel())
+    return self.image_gates(self.image_encoder(image))
 
   def encode_residual(self, residual):
-    return self.residual_encoder(residual.ravel())
+    return self.residual_encoder(residual)
 
-  def recur(self, state, inputs):
-    return self.cell(state, inputs)
+  def recur(self, state, image_gates, inputs):
+    return self.cell(state, image_gates, inputs)
 
   def presence(self, h):
     return self.presence_head(h)[0]
@@ -106,16 +108,36 @@ class _Networks(nn.Module):
     """Runs every part once, so that `init` gives each its parameters."""
     c = self.config
     image = jnp.zeros((c.canvas_size, c.canvas_size))
-    features = [self.encode_image(image)]
+    inputs = [jnp.zeros(3 + c.code_size)]
     if c.residual:
-      features.append(self.encode_residual(image))
-    z_where, z_what = jnp.zeros(3), jnp.zeros(c.code_size)
-    _, h = self.recur(self.initial_state(), jnp.concatenate([*features, z_where, z_what]))
+      inputs.append(self.encode_residual(image))
+    image_gates = self.encode_image(image)
+    _, h = self.recur(self.initial_state(), image_gates, jnp.concatenate(inputs))
     self.presence(h)
     self.location(h)
-    self.encode_glimpse(self.decode_glimpse(z_what))
+    self.encode_glimpse(self.decode_glimpse(jnp.zeros(c.code_size)))
     if c.baseline:
       self.baseline(jnp.zeros(image.size + c.max_steps * (1 + 3 + c.code_size)))
+
+
+class _ImageEncoder(nn.Module):
+  """An MLP on features of the image's patches, which one dense layer describes all alike.
+
+  Sharing that layer is what an MLP on raw pixels lacks to tell two digits side by side from one.
+  """
+
+  patch_size: int  # pixels; 0: raw pixels
+  patch_features: int
+  sizes: tuple
+
+  @nn.compact
+  def __call__(self, image):
+    if size := self.patch_size:
+      image = jnp.pad(image, [(0, -side % size) for side in image.shape])
+      rows, columns = image.shape[0] // size, image.shape[1] // size
+      patches = image.reshape(rows, size, columns, size).swapaxes(1, 2).reshape(-1, size * size)
+      image = nn.elu(nn.Dense(self.patch_features, kernel_init=_sparse)(patches))
+    return _Mlp(self.sizes)(image.ravel())
 
 
 class _Mlp(nn.Module):
@@ -162,14 +184,17 @@ class _Lstm(nn.Module):
   def initial_state(self):
     return self.initial_h, self.initial_c
 
-  def __call__(self, state, inputs):
+  def __call__(self, state, image_gates, inputs):
     h, c = state
-    write, forget, keep, value = jnp.split(self.gates(jnp.concatenate([inputs, h])), 4)
+    gates = image_gates + self.gates(jnp.concatenate([inputs, h]))
+    write, forget, keep, value = jnp.split(gates, 4)
     c = nn.sigmoid(forget + 1.0) * c + nn.sigmoid(write) * nn.tanh(value)
     h = nn.sigmoid(keep) * nn.tanh(c)
     return (h, c), h
 
 
+# Pictures are mostly black: larger weights bring features to unit variance.
+_sparse = nn.initializers.variance_scaling(9.0, 'fan_in', 'truncated_normal')
 # Heads start near their biases: a tenth of the usual variance.
 _small = nn.initializers.variance_scaling(0.1, 'fan_in', 'truncated_normal')
 

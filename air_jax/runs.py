@@ -33,7 +33,7 @@ def claim(workdir, config):
     UserError: it cannot be written to, or belongs to a run of another configuration. More
       `train.steps` than before are no other configuration: they continue the run.
   """
-  folder = pathlib.Path(workdir).expanduser()
+  folder = pathlib.Path(os.path.expanduser(workdir))
   path = folder / _CONFIG
   try:
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def load_config(workdir):
   Raises:
     UserError: there is no run.
   """
-  path = pathlib.Path(workdir).expanduser() / _CONFIG
+  path = pathlib.Path(os.path.expanduser(workdir)) / _CONFIG
   try:
     return config_lib.from_json(path.read_text())
   except (OSError, ValueError) as error:
@@ -75,7 +75,7 @@ def restore(workdir):
   """
   config = config_lib.parse(load_config(workdir))
   learning = learner.make(config)
-  folder = pathlib.Path(workdir).expanduser()
+  folder = pathlib.Path(os.path.expanduser(workdir))
   if (folder / 'checkpoints').is_dir():
     with Checkpoints(folder / 'checkpoints', config.train.keep_checkpoints) as checkpoints:
       if restored := checkpoints.restore(learner.init(learning)):

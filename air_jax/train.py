@@ -7,19 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from air_jax import evaluate, figures, learner
+from air_jax import config as config_lib
+from air_jax import evaluate, figures, learner, runs
 from air_jax.checkpoints import Checkpoints
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.logs import MetricsLog
 
 
-def train(config, folder):
+def train(config, workdir):
   """Trains, or goes on training, the run in a folder until `config.train.steps`.
 
   Args:
-    config: `air_jax.config.Config`.
-    folder: its folder, from `runs.claim`.
+    config: ConfigDict with the keys of configs/default.py.
+    workdir: path of the folder; it becomes the run's once its data are at hand.
 
   Returns:
     the summary of the evaluation after the last step, see `evaluate.summarise`.
@@ -27,17 +28,21 @@ def train(config, folder):
   Raises:
     DivergenceError: a quantity is no longer finite.
     Interrupted: by Ctrl-C or SIGTERM, after a checkpoint.
-    UserError: the data cannot be had, or every checkpoint is damaged.
+    UserError: the configuration is impossible, the data cannot be had, the folder cannot be used
+      or is another run's, or every checkpoint is damaged.
   """
+  given, config = config, config_lib.parse(config)
   rhythm = config.train
   scenes, test_scenes = (loading.load(config.data, split) for split in ('train', 'test'))
+  folder = runs.claim(workdir, given)
   images, counts = jnp.asarray(scenes.images), jnp.asarray(scenes.counts)
   learning = learner.make(config)
   state = learner.init(learning)
   with Checkpoints(folder / 'checkpoints', rhythm.keep_checkpoints) as checkpoints:
     if restored := checkpoints.restore(state):
       _, state = restored
-    step, unread = int(state.step), None
+    step = saved = int(state.step)
+    unread = None
     if step >= rhythm.steps:
       print(f'nothing to do: step {step} is reached; raise --config.train.steps to go on')
     with (
@@ -46,12 +51,13 @@ def train(config, folder):
       _Interruption() as interruption,
     ):
       while step < rhythm.steps and not interruption.signal:
-        chunk = min(rhythm.log_every - step % rhythm.log_every, rhythm.steps - step)
+        rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
+        chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
         state, reports = learner.train_chunk(learning, state, images, counts, chunk)
         _read(unread, log, progress)  # one chunk late: the device does not wait for us
         step, unread = step + chunk, (step, reports)
         last = step == rhythm.steps
-        saving = last or interruption.signal or step % rhythm.checkpoint_every == 0
+        saving = last or step % rhythm.checkpoint_every == 0
         evaluating = last or step % rhythm.eval_every == 0
         if saving or evaluating:
           unread = _read(unread, log, progress)  # first: what is not finite is not kept
@@ -63,8 +69,12 @@ def train(config, folder):
           progress.evaluated(step, summary)
         if saving:
           checkpoints.save(step, state)
-    if step < rhythm.steps:
-      raise Interrupted(interruption.signal, step)
+          saved = step
+      if step < rhythm.steps:
+        if saved < step:
+          _read(unread, log, progress)
+          checkpoints.save(step, state)
+        raise Interrupted(interruption.signal, step)
   return evaluate.read(folder)
 
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 def get_config():
   """Returns the default configuration."""
   config = ConfigDict()
-  config.seed = 0  # >= 0; decides initial parameters, batches and noise of training
+  config.seed = 0  # in [0, 2**32); decides initial parameters, batches and noise of training
 
   data = config.data = ConfigDict()
   data.source = 'digits'  # 'digits' (embedded in scikit-learn) or 'mnist'
@@ -28,6 +28,8 @@ def get_config():
   model.glimpse_size = 20  # pixels, <= data.canvas_size
   model.code_size = 50  # D >= 1, size of z_what
   model.cell_size = 256  # units of the LSTM
+  model.patch_size = 5  # pixels, side of the patches the image is encoded by; 0 for raw pixels
+  model.patch_features = 16  # of each patch, >= 1
   model.encoder_sizes = (256, 256)  # hidden layers, here and below; at least one
   model.presence_sizes = (256,)
   model.location_sizes = (256,)
@@ -46,20 +48,21 @@ def get_config():
   model.shift_prior_std = 1.0  # > 0, of the raw shift; a window's centre is its tanh
 
   objective = config.objective = ConfigDict()
-  objective.name = 'collapsed'  # 'exact', 'collapsed', 'reinforce' or 'nvil'
+  objective.name = 'exact'  # 'exact', 'collapsed', 'reinforce' or 'nvil'
   objective.sampled_kl = False  # sampled log-ratios for analytic KLs: a strict bound, more noise
   objective.smoothing = 0.9  # in [0, 1], initial share of the uniform count in its posterior
-  objective.smoothing_steps = 2500  # >= 0, steps until that share has fallen to 0
+  objective.smoothing_steps = 1500  # >= 0, steps until that share has fallen to 0
   objective.kl_warmup = 1.0  # in (0, 1], initial weight of the KL of where and what
   objective.kl_warmup_steps = 0  # >= 0, steps until that weight has grown to 1
   objective.prior_start = 0.99  # > 0, initial success probability of the count's geometric prior
   objective.prior_end = 1e-5  # > 0, its final value
-  objective.prior_steps = 3000  # >= 0, steps of exponential annealing between the two
+  objective.prior_steps = 1000  # >= 0, steps of exponential annealing between the two
 
   train = config.train = ConfigDict()
   train.steps = 1500  # >= 1; raise it to continue a finished run
   train.batch_size = 64  # images an update, 1 .. data.train_scenes
-  train.learning_rate = 1e-3  # > 0, of Adam
+  train.learning_rate = 7e-4  # > 0, of Adam
+  train.adam_b2 = 0.99  # in [0, 1), decay of its second moment
   train.final_learning_rate = 0.02  # in [0, 1], share of it left at the end of the cosine decay
   train.baseline_learning_rate = 10.0  # > 0, of the baseline, as a multiple of the above
   train.clip_norm = 0.0  # >= 0, of the gradient's global norm, nats; 0 does not clip

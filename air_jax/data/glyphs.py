@@ -5,6 +5,7 @@ the middle of 28, so that a rule of composition need not know where its digits c
 """
 
 import gzip
+import os
 import pathlib
 import zlib
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def load(source, split, mnist_dir=''):
   if source == 'digits':
     return _embedded(split)
   if mnist_dir:
-    return _from_idx(pathlib.Path(mnist_dir).expanduser(), split)
+    return _from_idx(pathlib.Path(os.path.expanduser(mnist_dir)), split)
   from air_jax.data import mnist  # tensorflow-datasets takes seconds to import
 
   return Glyphs(*mnist.load(split))

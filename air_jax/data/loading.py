@@ -43,11 +43,11 @@ def load(config, split):
   digest.update(glyphs.images.tobytes() + glyphs.labels.tobytes())
   path = _cache_folder(config.cache_dir) / f'scenes-{digest.hexdigest()[:24]}.npz'
   try:
-    with np.load(path) as kept:
+    with path.open('rb') as file, np.load(file) as kept:
       return Scenes(**kept)
   except FileNotFoundError:
     pass
-  except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+  except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
     logging.warning('composing scenes anew: %s cannot be read (%s)', path, error)
   scenes = scenes_lib.compose(glyphs, **recipe)
   try:
@@ -59,7 +59,7 @@ def load(config, split):
 
 def _cache_folder(given):
   if given:
-    return pathlib.Path(given).expanduser()
+    return pathlib.Path(os.path.expanduser(given))
   base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
   return pathlib.Path(base) / 'air_jax'
 

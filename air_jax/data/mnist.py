@@ -8,6 +8,7 @@ from air_jax.data import glyphs
 from air_jax.errors import UserError
 
 _MIRROR = 'https://storage.googleapis.com/cvdf-datasets/mnist/'
+_INSTEAD = 'give a folder that holds the four IDX .gz files with --config.data.mnist_dir=FOLDER'
 _TIMEOUT = 5.0  # seconds; TFDS itself retries for minutes before it gives up
 
 
@@ -56,12 +57,15 @@ def load(split, builder=None):
     ([M, 28, 28] uint8 images, [M] int32 labels).
 
   Raises:
-    UserError: it is not prepared yet, and there is no network.
+    UserError: it is not prepared yet, and cannot be: there is no network, say.
   """
   builder = builder or AirMnist(file_format='array_record')
   if not builder.is_prepared():
     _check_network(builder.mirror)
-    builder.download_and_prepare()
+    try:
+      builder.download_and_prepare()
+    except Exception as error:  # TFDS has many, of its own and of the libraries below
+      raise UserError(f'MNIST cannot be prepared ({error}); {_INSTEAD}') from error
   source = builder.as_data_source(split)
   images = np.zeros((len(source), glyphs.SIZE, glyphs.SIZE), np.uint8)
   labels = np.zeros(len(source), np.int32)
@@ -75,6 +79,5 @@ def _check_network(mirror):
     requests.head(mirror + glyphs.IDX_FILES['test'][1], timeout=_TIMEOUT).raise_for_status()
   except requests.RequestException as error:
     raise UserError(
-      f'MNIST cannot be downloaded from {mirror} ({type(error).__name__}); give a folder that '
-      'holds the four IDX .gz files with --config.data.mnist_dir=FOLDER'
+      f'MNIST cannot be downloaded from {mirror} ({type(error).__name__}); {_INSTEAD}'
     ) from error
