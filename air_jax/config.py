@@ -68,6 +68,7 @@ class ObjectiveConfig:
   name: str
   sampled_kl: bool
   smoothing: float
+  smoothing_hold: int
   smoothing_steps: int
   kl_warmup: float
   kl_warmup_steps: int
@@ -86,6 +87,7 @@ class TrainConfig:
   adam_b2: float
   final_learning_rate: float
   baseline_learning_rate: float
+  average: float
   clip_norm: float
   log_every: int
   eval_every: int
@@ -251,6 +253,7 @@ _ALLOWED = {
   'model.shift_prior_std': _POSITIVE,
   'objective.name': _one_of(*OBJECTIVES),
   'objective.smoothing': _SHARE,
+  'objective.smoothing_hold': _at_least(0),
   'objective.smoothing_steps': _at_least(0),
   'objective.kl_warmup': (lambda value: 0 < value <= 1, 'in (0, 1]'),
   'objective.kl_warmup_steps': _at_least(0),
@@ -263,6 +266,7 @@ _ALLOWED = {
   'train.adam_b2': (lambda value: 0 <= value < 1, 'in [0, 1)'),
   'train.final_learning_rate': _SHARE,
   'train.baseline_learning_rate': _POSITIVE,
+  'train.average': (lambda value: 0 <= value < 1, 'in [0, 1)'),
   'train.clip_norm': (lambda value: 0 <= value < float('inf'), 'a finite number, at least 0'),
   'train.log_every': _at_least(1),
   'train.eval_every': _at_least(1),

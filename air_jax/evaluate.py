@@ -136,7 +136,7 @@ def held_out(learning, state, scenes):
   """
   config = learning.config
   key = jax.random.key(config.seed)  # the same sample at every evaluation of a run
-  evaluation = run(learning.model, state.params, scenes.images, config.objective.prior_end, key)
+  evaluation = run(learning.model, state.average, scenes.images, config.objective.prior_end, key)
   summary = summarise(evaluation, scenes, config.model.max_steps)
   return evaluation, {'step': int(state.step)} | summary
 

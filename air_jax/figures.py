@@ -30,7 +30,7 @@ def draw(learning, state, scenes, evaluation, folder):
   Returns:
     paths of the PNG files.
   """
-  model, params = learning.model, state.params
+  model, params = learning.model, state.average
   chosen = _each_count_in_turn(scenes.counts)[:_SHOWN]
   images = scenes.images[chosen] / np.float32(255)
   keys = jax.random.split(jax.random.key(learning.config.seed), _SAMPLES[0] * _SAMPLES[1])

@@ -17,6 +17,7 @@ class TrainState(NamedTuple):
 
   step: jax.Array  # [] int32, updates made
   params: dict  # by part of the model
+  average: dict  # of the parameters over recent steps; what is evaluated
   opt_state: optax.OptState
 
 
@@ -51,7 +52,8 @@ def init(learner):
   """The state before the first step, a function of the configured seed."""
   init_key, _ = _keys(learner)
   params = learner.model.networks.init(init_key)
-  return TrainState(jnp.zeros((), jnp.int32), params, learner.optimizer.init(params))
+  start = jnp.zeros((), jnp.int32)
+  return TrainState(start, params, jax.tree.map(jnp.copy, params), learner.optimizer.init(params))
 
 
 def loss(learner, params, step, image, noise, key):
@@ -116,9 +118,13 @@ def train_step(learner, state, images, counts):
   updates, opt_state = learner.optimizer.update(gradient, state.opt_state, state.params)
   report['count_accuracy'] = report['predicted_count'] == counts[chosen]
   report = {name: jnp.mean(value) for name, value in report.items()}
-  report['grad_norm'] = optax.tree.norm(gradient)
   params = optax.apply_updates(state.params, updates)
-  return TrainState(state.step + 1, params, opt_state), report
+  report['grad_norm'] = optax.tree.norm(gradient)
+  report['param_norm'] = optax.tree.norm(params)  # tells of an update that leaves the finite
+  # Early on the average is over a share of the steps made, so that it forgets the start.
+  decay = jnp.minimum(learner.config.train.average, state.step / (state.step + 10.0))
+  average = optax.incremental_update(params, state.average, 1.0 - decay)
+  return TrainState(state.step + 1, params, average, opt_state), report
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=1)

@@ -29,7 +29,13 @@ def build(objective, train):
     learning_rate=optax.cosine_decay_schedule(
       train.learning_rate, train.steps, train.final_learning_rate
     ),
-    smoothing=linear(objective.smoothing, 0.0, objective.smoothing_steps),
+    smoothing=optax.join_schedules(
+      [
+        optax.constant_schedule(objective.smoothing),
+        linear(objective.smoothing, 0.0, objective.smoothing_steps),
+      ],
+      [objective.smoothing_hold],
+    ),
     kl_weight=linear(objective.kl_warmup, 1.0, objective.kl_warmup_steps),
     success=exponential(objective.prior_start, objective.prior_end, objective.prior_steps),
   )

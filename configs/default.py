@@ -51,7 +51,8 @@ def get_config():
   objective.name = 'exact'  # 'exact', 'collapsed', 'reinforce' or 'nvil'
   objective.sampled_kl = False  # sampled log-ratios for analytic KLs: a strict bound, more noise
   objective.smoothing = 0.9  # in [0, 1], initial share of the uniform count in its posterior
-  objective.smoothing_steps = 1500  # >= 0, steps until that share has fallen to 0
+  objective.smoothing_hold = 0  # >= 0, steps at that share; at 1 the presence head rests
+  objective.smoothing_steps = 1500  # >= 0, further steps until that share has fallen to 0
   objective.kl_warmup = 1.0  # in (0, 1], initial weight of the KL of where and what
   objective.kl_warmup_steps = 0  # >= 0, steps until that weight has grown to 1
   objective.prior_start = 0.99  # > 0, initial success probability of the count's geometric prior
@@ -65,6 +66,7 @@ def get_config():
   train.adam_b2 = 0.99  # in [0, 1), decay of its second moment
   train.final_learning_rate = 0.02  # in [0, 1], share of it left at the end of the cosine decay
   train.baseline_learning_rate = 10.0  # > 0, of the baseline, as a multiple of the above
+  train.average = 0.998  # in [0, 1), decay of the average of parameters that is evaluated; 0: none
   train.clip_norm = 0.0  # >= 0, of the gradient's global norm, nats; 0 does not clip
   train.log_every = 100  # >= 1, steps in one call to the device, after which metrics are read
   train.eval_every = 500  # >= 1, steps between evaluations on held-out scenes, with pictures

@@ -10,4 +10,9 @@ def get_config():
   """Returns the configuration."""
   config = multi_mnist.get_config()
   config.objective.name = 'nvil'
+  # A saturated presence head gives the score function nothing to learn from: it rests until the
+  # cell can paint.
+  config.objective.smoothing = 1.0
+  config.objective.smoothing_hold = 500
+  config.objective.smoothing_steps = 1000
   return config

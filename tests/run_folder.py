@@ -1,0 +1,54 @@
+"""Reading back what a run leaves in its folder."""
+
+import json
+
+import jax
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from air_jax import runs
+
+PICTURES = {'reconstructions', 'attention', 'training', 'samples'}
+
+
+def lines_of(folder, split=None):
+  """The lines of metrics.jsonl without their times, which must not run backwards."""
+  lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+  times = [line.pop('wall_s') for line in lines]
+  assert times == sorted(times) and times[0] >= 0
+  return [line for line in lines if split in (None, line['split'])]
+
+
+def checkpoints_of(folder):
+  names = (path.name for path in (folder / 'checkpoints').iterdir())
+  return sorted(int(name) for name in names if name.isdecimal())
+
+
+def contents(folder):
+  return {path: path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def read_events(folder):
+  """TensorBoard's view of a run, its scalars by (tag, step), and those of metrics.jsonl."""
+  events = EventAccumulator(str(folder / 'tensorboard'), size_guidance={'images': 0}).Reload()
+  scalars = [
+    ((tag, event.step), event.value)
+    for tag in events.Tags()['scalars']
+    for event in events.Scalars(tag)
+  ]
+  assert len(dict(scalars)) == len(scalars)
+  written = {
+    (f'{line["split"]}/{name}', line['step']): value
+    for line in lines_of(folder)
+    for name, value in line.items()
+    if name not in ('step', 'split')
+  }
+  return events, dict(scalars), written
+
+
+def assert_same_end(folder, other):
+  """Both runs ended in the same state to the last bit."""
+  a, b = (runs.restore(path)[1] for path in (folder, other))
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_array_equal(x, y)

@@ -1,0 +1,269 @@
+"""Configurations: what is accepted, what is refused and in which words, how they are kept."""
+
+import dataclasses
+import importlib
+import math
+import pathlib
+import re
+
+import pytest
+from ml_collections import ConfigDict
+
+from air_jax import config as config_lib
+from air_jax.errors import UserError
+from configs import default
+
+CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
+NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+
+
+def get(name):
+  return importlib.import_module(f'configs.{name}').get_config()
+
+
+def override(config, **values):
+  """A copy with `section__key=value`s, of whatever type."""
+  tree = config.to_dict()
+  for key, value in values.items():
+    section, _, inner = key.rpartition('__')
+    (tree[section] if section else tree)[inner] = value
+  return ConfigDict(tree)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
+  given = get(name)
+  parsed = config_lib.parse(given)
+  assert hash(parsed) == hash(config_lib.parse(get(name)))  # jit takes it as a static argument
+  flat = config_lib.flatten(dataclasses.asdict(parsed))
+  assert flat.pop('model.canvas_size') == given.data.canvas_size
+  assert flat.pop('model.baseline') == (given.objective.name == 'nvil')
+  assert flat == config_lib.flatten(given)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_variants_have_the_keys_of_the_default(name):
+  assert config_lib.flatten(get(name)).keys() == config_lib.flatten(default.get_config()).keys()
+
+
+def test_there_is_a_baseline_for_nvil_alone(tiny_config):
+  for name in config_lib.OBJECTIVES:
+    tiny_config.objective.name = name
+    assert config_lib.parse(tiny_config).model.baseline == (name == 'nvil')
+
+
+@pytest.mark.parametrize(
+  ('mistyped', 'nearest'),
+  [
+    ('sede', 'seed'),
+    ('train__stpes', 'train.steps'),
+    ('model__glimps_size', 'model.glimpse_size'),
+    ('objective__kl_warmup_step', 'objective.kl_warmup_steps'),
+    ('data__canvassize', 'data.canvas_size'),
+  ],
+)
+def test_unknown_key_names_the_nearest(tiny_config, mistyped, nearest):
+  section, _, key = mistyped.rpartition('__')
+  (tiny_config[section] if section else tiny_config)[key] = 1
+  given = re.escape(mistyped.replace('__', '.'))
+  with pytest.raises(UserError, match=rf"unknown config key '{given}'; .*'{re.escape(nearest)}'\?"):
+    config_lib.parse(tiny_config)
+
+
+def test_unknown_section_is_named(tiny_config):
+  tiny_config.trian = ConfigDict({'steps': 3})
+  with pytest.raises(UserError, match=r"'trian\.steps'; did you mean 'train\.steps'\?"):
+    config_lib.parse(tiny_config)
+
+
+def test_missing_key_is_named(tiny_config):
+  del tiny_config.train.steps
+  with pytest.raises(UserError, match=r'lacks train\.steps;'):
+    config_lib.parse(tiny_config)
+
+
+def test_section_replaced_by_a_value_is_refused(tiny_config):
+  with pytest.raises(UserError, match=r"'model'; did you mean"):
+    config_lib.parse(override(tiny_config, model=3))
+
+
+WRONG_TYPES = {
+  int: ('3', 2.0, None, True, (3,)),
+  float: ('0.1', None, False, (0.1,)),
+  bool: (1, 'yes', None),
+  str: (1, None, ('a',)),
+  tuple: (256, '256', None),
+}
+
+
+@pytest.mark.parametrize('kind', WRONG_TYPES)
+def test_every_key_refuses_values_of_another_type(kind):
+  keys = [key for key, value in config_lib.flatten(default.get_config()).items()
+          if type(value) is kind]  # fmt: skip
+  assert keys
+  for key in keys:
+    for value in WRONG_TYPES[kind]:
+      config = override(default.get_config(), **{key.replace('.', '__'): value})
+      says = rf'config\.{re.escape(key)}={re.escape(repr(value))} is not allowed; it must be an? \w'
+      with pytest.raises(UserError, match=says):
+        config_lib.parse(config)
+
+
+def test_whole_numbers_do_for_fractions_and_lists_for_layer_sizes(tiny_config):
+  config = override(tiny_config, train__learning_rate=1, model__encoder_sizes=[8, 8])
+  parsed = config_lib.parse(config)
+  assert parsed.train.learning_rate == 1
+  assert parsed.model.encoder_sizes == (8, 8)
+  hash(parsed)
+
+
+INF, NAN = math.inf, math.nan
+IMPOSSIBLE = {
+  'seed': (-1, 2**32),
+  'data.source': ('cifar', ''),
+  'data.layout': ('heap',),
+  'data.canvas_size': (0, -50),
+  'data.min_objects': (-1,),
+  'data.max_objects': (0, -1),
+  'data.train_scenes': (0, -1),
+  'data.test_scenes': (0, -1),
+  'data.seed': (-1,),
+  'model.max_steps': (0, -1),
+  'model.glimpse_size': (0, -1),
+  'model.code_size': (0,),
+  'model.cell_size': (0,),
+  'model.patch_size': (-1,),
+  'model.patch_features': (0,),
+  'model.encoder_sizes': ((), (0,), (16, -1), (2.5,), ('16',), (True,)),
+  'model.presence_sizes': ((),),
+  'model.location_sizes': ((),),
+  'model.glimpse_encoder_sizes': ((),),
+  'model.glimpse_decoder_sizes': ((),),
+  'model.residual_sizes': ((),),
+  'model.baseline_sizes': ((),),
+  'model.likelihood_std': (0.0, -0.3, INF, NAN),
+  'model.presence_bias': (INF, -INF, NAN),
+  'model.where_std_bias': (INF, NAN),
+  'model.what_std_bias': (INF, NAN),
+  'model.output_bias': (INF, NAN),
+  'model.size_prior_mean': (0.0, 1.0, -0.1, 1.5, NAN),
+  'model.size_prior_std': (0.0, -1.0, INF, NAN),
+  'model.shift_prior_std': (0.0, -1.0, INF, NAN),
+  'objective.name': ('elbow', ''),
+  'objective.smoothing': (-0.1, 1.1, NAN),
+  'objective.smoothing_hold': (-1,),
+  'objective.smoothing_steps': (-1,),
+  'objective.kl_warmup': (0.0, 1.1, NAN),
+  'objective.kl_warmup_steps': (-1,),
+  'objective.prior_start': (0.0, -0.1, INF, NAN),
+  'objective.prior_end': (0.0, -0.1, INF, NAN),
+  'objective.prior_steps': (-1,),
+  'train.steps': (0, -1),
+  'train.batch_size': (0, -8),
+  'train.learning_rate': (0.0, -1e-3, INF, NAN),
+  'train.adam_b2': (-0.1, 1.0, NAN),
+  'train.final_learning_rate': (-0.1, 1.1, NAN),
+  'train.baseline_learning_rate': (0.0, -1.0, INF, NAN),
+  'train.clip_norm': (-1.0, INF, NAN),
+  'train.log_every': (0, -1),
+  'train.eval_every': (0, -1),
+  'train.checkpoint_every': (0, -1),
+  'train.keep_checkpoints': (0, -1),
+}
+
+
+@pytest.mark.parametrize('key', IMPOSSIBLE)
+def test_impossible_values_are_refused_with_key_and_value(key):
+  for value in IMPOSSIBLE[key]:
+    config = override(default.get_config(), **{key.replace('.', '__'): value})
+    says = rf'config\.{re.escape(key)}={re.escape(repr(value))} is not allowed; it must be \w'
+    with pytest.raises(UserError, match=says):
+      config_lib.parse(config)
+
+
+def test_table_of_impossible_values_leaves_out_only_keys_that_allow_any():
+  left_out = config_lib.flatten(default.get_config()).keys() - IMPOSSIBLE.keys()
+  assert left_out == {
+    'data.mnist_dir',
+    'data.cache_dir',
+    'model.residual',
+    'objective.sampled_kl',
+  }
+
+
+def test_values_at_the_border_are_accepted():
+  config = override(
+    default.get_config(), data__min_objects=2, data__canvas_size=20, data__train_scenes=64,
+    data__test_scenes=1, train__log_every=1, train__steps=1, objective__smoothing=0.0,
+    objective__smoothing_hold=0, objective__smoothing_steps=0,
+    objective__kl_warmup_steps=0, objective__prior_steps=0,
+    train__final_learning_rate=0.0, train__clip_norm=0.0, train__adam_b2=0.0,
+    model__max_steps=1, model__patch_size=0,
+  )  # fmt: skip
+  config_lib.parse(config)
+  config_lib.parse(override(config, objective__smoothing=1.0, train__final_learning_rate=1.0))
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'limit'),
+  [
+    ('model.glimpse_size', 51, 'data.canvas_size=50'),
+    ('model.patch_size', 51, 'data.canvas_size=50'),
+    ('data.min_objects', 3, 'data.max_objects=2'),
+    ('train.batch_size', 60_001, 'data.train_scenes=60000'),
+  ],
+)
+def test_values_too_large_for_another_key_are_refused_naming_both(key, value, limit):
+  config = override(default.get_config(), **{key.replace('.', '__'): value})
+  says = rf'config\.{re.escape(key)}={value} .* at most {re.escape(limit)}$'
+  with pytest.raises(UserError, match=says):
+    config_lib.parse(config)
+
+
+@pytest.mark.parametrize(
+  ('key', 'names'),
+  [
+    ('data.source', ['digits', 'mnist']),
+    ('data.layout', ['disjoint', 'touching']),
+    ('objective.name', ['exact', 'collapsed', 'reinforce', 'nvil']),
+  ],
+)
+def test_unknown_names_list_the_known(key, names):
+  config = override(default.get_config(), **{key.replace('.', '__'): 'nonsense'})
+  with pytest.raises(UserError) as caught:
+    config_lib.parse(config)
+  for name in names:
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_json_gives_back_the_same_configuration(name):
+  given = get(name)
+  back = config_lib.from_json(config_lib.to_json(given))
+  assert config_lib.changed_keys(given, back) == []
+  assert config_lib.parse(back) == config_lib.parse(given)
+  for key, value in config_lib.flatten(given).items():
+    assert type(config_lib.flatten(back)[key]) is type(value), key
+
+
+def test_changed_keys_are_those_that_differ_are_new_or_gone(tiny_config):
+  other = override(
+    tiny_config, seed=7, train__steps=21,
+    model__encoder_sizes=(16, 16), data__new=1,
+  )  # fmt: skip
+  del other.model.residual
+  changed = ['data.new', 'model.encoder_sizes', 'model.residual', 'seed', 'train.steps']
+  assert config_lib.changed_keys(tiny_config, other) == changed
+  assert config_lib.changed_keys(other, tiny_config) == changed
+  assert config_lib.changed_keys(tiny_config, tiny_config) == []
+
+
+def test_every_key_of_the_default_has_a_comment():
+  """A comment, or for the run of layer sizes the one above that speaks for those below."""
+  commented = set()
+  for line in (CONFIGS / 'default.py').read_text().splitlines():
+    if match := re.fullmatch(r'  (\w+)\.(\w+) = ([^#]*?)(?:  # (.+))?', line):
+      section, key, _, comment = match.groups()
+      assert comment or key.endswith('_sizes'), line
+      commented.add(key if section == 'config' else f'{section}.{key}')
+  assert commented == config_lib.flatten(default.get_config()).keys()

@@ -1,0 +1,98 @@
+"""Digits to compose scenes of: the embedded ones, and MNIST from a folder, sound or spoilt."""
+
+import collections
+import gzip
+
+import numpy as np
+import pytest
+import samples
+from PIL import Image
+from sklearn import datasets
+
+from air_jax.data import glyphs
+from air_jax.errors import UserError
+
+MNIST_LABELS = {
+  'train': [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+  'test': [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+}
+
+
+def test_embedded_splits_share_no_picture_and_hold_every_digit_once():
+  given = collections.Counter()
+  digits = datasets.load_digits()
+  for small, label in zip(digits.images, digits.target, strict=True):
+    enlarged = Image.fromarray((small * 15.9375).astype(np.uint8)).resize((20, 20), Image.BICUBIC)
+    picture = np.pad(np.where(np.asarray(enlarged) < 16, 0, enlarged).astype(np.uint8), 4)
+    given[picture.tobytes(), int(label)] += 1
+  train, test = (
+    collections.Counter(
+      (image.tobytes(), int(label))
+      for image, label in zip(*glyphs.load('digits', split), strict=True)
+    )
+    for split in ('train', 'test')
+  )
+  assert train + test == given
+  assert not {picture for picture, _ in train} & {picture for picture, _ in test}
+  assert test.total() == 359
+
+
+def test_idx_files_give_back_what_was_written(tmp_path):
+  arrays = samples.write_idx(tmp_path)
+  for split, (images, labels) in arrays.items():
+    read = glyphs.load('mnist', split, str(tmp_path))
+    np.testing.assert_array_equal(read.images, images)
+    np.testing.assert_array_equal(read.labels, labels)
+    assert read.images.dtype == np.uint8 and read.labels.dtype == np.int32
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_mnist_has_its_known_labels(mnist_dir, split):
+  images, labels = glyphs.load('mnist', split, str(mnist_dir))
+  assert images.shape == (sum(MNIST_LABELS[split]), 28, 28)
+  assert np.bincount(labels).tolist() == MNIST_LABELS[split]
+
+
+@pytest.mark.parametrize('folder', ['nowhere', '~no-such-user/nowhere'])
+def test_missing_mnist_folder_is_named(tmp_path, monkeypatch, folder):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match=r'data\.mnist_dir=.*nowhere.*t10k-labels-idx1-ubyte\.gz'):
+    glyphs.load('mnist', 'train', folder)
+
+
+def test_missing_mnist_file_is_named_whatever_the_split(tmp_path):
+  samples.write_idx(tmp_path)
+  (tmp_path / 'train-labels-idx1-ubyte.gz').unlink()
+  for split in ('train', 'test'):
+    with pytest.raises(UserError, match=r'lacks train-labels-idx1-ubyte\.gz;'):
+      glyphs.load('mnist', split, str(tmp_path))
+
+
+def damaged_idx():
+  """Names of ways to spoil the file of training images, and what it then holds."""
+  images = np.arange(5 * 28 * 28).astype(np.uint8).reshape(5, 28, 28)
+  good = samples.idx_bytes(images)
+  packed = bytearray(gzip.compress(good))
+  packed[10] = 255  # no kind of deflate block
+  return {
+    'truncated': gzip.compress(good)[:-12],
+    'empty': b'',
+    'one byte changed': bytes(packed),
+    'not gzip': good,
+    'not IDX': gzip.compress(b'<html>404</html>'),
+    'an IDX file of labels': gzip.compress(samples.idx_bytes(images[:, 0, 0])),
+    'an IDX file of floats': gzip.compress(bytes([0, 0, 13]) + good[3:]),
+    'header cut': gzip.compress(good[:9]),
+    'too few bytes': gzip.compress(good[:-1]),
+    'too many bytes': gzip.compress(good + b'\0'),
+    'fewer images than labels': gzip.compress(samples.idx_bytes(images[:4])),
+    'images of another size': gzip.compress(samples.idx_bytes(images[:, :27])),
+  }
+
+
+@pytest.mark.parametrize('damage', damaged_idx())
+def test_damaged_mnist_file_is_named(tmp_path, damage):
+  samples.write_idx(tmp_path)
+  (tmp_path / 'train-images-idx3-ubyte.gz').write_bytes(damaged_idx()[damage])
+  with pytest.raises(UserError, match=r'/train-images-idx3-ubyte\.gz '):
+    glyphs.load('mnist', 'train', str(tmp_path))

@@ -1,0 +1,100 @@
+"""The loss under its schedules, and the optimiser against Adam written out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from air_jax import config as configuration
+from air_jax import learner as learning
+from air_jax import model as air
+
+
+@pytest.mark.parametrize('sampled_kl', (False, True))
+def test_loss_is_the_objective_of_the_terms_at_the_schedules_of_the_step(
+  tiny_config, params, image, noise, sampled_kl
+):
+  tiny_config.objective.update(
+    name='exact',
+    sampled_kl=sampled_kl,
+    smoothing=0.8,
+    smoothing_hold=0,
+    smoothing_steps=10,
+    kl_warmup=0.1,
+    kl_warmup_steps=10,
+    prior_start=0.5,
+    prior_end=0.05,
+    prior_steps=10,
+  )
+  learner = learning.make(configuration.parse(tiny_config))
+
+  @jax.jit
+  def run(params, step):
+    loss, report = learning.loss(learner, params, step, image, noise, jax.random.key(0))
+    rolled = air.rollout(learner.model, params, image, noise)
+    return loss, report, air.elbo_terms(learner.model, params, image, rolled, 0.025**0.5)
+
+  loss, report, terms = run(params, 5)
+  q, log_p, nll = np.exp(terms.log_q), terms.log_p, terms.nll
+  mixed = 0.6 * q + 0.4 / 4
+  kl_z = terms.log_ratio if sampled_kl else terms.kl_z
+  expected = mixed @ (nll + 0.55 * kl_z + np.log(mixed) - log_p)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  # What is reported is the plain bound, comparable from step to step.
+  kl = q @ (terms.kl_z + terms.log_q - log_p)
+  np.testing.assert_allclose(report['loss'], loss)
+  np.testing.assert_allclose(report['nll'], q @ nll, rtol=1e-5)
+  np.testing.assert_allclose(report['kl'], kl, rtol=1e-3)
+  np.testing.assert_allclose(report['elbo'], -q @ nll - kl, rtol=1e-5)
+  assert report['predicted_count'] == np.argmax(q)
+
+
+def test_the_optimiser_is_adam_clipped_for_the_model_and_faster_for_the_baseline(tiny_config):
+  tiny_config.train.update(
+    steps=10, learning_rate=0.1, adam_b2=0.8, clip_norm=1.0, baseline_learning_rate=3.0
+  )
+  optimizer = learning.make(configuration.parse(tiny_config)).optimizer
+  params = {part: np.zeros(2, np.float32) for part in ('cell', 'location_head', 'baseline_net')}
+  state, moments = optimizer.init(params), {part: (0.0, 0.0) for part in params}
+  for step, gradient in enumerate(np.float32([[3.0, -4.0], [0.3, 0.4], [0.0, 6.0]])):
+    updates, state = optimizer.update({part: gradient for part in params}, state, params)
+    decay = 0.02 + 0.98 * (1 + np.cos(np.pi * step / 10)) / 2
+    norm = np.sqrt(2) * np.linalg.norm(gradient)  # of the model's two parts together
+    for part, update in updates.items():
+      if part == 'baseline_net':
+        rate, b2, g = 0.3, 0.999, gradient
+      else:
+        rate, b2, g = 0.1, 0.8, gradient / max(1, norm)
+      m, v = moments[part]
+      m, v = moments[part] = 0.9 * m + 0.1 * g, b2 * v + (1 - b2) * g**2
+      m, v = m / (1 - 0.9 ** (step + 1)), v / (1 - b2 ** (step + 1))
+      np.testing.assert_allclose(update, -rate * decay * m / (np.sqrt(v) + 1e-8), rtol=1e-4)
+
+
+def test_initial_parameters_are_a_function_of_the_seed(tiny_config):
+  def initial(seed):
+    tiny_config.seed = seed
+    learner = learning.make(configuration.parse(tiny_config))
+    return learning.init(learner).params['location_head']
+
+  first, again, other = map(initial, (0, 0, 1))
+  jax.tree.map(np.testing.assert_array_equal, first, again)
+  assert (jax.tree.leaves(first)[1] != jax.tree.leaves(other)[1]).all()
+
+
+def test_average_of_parameters_follows_them_and_forgets_the_start(tiny_config):
+  tiny_config.train.average = 0.15
+  learner = learning.make(configuration.parse(tiny_config))
+  images, counts = jnp.full((8, 50, 50), 99, jnp.uint8), jnp.zeros(8, jnp.int32)
+  state = learning.init(learner)
+  step = jax.jit(lambda state: learning.train_step(learner, state, images, counts)[0])
+
+  def kernel(params):
+    return np.asarray(params['cell']['gates']['kernel'], np.float64)
+
+  average = kernel(state.params)
+  for decay in (0.0, 1 / 11, 0.15, 0.15):  # s / (s + 10), and 0.15 from s = 2 on
+    before, state = state.params, step(state)
+    assert (kernel(before) != kernel(state.params)).any()
+    average = decay * average + (1 - decay) * kernel(state.params)
+    np.testing.assert_allclose(kernel(state.average), average, rtol=1e-5, atol=1e-8)

@@ -1,0 +1,67 @@
+"""metrics.jsonl and TensorBoard events: a line for all that happens, and none twice."""
+
+import numpy as np
+import pytest
+import run_folder
+from PIL import Image
+
+from air_jax import config as config_lib
+from air_jax import learner, logs
+from air_jax.data import loading
+
+
+def test_metrics_have_a_line_for_every_chunk_and_evaluation(finished_run):
+  lines = run_folder.lines_of(finished_run)
+  assert [(line['step'], line['split']) for line in lines] == [
+    (5, 'train'), (10, 'train'), (10, 'test'), (15, 'train'), (20, 'train'), (20, 'test'),
+  ]  # fmt: skip
+  for line in lines:
+    assert 0 <= line['count_accuracy'] <= 1
+    assert line['elbo'] == pytest.approx(-line['nll'] - line['kl'], abs=1e-2)
+    assert line['kl'] > 0
+  assert all(line['grad_norm'] > 0 for line in lines if line['split'] == 'train')
+
+
+def test_metrics_of_a_chunk_are_means_over_its_steps(run_config, finished_run):
+  parsed = config_lib.parse(run_config)
+  learning = learner.make(parsed)
+  scenes = loading.load(parsed.data, 'train')
+  state = learner.init(learning)
+  for line in run_folder.lines_of(finished_run, 'train')[:2]:
+    state, reports = learner.train_chunk(learning, state, scenes.images, scenes.counts, 5)
+    for name, values in reports.items():
+      assert line[name] == pytest.approx(float(np.mean(values)), rel=1e-5)
+
+
+def test_tensorboard_shows_the_same_scalars_and_the_pictures(finished_run):
+  events, scalars, written = run_folder.read_events(finished_run)
+  assert scalars == pytest.approx(written, rel=1e-6)
+  assert set(events.Tags()['images']) == run_folder.PICTURES
+  for name in run_folder.PICTURES:
+    images = events.Images(name)
+    assert [image.step for image in images] == [10, 20]
+    with Image.open(finished_run / 'figures' / f'{name}.png') as file:
+      assert (images[-1].width, images[-1].height) == file.size
+
+
+def test_metrics_file_survives_a_line_cut_short_and_drops_what_comes_later(tmp_path):
+  with logs.MetricsLog(tmp_path, 0) as log:
+    for step in (5, 10, 15):
+      log.scalars(step, 'train', {'elbo': float(step)})
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text(path.read_text() + '{"step": 20, "wall')
+  with logs.MetricsLog(tmp_path, 10) as log:
+    assert [line['step'] for line in logs.read(tmp_path)] == [5, 10]
+    log.scalars(15, 'test', {'elbo': -1.0})
+  assert run_folder.lines_of(tmp_path) == [
+    {'step': 5, 'split': 'train', 'elbo': 5.0},
+    {'step': 10, 'split': 'train', 'elbo': 10.0},
+    {'step': 15, 'split': 'test', 'elbo': -1.0},
+  ]
+
+
+def test_time_goes_on_where_an_earlier_process_ended(tmp_path):
+  (tmp_path / 'metrics.jsonl').write_text('{"step": 5, "wall_s": 1000.0, "split": "train"}\n')
+  with logs.MetricsLog(tmp_path, 5) as log:
+    log.scalars(10, 'train', {})
+  assert 1000 <= logs.read(tmp_path)[-1]['wall_s'] < 1010

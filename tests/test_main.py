@@ -1,0 +1,92 @@
+"""main.py as a process of its own: stopped, killed, taken up again, and its other modes."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import run_folder
+from PIL import Image
+
+from air_jax import evaluate
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture
+def main(tmp_path, compile_cache):
+  """Starts main.py on folder `run` or another."""
+
+  def start(*arguments, folder='run'):
+    return subprocess.Popen(
+      [sys.executable, ROOT / 'main.py', *arguments, f'--workdir={folder}'], cwd=tmp_path,
+      env=compile_cache, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+  return start
+
+
+def output(process):
+  """What a process prints that ends well."""
+  out, error = process.communicate(timeout=200)
+  assert process.returncode == 0, error
+  return out
+
+
+def signal_when_kept(process, folder, step, number):
+  """Sends a signal as soon as the checkpoint of a step is there; returns the exit code."""
+  begun = time.monotonic()
+  while not (folder / 'checkpoints' / str(step)).exists():
+    assert process.poll() is None and time.monotonic() - begun < 200
+    time.sleep(0.005)
+  process.send_signal(number)
+  process.wait(60)
+  return process.returncode
+
+
+def test_stopped_and_killed_run_ends_as_if_nothing_had_happened(
+  main, finished_run, scene_cache, tmp_path
+):
+  folder = tmp_path / 'run'
+  command = [f'--config={ROOT}/configs/tiny.py', f'--config.data.cache_dir={scene_cache}']
+  with main(*command) as process:
+    assert signal_when_kept(process, folder, 5, signal.SIGTERM) == 128 + signal.SIGTERM
+    (line,) = process.stderr.read().splitlines()
+    assert line == 'main.py: interrupted at step 10; the same command goes on from there'
+  with main(*command) as process:
+    assert signal_when_kept(process, folder, 15, signal.SIGKILL) == -signal.SIGKILL
+  assert run_folder.checkpoints_of(folder) == [5, 10, 15]
+  with main(*command) as process:
+    out = output(process)
+  run_folder.assert_same_end(folder, finished_run)
+  assert run_folder.lines_of(folder) == run_folder.lines_of(finished_run)
+  _, scalars, written = run_folder.read_events(folder)
+  # What tensorboardX had not yet put on disk died with the process; nothing is there twice.
+  assert {step for _, step in written.keys() - scalars.keys()} <= {15}
+  assert scalars == pytest.approx({key: written[key] for key in scalars}, rel=1e-6)
+  assert out.startswith('step      20: held-out count accuracy')
+  assert evaluate.table(evaluate.read(finished_run)) in out
+
+
+def test_other_modes_need_only_the_folder(main, copy):
+  summary = evaluate.read(copy)
+  (copy / 'evaluation.json').unlink()
+  with main('--mode=evaluate', folder=copy) as process:
+    assert output(process).strip() == evaluate.table(summary).strip()
+  assert json.loads((copy / 'evaluation.json').read_text()) == summary
+
+  pictures = {
+    name: np.asarray(Image.open(copy / 'figures' / f'{name}.png')) for name in run_folder.PICTURES
+  }
+  shutil.rmtree(copy / 'figures')
+  with main('--mode=figures', folder=copy) as process:
+    paths = [pathlib.Path(line) for line in output(process).splitlines()]
+  assert {path.stem for path in paths} == run_folder.PICTURES
+  for path in paths:
+    with Image.open(path) as file:
+      np.testing.assert_array_equal(np.asarray(file), pictures[path.stem])

@@ -1,0 +1,67 @@
+"""Metrics against hand-made cases, SciPy and brute force."""
+
+import itertools
+
+import numpy as np
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from air_jax import metrics
+
+_box = st.tuples(*(2 * [st.integers(0, 6)] + 2 * [st.integers(0, 4)]))
+_boxes = st.lists(_box, min_size=1, max_size=4).map(lambda rows: np.array(rows, np.float64))
+
+
+def test_confusion_matrix_has_the_truth_in_its_rows():
+  matrix = metrics.confusion_matrix([0, 1, 1, 1, 2], [0, 3, 3, 1, 0], 2, 3)
+  np.testing.assert_array_equal(matrix, [[1, 0, 0, 0], [0, 1, 0, 2], [1, 0, 0, 0]])
+
+
+def test_wilson_interval_is_that_of_scipy():
+  for successes, trials in ((8, 10), (1, 300), (0, 20), (20, 20)):
+    theirs = scipy.stats.binomtest(successes, trials).proportion_ci(0.95, 'wilson')
+    ours = metrics.wilson_interval(successes, trials, z=scipy.stats.norm.ppf(0.975))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert 0 <= ours[0] <= ours[1] <= 1
+
+
+def test_wilson_interval_covers_95_percent_unless_told():
+  np.testing.assert_allclose(metrics.wilson_interval(8, 10), (0.4902, 0.9433), atol=1e-4)
+
+
+def test_ink_boxes_bound_what_is_brighter_than_the_threshold():
+  pictures = np.zeros((2, 2, 6, 8))
+  pictures[0, 0, 2, 5] = 0.3
+  pictures[0, 1, 1:4, 2:7] = 1.0
+  pictures[1, 0, 0, 7] = pictures[1, 0, 5, 3] = 1.0
+  pictures[1, 1] = 0.25
+  boxes = metrics.ink_boxes(pictures)
+  np.testing.assert_array_equal(boxes, [[[2, 5, 1, 1], [1, 2, 3, 5]], [[0, 3, 6, 5], [0, 0, 0, 0]]])
+  np.testing.assert_array_equal(metrics.ink_boxes(pictures[1, 1], 0.2), [0, 0, 6, 8])
+  assert boxes.dtype == np.float32
+
+
+def test_box_iou_of_boxes_that_match_overlap_touch_and_are_empty():
+  a = [(0, 0, 4, 4), (1, 2, 0, 0)]
+  b = [(0, 0, 4, 4), (2, 1, 4, 3), (4, 0, 4, 4), (1, 1, 2, 2), (1, 2, 0, 0), (9, 9, 2, 2)]
+  np.testing.assert_allclose(metrics.box_iou(a, b), [[1, 6 / 22, 0, 4 / 16, 0, 0], 6 * [0]])
+
+
+def test_matched_iou_leaves_a_true_box_without_partner_at_zero():
+  truth = [(0, 0, 4, 4), (10, 10, 4, 4)]
+  np.testing.assert_array_equal(metrics.matched_iou(truth, [(10, 10, 4, 2)]), [0, 0.5])
+  np.testing.assert_array_equal(metrics.matched_iou(truth, np.zeros((0, 4))), [0, 0])
+  np.testing.assert_array_equal(metrics.matched_iou(np.zeros((0, 4)), truth), [])
+
+
+@settings(derandomize=True, deadline=None)
+@given(_boxes, _boxes)
+def test_matched_iou_is_the_best_of_all_assignments(truth, predicted):
+  iou = np.zeros((4, 4))  # with partners of no overlap, so that every assignment is a permutation
+  iou[: len(truth), : len(predicted)] = metrics.box_iou(truth, predicted)
+  candidates = [iou[range(4), order] for order in itertools.permutations(range(4))]
+  best = max(candidate.sum() for candidate in candidates)
+  ours = metrics.matched_iou(truth, predicted)
+  np.testing.assert_allclose(ours.sum(), best, atol=1e-12)
+  assert any(np.allclose(ours, candidate[: len(truth)]) for candidate in candidates)

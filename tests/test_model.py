@@ -1,0 +1,314 @@
+"""The roll-out and the bound against loops, enumeration and sampling."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+from jax.scipy.special import logsumexp
+
+from air_jax import model as air
+from air_jax import networks, objectives
+from air_jax import spatial_transformer as transformer
+from air_jax.types import ElboTerms, Latents
+
+SUCCESS = 0.3
+
+_parse = jax.jit(air.parse, static_argnums=0)
+_decode = jax.jit(air.decode, static_argnums=0)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _compile_quickly():
+  """These programs take longer to compile than to run."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
+@functools.cache
+def _variant(model, **changes):
+  """The tiny model with another configuration, and parameters for it."""
+  config = dataclasses.replace(model.config, **changes)
+  nets = networks.build(config)
+  return air.Model(config, nets), nets.init(jax.random.key(0))
+
+
+def _terms(model, params, image, noise):
+  rolled = air.rollout(model, params, image, noise)
+  return air.elbo_terms(model, params, image, rolled, SUCCESS)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _differentiate(model, params, image, noise, weights):
+  def terms(params, noise):
+    rolled = air.rollout(model, params, image, noise)
+    return air.elbo_terms(model, params, image, rolled, SUCCESS), rolled
+
+  terms, pull_back, rolled = jax.vjp(terms, params, noise, has_aux=True)
+  return rolled, terms, *pull_back(weights)
+
+
+def _run(model, params, image, noise, **weights):
+  """The roll-out, its terms, and the gradient of their weighted sum by parameters and by noise.
+
+  Weights are given like `nll=[0, 1, 0, 0]`. One program makes everything, for compiling is what
+  takes time in these tests.
+  """
+  none = ElboTerms(*(jnp.zeros(4) for _ in range(5)), jnp.zeros(()))
+  weights = {name: jnp.asarray(weight, jnp.float32) for name, weight in weights.items()}
+  return _differentiate(model, params, image, noise, none._replace(**weights))
+
+
+def _is_zero(tree):
+  return all((leaf == 0).all() for leaf in jax.tree.leaves(tree))
+
+
+@pytest.fixture(scope='module')
+def latents(model):
+  """Three objects, the first well inside the canvas."""
+  z_what = jax.random.normal(jax.random.key(3), (3, model.config.code_size))
+  z_where = jnp.array([[-1.0, -0.3, 0.2], [-0.5, 0.5, 0.5], [-0.2, 0.1, -0.6]])
+  return Latents(z_where, z_what, jnp.int32(1))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _step(model, params, image, noise, state, z, canvas):
+  """One step of the cell, and the canvas with what it painted."""
+  config, nets = model
+  inputs = [z]
+  if config.residual:
+    inputs.append(nets.encode_residual(params, image - canvas))
+  image_gates = nets.encode_image(params, image)
+  state, h = nets.recur(params, state, image_gates, jnp.concatenate(inputs))
+  where = nets.location(params, h)
+  z_where = where.mean + noise[:3] * where.std
+  window = jnp.array([jax.nn.sigmoid(z_where[0]), *jnp.tanh(z_where[1:])])
+  what = nets.encode_glimpse(params, transformer.crop(image, window, config.glimpse_size))
+  z_what = what.mean + noise[3:] * what.std
+  canvas += transformer.paint(nets.decode_glimpse(params, z_what), window, config.canvas_size)
+  z = jnp.concatenate([z_where, z_what])
+  return nets.presence(params, h), where, what, state, z, canvas
+
+
+def _cost_of_count(model, params, image, noise, count):
+  """nll, KL and log q of a count, rolled out to that count and no further."""
+  config, normal = model.config, scipy.stats.norm
+  prior_mean = np.array([np.log(0.42 / 0.58), 0, 0] + config.code_size * [0])
+  prior_std = np.array([0.12, 1, 1] + config.code_size * [1])
+  state, z = model.networks.initial_state(params), jnp.zeros(3 + config.code_size)
+  canvas, kl, log_q = jnp.zeros_like(image), 0.0, 0.0
+  for step in range(config.max_steps):
+    new = _step(model, params, image, noise[step], state, z, canvas)
+    logit, where, what, state, z, painted = new
+    go_on = scipy.special.expit(float(logit))
+    if step == count:
+      log_q += np.log(1 - go_on)
+      break
+    log_q += np.log(go_on)
+    canvas = painted
+    mean, std = (np.concatenate(pair) for pair in zip(where, what, strict=True))
+    # KL is the cross-entropy of q and p minus the entropy of q.
+    cross = 0.5 * (std**2 + (mean - prior_mean) ** 2) / prior_std**2
+    cross -= normal.logpdf(0, 0, prior_std)
+    kl += (cross - normal.entropy(mean, std)).sum()
+  return -normal.logpdf(image, canvas, config.likelihood_std).sum(), kl, log_q
+
+
+@pytest.mark.parametrize('residual', (False, True))
+def test_one_rollout_gives_the_elbo_that_separate_ones_give(model, image, noise, residual):
+  model, params = _variant(model, residual=residual, baseline=True)
+  parts = [_cost_of_count(model, params, image, noise, count) for count in range(4)]
+  nll, kl_z, log_q = np.array(parts).T
+  log_p = np.log(SUCCESS ** np.arange(4) / sum(SUCCESS ** np.arange(4)))
+  elbo = -np.exp(log_q) @ (nll + kl_z + log_q - log_p)
+  _, terms, *_ = _run(model, params, image, noise)
+  np.testing.assert_allclose(terms.nll, nll, rtol=1e-5)
+  np.testing.assert_allclose(terms.kl_z, kl_z, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(terms.log_q, log_q, rtol=1e-4)
+  np.testing.assert_allclose(objectives.elbo(terms), elbo, rtol=1e-5)
+  np.testing.assert_allclose(objectives.exact(terms, None), -elbo, rtol=1e-5)
+
+
+@pytest.mark.parametrize('residual', (False, True))
+def test_steps_after_the_stop_get_exactly_zero_gradient(model, image, noise, residual):
+  model, params = _variant(model, residual=residual, baseline=True)
+  for name in ('nll', 'kl_z', 'log_ratio', 'log_q'):
+    for count, weights in enumerate(jnp.eye(4)):
+      *_, by_noise = _run(model, params, image, noise, **{name: weights})
+      assert (by_noise[count:] == 0).all(), (name, count)
+      # No decision follows the last object.
+      earlier = min(count, 2) if name == 'log_q' else count
+      assert (by_noise[:earlier] != 0).any(1).all(), (name, count)
+
+
+def test_an_empty_scene_teaches_nothing_about_objects(model, image, noise):
+  model, params = _variant(model, residual=False, baseline=True)
+  for name in ('nll', 'kl_z', 'log_ratio'):
+    *_, of_none, _ = _run(model, params, image, noise, **{name: [1, 0, 0, 0]})
+    *_, of_one, _ = _run(model, params, image, noise, **{name: [0, 1, 0, 0]})
+    assert _is_zero(of_none) and not _is_zero(of_one)
+
+
+def test_costs_teach_the_presence_head_nothing(model, image, noise):
+  model, params = _variant(model, residual=False, baseline=True)
+  for name in ('nll', 'kl_z', 'log_ratio', 'log_p'):
+    *_, by_params, _ = _run(model, params, image, noise, **{name: [1, 2, 3, 4]})
+    assert _is_zero(by_params['presence_head'])
+  *_, by_params, _ = _run(model, params, image, noise, log_q=[1, 2, 3, 4])
+  assert not _is_zero(by_params['presence_head'])
+
+
+def test_the_residual_feeds_back_the_canvas_but_no_gradient(model, image, noise):
+  model, params = _variant(model, residual=True, baseline=True)
+  _, terms, by_params, _ = _run(model, params, image, noise, log_q=[1, 2, 3, 4])
+  assert _is_zero(by_params['glimpse_decoder']) and not _is_zero(by_params['residual_encoder'])
+  brighter = jax.tree.map(lambda leaf: leaf + 0.5, params['glimpse_decoder'])
+  _, new_terms, *_ = _run(model, params | {'glimpse_decoder': brighter}, image, noise)
+  change = new_terms.log_q - terms.log_q
+  # Count 0 is decided at the first step, which sees the bare image.
+  assert change[0] == 0 and (change[1:] != 0).all()
+
+
+def test_the_baseline_sees_image_and_rollout_and_moves_nothing_but_itself(model, image, noise):
+  model, params = _variant(model, residual=False, baseline=True)
+  rolled, terms, by_params, _ = _run(model, params, image, noise, baseline=1.0)
+  seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what
+  expected = model.networks.baseline(params, jnp.concatenate([part.ravel() for part in seen]))
+  np.testing.assert_allclose(terms.baseline, expected, rtol=1e-4)
+  assert not _is_zero(by_params.pop('baseline_net'))
+  assert _is_zero(by_params)
+
+
+def test_parse_takes_posterior_means_and_the_most_probable_count(model, params, image):
+  blind = params | {'presence_head': jax.tree.map(jnp.zeros_like, params['presence_head'])}
+  for used, count in ((params, 3), (blind, 0)):
+    latents, rolled = _parse(model, used, image)
+    assert latents.count == count
+    np.testing.assert_allclose(latents.z_where, rolled.where.mean, rtol=1e-6)
+    np.testing.assert_allclose(latents.z_what, rolled.what.mean, rtol=1e-6)
+    decoded = _decode(model, used, latents)
+    np.testing.assert_allclose(decoded, rolled.canvases[count], atol=1e-6)
+
+
+def test_decoding_any_count_gives_the_canvas_after_as_many_steps(model, params, image):
+  latents, rolled = _parse(model, params, image)
+  for count in range(4):
+    decoded = _decode(model, params, latents._replace(count=jnp.int32(count)))
+    np.testing.assert_allclose(decoded, rolled.canvases[count], atol=1e-6)
+    assert bool(decoded.any()) == (count > 0)
+
+
+def test_editing_an_objects_place_moves_and_resizes_its_ink(model, params, latents):
+  def ink(z_where):
+    moved = latents._replace(z_where=latents.z_where.at[0].set(jnp.array(z_where)))
+    canvas = np.asarray(_decode(model, params, moved))
+    centre = np.indices(canvas.shape).reshape(2, -1) @ canvas.ravel() / canvas.sum()
+    return canvas.sum(), *centre
+
+  mass, row, column = ink([-1.0, -0.3, 0.2])
+  right = ink([-1.0, np.arctanh(np.tanh(-0.3) + 2 * 10 / 50), 0.2])
+  np.testing.assert_allclose(right, (mass, row, column + 10), rtol=1e-3)
+  down = ink([-1.0, -0.3, np.arctanh(np.tanh(0.2) + 2 * 5 / 50)])
+  np.testing.assert_allclose(down, (mass, row + 5, column), rtol=1e-3)
+  larger = ink([scipy.special.logit(1.4 * scipy.special.expit(-1.0)), -0.3, 0.2])
+  np.testing.assert_allclose(larger[0], 1.4**2 * mass, rtol=0.02)
+
+
+@pytest.fixture(scope='module')
+def generated(model, params):
+  """4,000 scenes from the prior: latents and pictures."""
+
+  def generate(key):
+    latents = air.sample_prior(model, key)
+    return latents, air.decode(model, params, latents)
+
+  return jax.jit(jax.vmap(generate))(jax.random.split(jax.random.key(4), 4000))
+
+
+def test_scenes_from_the_prior_are_distributed_as_they_should_be(generated):
+  drawn, _ = generated
+  assert scipy.stats.chisquare(np.bincount(drawn.count, minlength=4)).pvalue > 1e-3
+  for t in range(3):
+    for i, (mean, std) in enumerate(((np.log(0.42 / 0.58), 0.12), (0, 1), (0, 1))):
+      assert scipy.stats.kstest(drawn.z_where[:, t, i], 'norm', (mean, std)).pvalue > 1e-3
+    assert scipy.stats.kstest(drawn.z_what[:, t, 0], 'norm').pvalue > 1e-3
+  # No two numbers of a scene come from the same randomness.
+  flat = np.concatenate([part.reshape(4000, -1) for part in drawn], 1)
+  assert np.abs(np.corrcoef(flat.T) - np.eye(flat.shape[1])).max() < 5 / np.sqrt(4000)
+
+
+def test_generated_pictures_are_sums_of_glimpses_and_blank_without_objects(generated):
+  drawn, pictures = generated
+  assert pictures.shape == (4000, 50, 50)
+  assert (pictures >= 0).all() and (pictures.max((1, 2)) <= drawn.count).all()
+  np.testing.assert_array_equal(pictures.any((1, 2)), drawn.count > 0)
+
+
+@pytest.fixture(scope='module')
+def many(model, image):
+  """A wide posterior and a weak likelihood, for importance sampling; terms of 10,000 roll-outs."""
+  model, params = _variant(
+    model,
+    max_steps=2,
+    likelihood_std=4.0,
+    size_prior_std=0.5,
+    where_std_bias=0.8,
+    what_std_bias=0.9,
+  )
+  noise = air.draw_noise(model, jax.random.key(6), (10_000,))
+  terms = jax.lax.map(lambda noise: _terms(model, params, image, noise), noise, batch_size=1000)
+  return model, params, terms
+
+
+def _log_mean_exp(x):
+  """The logarithm of the mean of exp(x), and its standard error."""
+  share = np.exp(np.asarray(x, np.float64) - np.max(x))
+  error = share.std() / share.mean() / np.sqrt(len(share))
+  return np.log(share.mean()) + np.max(x), error
+
+
+def test_log_ratio_averages_to_the_kl(many):
+  _, _, terms = many
+  difference = np.asarray(terms.log_ratio - terms.kl_z, np.float64)
+  error = difference.std(0) / np.sqrt(len(difference))
+  assert (np.abs(difference.mean(0))[1:] < 4 * error[1:]).all()
+  assert (difference[:, 0] == 0).all() and (error[1:] < 0.05).all()
+
+
+def test_posterior_and_prior_sampling_agree_on_log_p_which_no_bound_exceeds(many, image):
+  model, params, terms = many
+  weights = logsumexp(terms.log_p - terms.nll - terms.log_ratio, axis=1)
+  log_p, error = _log_mean_exp(weights)
+
+  def log_likelihood(key):
+    latents = air.sample_prior(model, key, SUCCESS)
+    canvas = air.decode(model, params, latents)
+    return jax.scipy.stats.norm.logpdf(image, canvas, 4.0).sum()
+
+  keys = jax.random.split(jax.random.key(7), 10_000)
+  prior_log_p, prior_error = _log_mean_exp(jax.lax.map(log_likelihood, keys, batch_size=1000))
+  assert error < 0.1 and prior_error < 0.1
+  assert abs(log_p - prior_log_p) < 4 * np.hypot(error, prior_error)
+
+  elbo = np.mean(jax.vmap(objectives.elbo)(terms))
+  one_sample = np.mean(weights)  # the strict form of `collapsed`, less its cross-entropy
+  assert elbo < one_sample - 0.1 < log_p - 0.2
+
+
+def test_without_a_baseline_it_is_zero_and_has_no_parameters(many):
+  _, params, terms = many
+  assert 'baseline_net' not in params and not terms.baseline.any()
+
+
+def test_a_batch_of_rollouts_is_a_loop_of_single_ones(model, image, noise):
+  model, params = _variant(model, residual=False, baseline=True)
+  images, noises = jnp.stack([image, image**2, 1 - image]), jnp.stack([noise, -noise, 0 * noise])
+  batch = jax.jit(jax.vmap(functools.partial(_terms, model, params)))(images, noises)
+  loop = [_run(model, params, *pair)[1] for pair in zip(images, noises, strict=True)]
+  for ours, theirs in zip(batch, zip(*loop, strict=True), strict=True):
+    np.testing.assert_allclose(ours, np.stack(theirs), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,187 @@
+"""The training loop: going on, breaking off, everything when it is due."""
+
+import json
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import run_folder
+
+from air_jax import evaluate, figures, learner, runs, train
+from air_jax.errors import DivergenceError, Interrupted
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+  """For runs whose pictures are of no concern: they take longest."""
+  monkeypatch.setattr(figures, 'draw', lambda *args: [])
+
+
+def after_chunk(monkeypatch, number, do):
+  """Makes the loop call `do(state, reports)` in place of returning from its number-th chunk."""
+  train_chunk, calls = learner.train_chunk, []
+
+  def wrapped(*args):
+    calls.append(args)
+    result = train_chunk(*args)
+    return do(*result) if len(calls) == number else result
+
+  monkeypatch.setattr(learner, 'train_chunk', wrapped)
+
+
+def test_only_the_newest_checkpoints_are_kept(finished_run):
+  assert run_folder.checkpoints_of(finished_run) == [10, 15, 20]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_run_stopped_by_a_signal_goes_on_to_the_same_end(
+  run_config, finished_run, tmp_path, monkeypatch, no_pictures, number
+):
+  run_config.train.checkpoint_every = run_config.train.eval_every = 1000
+  handler = signal.getsignal(number)
+
+  def interrupt(*result):
+    signal.raise_signal(number)
+    return result
+
+  with monkeypatch.context() as patch:
+    after_chunk(patch, 3, interrupt)
+    with pytest.raises(Interrupted, match='at step 15;') as caught:
+      train.train(run_config, tmp_path)
+  assert caught.value.exit_code == 128 + number
+  assert signal.getsignal(number) == handler
+  assert run_folder.checkpoints_of(tmp_path) == [15]
+  assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5, 10, 15]
+  train.train(run_config, tmp_path)
+  run_folder.assert_same_end(tmp_path, finished_run)
+  assert run_folder.lines_of(tmp_path, 'train') == run_folder.lines_of(finished_run, 'train')
+  assert run_folder.lines_of(tmp_path, 'test') == run_folder.lines_of(finished_run, 'test')[1:]
+
+
+def test_run_stopped_while_it_evaluates_keeps_a_checkpoint(
+  run_config, tmp_path, monkeypatch, no_pictures
+):
+  run_config.train.checkpoint_every = 1000
+  held_out = evaluate.held_out
+
+  def interrupted(*args):
+    signal.raise_signal(signal.SIGTERM)
+    return held_out(*args)
+
+  monkeypatch.setattr(evaluate, 'held_out', interrupted)
+  with pytest.raises(Interrupted, match='at step 10;'):
+    train.train(run_config, tmp_path)
+  assert run_folder.checkpoints_of(tmp_path) == [10]
+
+
+def test_second_signal_acts_at_once():
+  with train._Interruption() as interruption:
+    assert interruption.signal is None
+    signal.raise_signal(signal.SIGINT)
+    assert interruption.signal == signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+      signal.raise_signal(signal.SIGINT)
+
+
+def test_run_whose_newest_checkpoint_is_damaged_ends_the_same(
+  copy, finished_run, run_config, no_pictures
+):
+  files = [path for path in (copy / 'checkpoints' / '20').rglob('*') if path.is_file()]
+  path = max(files, key=lambda path: path.stat().st_size)
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+  train.train(run_config, copy)
+  run_folder.assert_same_end(copy, finished_run)
+  assert run_folder.lines_of(copy) == run_folder.lines_of(finished_run)
+
+
+def test_finished_run_has_nothing_to_do(copy, finished_run, run_config, capsys):
+  before = run_folder.contents(copy / 'checkpoints')
+  assert train.train(run_config, copy) == json.loads((finished_run / 'evaluation.json').read_text())
+  assert 'nothing to do: step 20 is reached' in capsys.readouterr().out
+  assert run_folder.contents(copy / 'checkpoints') == before
+  assert run_folder.lines_of(copy) == run_folder.lines_of(finished_run)
+
+
+def test_more_steps_continue_a_finished_run(copy, finished_run, run_config, no_pictures):
+  run_config.train.steps = 30
+  assert train.train(run_config, copy)['step'] == 30
+  assert run_folder.lines_of(copy)[:6] == run_folder.lines_of(finished_run)
+  assert [line['step'] for line in run_folder.lines_of(copy)[6:]] == [25, 30, 30]
+  learning, state, _ = runs.restore(copy)
+  assert int(state.step) == learning.config.train.steps == 30
+
+
+def test_divergence_names_step_and_term_and_spoils_nothing(
+  run_config, finished_run, tmp_path, monkeypatch, no_pictures
+):
+  def spoil(state, reports):
+    reports['kl'] = reports['kl'].at[3:].set(jnp.inf)
+    reports['elbo'] = reports['elbo'].at[2:].set(jnp.nan)
+    return jax.tree.map(lambda x: x * jnp.nan if x.dtype == jnp.float32 else x, state), reports
+
+  with monkeypatch.context() as patch:
+    after_chunk(patch, 2, spoil)
+    with pytest.raises(DivergenceError, match='at step 8 these are not finite: elbo;'):
+      train.train(run_config, tmp_path)
+  assert run_folder.checkpoints_of(tmp_path) == [5]
+  assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5]
+  train.train(run_config, tmp_path)
+  run_folder.assert_same_end(tmp_path, finished_run)
+
+
+def test_state_that_is_not_finite_is_not_kept(run_config, tmp_path, no_pictures):
+  """Here the first update makes the baseline infinite, although the step's loss is still finite."""
+  run_config.objective.name = 'nvil'
+  run_config.train.update(learning_rate=1e30, baseline_learning_rate=1e10)
+  run_config.train.update(log_every=1, checkpoint_every=1, eval_every=1000)
+  with pytest.raises(DivergenceError, match=r'at step [12] these are not finite: \w'):
+    train.train(run_config, tmp_path)
+  if run_folder.checkpoints_of(tmp_path):
+    state = runs.restore(tmp_path)[1]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+@pytest.mark.parametrize(
+  ('log_every', 'eval_every', 'checkpoint_every', 'steps'),
+  [(5, 10, 15, 30), (5, 8, 12, 24), (10, 4, 3, 12), (100, 7, 50, 20), (3, 7, 7, 20)],
+)
+def test_everything_happens_when_it_is_due(
+  run_config, tmp_path, monkeypatch, log_every, eval_every, checkpoint_every, steps
+):
+  run_config.train.update(
+    log_every=log_every, eval_every=eval_every, checkpoint_every=checkpoint_every, steps=steps,
+    keep_checkpoints=100,
+  )  # fmt: skip
+  evaluated = []
+
+  def train_chunk(learning, state, images, counts, chunk):
+    steps = state.step + 1 + np.arange(chunk)
+    reports = dict.fromkeys(('loss', 'elbo', 'count_accuracy'), np.asarray(steps, np.float32))
+    return learner.TrainState(state.step + chunk, {}, {}, ()), reports
+
+  def held_out(learning, state, scenes):
+    evaluated.append(int(state.step))
+    return None, {'count_accuracy': 0.5, 'elbo': 1.0, 'box_iou': 0.5}
+
+  monkeypatch.setattr(learner, 'init', lambda _: learner.TrainState(jnp.int32(0), {}, {}, ()))
+  monkeypatch.setattr(learner, 'train_chunk', train_chunk)
+  monkeypatch.setattr(evaluate, 'held_out', held_out)
+  monkeypatch.setattr(figures, 'draw', lambda *args: [])
+  train.train(run_config, tmp_path)
+
+  def due(every):
+    return sorted({*range(every, steps + 1, every), steps})
+
+  assert evaluated == due(eval_every)
+  assert run_folder.checkpoints_of(tmp_path) == due(checkpoint_every)
+  lines = run_folder.lines_of(tmp_path, 'train')
+  assert set(due(log_every)) <= {line['step'] for line in lines}
+  # A line speaks for the steps since the one before.
+  before = 0
+  for line in lines:
+    assert line['loss'] == (before + 1 + line['step']) / 2
+    before = line['step']
