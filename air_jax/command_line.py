@@ -48,8 +48,12 @@ def parse(argv):
       f'--config={path} is no file; there are {", ".join(others) or "none beside it"}'
     )
   unchanged = flags.FlagValues()
-  config_flags.DEFINE_config_file('config', str(path), flag_values=unchanged, sys_argv=argv[:1])
-  known = config_lib.flatten(unchanged['config'].value)
+  try:
+    config_flags.DEFINE_config_file('config', str(path), flag_values=unchanged, sys_argv=argv[:1])
+    known = config_lib.flatten(unchanged['config'].value)
+  except Exception as error:  # the file is a program, and may fail in any way
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    raise UserError(f'--config={path} gives no configuration: {reason}') from error
   for argument in argv[1:]:
     if (override := _OVERRIDE.match(argument)) and override[1] not in known:
       raise config_lib.unknown_key(override[1], known)

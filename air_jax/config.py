@@ -126,7 +126,7 @@ def parse(config):
   if missing:
     raise UserError(f'config lacks {", ".join(sorted(missing))}; see configs/default.py')
   for key, value in given.items():
-    _check(key, value, _is_a(value, _TYPES[key]), f'a {_TYPES[key].__name__}')
+    _check(key, value, _is_a(value, _TYPES[key]), f'of type {_TYPES[key].__name__}')
     if key in _ALLOWED:
       allowed, says = _ALLOWED[key]
       _check(key, value, allowed(value), says)

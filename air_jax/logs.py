@@ -26,7 +26,7 @@ class MetricsLog:
     draft.write_text(''.join(json.dumps(line) + '\n' for line in kept))
     os.replace(draft, self._path)
     self._file = self._path.open('a')
-    self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1)
+    self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1, flush_secs=1)
 
   def __enter__(self):
     return self

@@ -68,7 +68,7 @@ def paint(glimpse, window, canvas_size):
     canvas_size: side of the canvas in pixels.
 
   Returns:
-    [canvas_size, canvas_size], 0 outside the window.
+    [canvas_size, canvas_size], 0 from half a glimpse pixel outside the window on.
   """
   scale, x, y = window
   height, width = glimpse.shape

@@ -63,7 +63,7 @@ def get_config():
   train.steps = 1500  # >= 1; raise it to continue a finished run
   train.batch_size = 64  # images an update, 1 .. data.train_scenes
   train.learning_rate = 7e-4  # > 0, of Adam
-  train.adam_b2 = 0.99  # in [0, 1), decay of its second moment
+  train.adam_b2 = 0.99  # in [0, 1), decay of its second moment; the baseline's is 0.999
   train.final_learning_rate = 0.02  # in [0, 1], share of it left at the end of the cosine decay
   train.baseline_learning_rate = 10.0  # > 0, of the baseline, as a multiple of the above
   train.average = 0.998  # in [0, 1), decay of the average of parameters that is evaluated; 0: none

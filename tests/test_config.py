@@ -104,7 +104,9 @@ def test_every_key_refuses_values_of_another_type(kind):
   for key in keys:
     for value in WRONG_TYPES[kind]:
       config = override(default.get_config(), **{key.replace('.', '__'): value})
-      says = rf'config\.{re.escape(key)}={re.escape(repr(value))} is not allowed; it must be an? \w'
+      says = (
+        rf'config\.{re.escape(key)}={re.escape(repr(value))} is not allowed; it must be of type \w'
+      )
       with pytest.raises(UserError, match=says):
         config_lib.parse(config)
 
