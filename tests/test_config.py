@@ -163,6 +163,7 @@ IMPOSSIBLE = {
   'train.steps': (0, -1),
   'train.batch_size': (0, -8),
   'train.learning_rate': (0.0, -1e-3, INF, NAN),
+  'train.average': (-0.1, 1.0, NAN),
   'train.adam_b2': (-0.1, 1.0, NAN),
   'train.final_learning_rate': (-0.1, 1.1, NAN),
   'train.baseline_learning_rate': (0.0, -1.0, INF, NAN),
