@@ -76,7 +76,7 @@ def _names_config(argv):
 def _config_path(argv):
   """The file that --config names, or the default beside the program."""
   path = str(pathlib.Path(argv[0]).parent / 'configs' / 'multi_digits.py')
-  for argument, following in zip(argv[1:], [*argv[2:], ''], strict=True):
+  for argument, following in zip(argv[1:], [*argv[2:], ''], strict=False):
     if match := re.fullmatch(r'--?config(?:=(.*))?', argument):
       path = following if match[1] is None else match[1]
   return pathlib.Path(path)

@@ -115,3 +115,12 @@ def test_errors_end_the_program_with_their_message_and_code(capsys, error, code)
 def test_other_errors_are_not_hidden():
   with pytest.raises(ZeroDivisionError):
     command_line.one_line_errors(lambda: 1 / 0)()
+
+
+def test_no_flag_at_all_means_the_embedded_digits(tmp_path):
+  code = (
+    'import sys; from absl import app, flags; import main; from air_jax import command_line\n'
+    'command_line.parse(["main.py"]); print(flags.FLAGS["config"].config_filename)'
+  )
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+  assert done.stdout.strip() == 'configs/multi_digits.py', done.stderr
