@@ -5,6 +5,7 @@ arXiv:1603.08575. The functions are pure and for one image; the caller vmaps the
 `Model`, which holds no state: the configuration and the networks as functions.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -83,7 +84,7 @@ def rollout(model, params, image, noise):
   # What does not feed back is done for all steps at once, in larger, faster matrix products.
   logits = jax.vmap(lambda h: nets.presence(params, h))(h)
   glimpses, painted = jax.vmap(decode)(z_where, z_what)
-  canvases = jnp.concatenate([blank[None], jnp.cumsum(painted, 0)])
+  canvases = jnp.stack(list(itertools.accumulate(painted, initial=blank)))
   return Rollout(logits, where, what, z_where, z_what, crops, glimpses, canvases)
 
 
