@@ -29,6 +29,7 @@ def main(argv):
   if argv[1:]:
     raise UserError(f'unexpected argument {argv[1]!r}; flags look like --workdir=FOLDER')
   # These take seconds to import; mistyped flags are reported without them.
+  from air_jax import config as config_lib
   from air_jax import evaluate, figures, runs, train
   from air_jax.data import loading
 
@@ -37,7 +38,13 @@ def main(argv):
   if _MODE.value == 'train':
     print(evaluate.table(train.train(_CONFIG.value, workdir)))
     return
-  if command_line.touches_config(sys.argv):
+  chosen = command_line.touches_config(sys.argv)
+  if _MODE.value == 'figures' and chosen and not runs.exists(workdir):
+    # Nothing is trained there: what can be shown is the data.
+    scenes = loading.load(config_lib.parse(_CONFIG.value).data, 'test')
+    print('\n'.join(map(str, figures.draw_scenes(scenes, pathlib.Path(workdir)))))
+    return
+  if chosen:
     raise UserError(
       f'--mode={_MODE.value} takes the configuration kept in --workdir; drop --config'
     )

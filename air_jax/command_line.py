@@ -57,16 +57,26 @@ def parse(argv):
   for argument in argv[1:]:
     if (override := _OVERRIDE.match(argument)) and override[1] not in known:
       raise config_lib.unknown_key(override[1], known)
-  try:
-    default = [] if _names_config(argv) else [f'--config={path}']
-    return flags.FLAGS([argv[0], *default, *argv[1:]])
-  except (flags.Error, TypeError, ValueError) as error:
-    raise UserError(' '.join(str(error).split())) from error
+  default = [] if _names_config(argv) else [f'--config={path}']
+  return _parse_flags([argv[0], *default, *argv[1:]])
+
+
+@one_line_errors
+def parse_flags(argv):
+  """Parses flags for the `app.run` of a program without a configuration; see `parse`."""
+  return _parse_flags(argv)
 
 
 def touches_config(argv):
   """Whether a command line chooses a configuration or changes one."""
   return any(re.match(r'--?(no)?config([.=]|$)', argument) for argument in argv[1:])
+
+
+def _parse_flags(argv):
+  try:
+    return flags.FLAGS(argv)
+  except (flags.Error, TypeError, ValueError) as error:
+    raise UserError(' '.join(str(error).split())) from error
 
 
 def _names_config(argv):

@@ -22,13 +22,27 @@ class DataConfig:
   source: str
   layout: str
   mnist_dir: str
+  omniglot_dir: str
+  dir: str
+  counts_csv: str
+  fit: str
+  strict: bool
   cache_dir: str
   canvas_size: int
+  colour: bool
   min_objects: int
   max_objects: int
+  min_scale: float
+  max_scale: float
+  background: str
+  noise: float
   train_scenes: int
   test_scenes: int
   seed: int
+  online: bool
+  reading: str
+  resident_gb: float
+  workers: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,11 @@ class ModelConfig:
   glimpse_encoder_sizes: tuple
   glimpse_decoder_sizes: tuple
   residual: bool
-  residual_sizes: tuple
+  attention_heads: int
+  background: str
+  background_code_size: int
+  background_grid: int
+  background_sizes: tuple
   baseline_sizes: tuple
   likelihood_std: float
   presence_bias: float
@@ -58,6 +76,7 @@ class ModelConfig:
   size_prior_std: float
   shift_prior_std: float
   canvas_size: int  # data.canvas_size
+  channels: int  # 3 if data.colour, else 1
   baseline: bool  # whether objective.name is 'nvil'
 
 
@@ -125,19 +144,18 @@ def parse(config):
     raise unknown_key(min(unknown), _TYPES)
   if missing:
     raise UserError(f'config lacks {", ".join(sorted(missing))}; see configs/default.py')
-  for key, value in given.items():
-    _check(key, value, _is_a(value, _TYPES[key]), f'of type {_TYPES[key].__name__}')
-    if key in _ALLOWED:
-      allowed, says = _ALLOWED[key]
-      _check(key, value, allowed(value), says)
+  _check_values(given)
   _check_together(given)
   sections = {
     section: {key: _freeze(value) for key, value in config[section].items()}
     for section in ('data', 'model', 'objective', 'train')
   }
+  latent = config.model.background == 'latent'
+  background_code_size = config.model.background_code_size if latent else 0
   model = ModelConfig(
-    **sections['model'],
+    **sections['model'] | {'background_code_size': background_code_size},
     canvas_size=config.data.canvas_size,
+    channels=3 if config.data.colour else 1,
     baseline=config.objective.name == 'nvil',
   )
   return Config(
@@ -147,6 +165,17 @@ def parse(config):
     objective=ObjectiveConfig(**sections['objective']),
     train=TrainConfig(**sections['train']),
   )
+
+
+def check_data(fields):
+  """Checks what section `data` says, given as a dict of `DataConfig`'s fields.
+
+  Raises:
+    UserError: a field is of the wrong type or has an impossible value.
+  """
+  given = {f'data.{name}': value for name, value in fields.items()}
+  _check_values(given)
+  _check_data(given)
 
 
 def flatten(config):
@@ -192,7 +221,7 @@ def _freeze(value):
 
 
 def _types():
-  derived = {'canvas_size', 'baseline'}
+  derived = {'canvas_size', 'channels', 'baseline'}
   types = {'seed': int}
   for field in dataclasses.fields(Config)[1:]:
     for inner in dataclasses.fields(field.type):
@@ -220,16 +249,26 @@ _LAYERS = (
 )
 _FINITE = (lambda value: abs(value) < float('inf'), 'finite')
 
+_READ_AT_ONCE = "otherwise with data.source='folder', whose images are all read at the start"
+
 _ALLOWED = {
   'seed': (lambda value: 0 <= value < 2**32, 'in [0, 2**32)'),
-  'data.source': _one_of('digits', 'mnist'),
+  'data.source': _one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder'),
   'data.layout': _one_of('disjoint', 'touching'),
+  'data.fit': _one_of('crop', 'pad', 'squash'),
   'data.canvas_size': _at_least(1),
   'data.min_objects': _at_least(0),
   'data.max_objects': _at_least(1),
+  'data.min_scale': _POSITIVE,
+  'data.max_scale': _POSITIVE,
+  'data.background': _one_of('black', 'grey', 'gradient', 'texture'),
+  'data.noise': _SHARE,
   'data.train_scenes': _at_least(1),
   'data.test_scenes': _at_least(1),
-  'data.seed': _at_least(0),
+  'data.seed': (lambda value: 0 <= value < 2**32, 'in [0, 2**32)'),
+  'data.reading': _one_of('auto', 'resident', 'stream'),
+  'data.resident_gb': (lambda value: 0 <= value < float('inf'), 'a finite number, at least 0'),
+  'data.workers': _at_least(0),
   'model.max_steps': _at_least(1),
   'model.glimpse_size': _at_least(1),
   'model.code_size': _at_least(1),
@@ -241,7 +280,11 @@ _ALLOWED = {
   'model.location_sizes': _LAYERS,
   'model.glimpse_encoder_sizes': _LAYERS,
   'model.glimpse_decoder_sizes': _LAYERS,
-  'model.residual_sizes': _LAYERS,
+  'model.attention_heads': _at_least(1),
+  'model.background': _one_of('black', 'constant', 'latent'),
+  'model.background_code_size': _at_least(1),
+  'model.background_grid': _at_least(2),
+  'model.background_sizes': _LAYERS,
   'model.baseline_sizes': _LAYERS,
   'model.likelihood_std': _POSITIVE,
   'model.presence_bias': _FINITE,
@@ -275,15 +318,37 @@ _ALLOWED = {
 }
 
 
+def _check_values(given):
+  for key, value in given.items():
+    _check(key, value, _is_a(value, _TYPES[key]), f'of type {_TYPES[key].__name__}')
+    if key in _ALLOWED:
+      allowed, says = _ALLOWED[key]
+      _check(key, value, allowed(value), says)
+
+
+def _check_data(given):
+  """Checks that concern two keys of section `data`."""
+  _check_order(given, 'data.min_objects', 'data.max_objects')
+  _check_order(given, 'data.min_scale', 'data.max_scale')
+  if given['data.source'] == 'folder':
+    _check('data.online', given['data.online'], not given['data.online'], _READ_AT_ONCE)
+    _check('data.reading', given['data.reading'], given['data.reading'] != 'stream', _READ_AT_ONCE)
+
+
 def _check_together(given):
   """Checks that concern two keys."""
-  for small, large in (
-    ('model.glimpse_size', 'data.canvas_size'),
-    ('model.patch_size', 'data.canvas_size'),
-    ('data.min_objects', 'data.max_objects'),
-    ('train.batch_size', 'data.train_scenes'),
-  ):
-    _check(small, given[small], given[small] <= given[large], f'at most {large}={given[large]}')
+  _check_data(given)
+  _check_order(given, 'model.glimpse_size', 'data.canvas_size')
+  _check_order(given, 'model.patch_size', 'data.canvas_size')
+  if given['data.source'] != 'folder':
+    _check_order(given, 'train.batch_size', 'data.train_scenes')
+  if given['model.residual']:
+    patch = given['model.patch_size']
+    _check('model.patch_size', patch, patch > 0, 'greater than 0 with model.residual=True')
+
+
+def _check_order(given, small, large):
+  _check(small, given[small], given[small] <= given[large], f'at most {large}={given[large]}')
 
 
 def _check(key, value, good, allowed):

@@ -33,7 +33,7 @@ def run(model, params, images, success, key):
   Args:
     model: `air_jax.model.Model`.
     params: its parameters.
-    images: [B, H, W] uint8.
+    images: [B, H, W, C] uint8.
     success: success probability of the prior of the count.
     key: consumed, for the sample behind the bound.
 
@@ -56,7 +56,7 @@ def run(model, params, images, success, key):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _explain(model, params, images, success, keys):
-  """A batch's `Evaluation` without boxes, and [B, T, H, W] what each step painted."""
+  """A batch's `Evaluation` without boxes, and [B, T, H, W] the brightest channel of each paint."""
 
   def explain(image, key):
     image = image / 255.0
@@ -75,7 +75,7 @@ def _explain(model, params, images, success, keys):
       nll=nll,
       kl=-elbo - nll,
     )
-    return evaluated, jnp.diff(rolled.canvases, axis=0)
+    return evaluated, jnp.diff(rolled.canvases, axis=0).max(-1)
 
   return jax.vmap(explain)(images, keys)
 
@@ -89,26 +89,39 @@ def summarise(evaluation, scenes, max_steps):
     max_steps: T, most objects the model can find.
 
   Returns:
-    dict ready for JSON: `images`, `count_accuracy` with its 95 % interval, `accuracy_by_count` and
-    `confusion` (rows true), `elbo`, `nll`, `kl` (nats an image), `reconstruction_mse` (a pixel) and
-    `box_iou` (mean over true objects of the IoU with their matched predicted box, 0 where missed).
+    dict ready for JSON: `images`, `elbo`, `nll`, `kl` (nats an image), `reconstruction_mse` (a
+    pixel), `predicted_counts` (how many images of each); where true counts are known also
+    `count_accuracy` with its 95 % interval, `accuracy_by_count` and `confusion` (rows true) over
+    those images; where boxes are known `box_iou` (mean over true objects of the IoU with their
+    matched predicted box, 0 where missed).
   """
-  truth, predicted = scenes.counts, evaluation.counts
+  found = np.bincount(evaluation.counts, minlength=max_steps + 1)
+  return (
+    {'images': len(scenes.images)}
+    | _count_summary(evaluation.counts, scenes.counts, max_steps)
+    | {
+      'predicted_counts': found.tolist(),
+      'elbo': float(evaluation.elbo.mean()),
+      'nll': float(evaluation.nll.mean()),
+      'kl': float(evaluation.kl.mean()),
+      'reconstruction_mse': float(evaluation.squared_error.mean()),
+    }
+    | ({'box_iou': _mean_iou(evaluation, scenes)} if scenes.boxes.shape[1] else {})
+  )
+
+
+def _count_summary(predicted, truth, max_steps):
+  known = truth >= 0
+  if not known.any():
+    return {}
+  truth, predicted = truth[known], predicted[known]
   correct = truth == predicted
-  present = range(int(truth.min()), int(truth.max()) + 1)
+  confusion = metrics.confusion_matrix(truth, predicted, int(truth.max()), max_steps)
   return {
-    'images': len(truth),
     'count_accuracy': float(correct.mean()),
     'count_accuracy_interval': metrics.wilson_interval(int(correct.sum()), len(truth)),
-    'accuracy_by_count': {str(n): float(correct[truth == n].mean()) for n in present if n in truth},
-    'confusion': metrics.confusion_matrix(
-      truth, predicted, scenes.boxes.shape[1], max_steps
-    ).tolist(),
-    'elbo': float(evaluation.elbo.mean()),
-    'nll': float(evaluation.nll.mean()),
-    'kl': float(evaluation.kl.mean()),
-    'reconstruction_mse': float(evaluation.squared_error.mean()),
-    'box_iou': _mean_iou(evaluation, scenes),
+    'accuracy_by_count': {str(n): float(correct[truth == n].mean()) for n in np.unique(truth)},
+    'confusion': confusion.tolist(),
   }
 
 
@@ -148,24 +161,30 @@ def scalars(summary):
 
 def table(summary):
   """A summary as text for the terminal."""
-  low, high = summary['count_accuracy_interval']
-  lines = [
-    f'held-out images      {summary["images"]:>10,}',
-    f'count accuracy       {summary["count_accuracy"]:>10.2%}'
-    f'   (95 % interval {low:.2%} .. {high:.2%})',
+  lines = [f'held-out images      {summary["images"]:>10,}']
+  if 'count_accuracy' in summary:
+    low, high = summary['count_accuracy_interval']
+    lines.append(
+      f'count accuracy       {summary["count_accuracy"]:>10.2%}'
+      f'   (95 % interval {low:.2%} .. {high:.2%})'
+    )
+  lines += [
     f'ELBO                 {summary["elbo"]:>10.1f}   nats',
     f'  reconstruction     {summary["nll"]:>10.1f}   nats (-log p(x | z))',
     f'  KL                 {summary["kl"]:>10.1f}   nats',
     f'reconstruction error {summary["reconstruction_mse"]:>10.5f}   mean square of a pixel',
-    f'box IoU              {summary["box_iou"]:>10.3f}',
-    '',
-    'true count   accuracy   predicted'
-    + ''.join(f'{n:>8}' for n in range(len(summary['confusion'][0]))),
   ]
-  for count, row in enumerate(summary['confusion']):
+  if 'box_iou' in summary:
+    lines.append(f'box IoU              {summary["box_iou"]:>10.3f}')
+  found = summary['predicted_counts']
+  header = ''.join(f'{n:>8}' for n in range(len(found)))
+  lines += ['', f'true count   accuracy   predicted{header}']
+  for count, row in enumerate(summary.get('confusion', [])):
     accuracy = summary['accuracy_by_count'].get(str(count))
     shown = '       -' if accuracy is None else f'{accuracy:>8.2%}'
     lines.append(f'{count:>10}   {shown}   {"":9}' + ''.join(f'{n:>8,}' for n in row))
+  if 'confusion' not in summary:
+    lines.append(f'   unknown          -   {"":9}' + ''.join(f'{n:>8,}' for n in found))
   return '\n'.join(lines)
 
 

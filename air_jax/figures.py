@@ -42,8 +42,25 @@ def draw(learning, state, scenes, evaluation, folder):
     'training': training(logs.read(folder)),
     'samples': samples(np.asarray(_sample(model, params, keys))),
   }
+  return _write(pictures, folder)
+
+
+def draw_scenes(scenes, folder):
+  """Draws what a data set looks like, without any model.
+
+  Args:
+    scenes: `Scenes`.
+    folder: the picture goes to its `figures/`.
+
+  Returns:
+    paths of the PNG files.
+  """
+  return _write({'scenes': gallery(scenes)}, folder)
+
+
+def _write(pictures, folder):
   target = folder / 'figures'
-  target.mkdir(exist_ok=True)
+  target.mkdir(parents=True, exist_ok=True)
   paths = [target / f'{name}.png' for name in pictures]
   for path, picture in zip(paths, pictures.values(), strict=True):
     picture.savefig(path, dpi=110)
@@ -68,15 +85,15 @@ def reconstructions(images, counts, latents, rolled):
   Steps that find none are blank.
 
   Args:
-    images: [B, H, W] in [0, 1].
-    counts: [B] true counts.
+    images: [B, H, W, C] in [0, 1].
+    counts: [B] true counts, -1 where not known.
     latents: `Latents` with a leading [B].
     rolled: `Rollout` with a leading [B].
 
   Returns:
     matplotlib Figure.
   """
-  steps, side = latents.z_where.shape[1], images.shape[-1]
+  steps, side = latents.z_where.shape[1], images.shape[1]
   windows = jax.vmap(jax.vmap(transformer.place))(latents.z_where)
   boxes = jax.vmap(jax.vmap(lambda window: transformer.box(window, side)))(windows)
   probs = jax.vmap(lambda logits: presence_probs(count_log_probs(logits)))(rolled.presence_logits)
@@ -87,7 +104,8 @@ def reconstructions(images, counts, latents, rolled):
   for b, image in enumerate(images):
     found = int(latents.count[b])
     sheet.image(0, b, image)
-    sheet.title(0, b, f'{counts[b]} there, {found} found')
+    there = counts[b] if counts[b] >= 0 else '?'
+    sheet.title(0, b, f'{there} there, {found} found')
     for t in range(steps):
       canvas_row, crop_row, colour = 1 + t, 1 + steps + t, _colour(t)
       sheet.title(crop_row, b, f'p = {probs[b, t]:.2f}', colour)
@@ -149,7 +167,9 @@ def training(lines):
     strict=True,
   ):
     for split, style in (('train', '-'), ('test', 'o-')):
-      curve = [(line['step'], line[name]) for line in lines if line['split'] == split]
+      curve = [
+        (line['step'], line[name]) for line in lines if line['split'] == split and name in line
+      ]
       if curve:
         shown = 'training batches' if split == 'train' else 'held out'
         axis.plot(*zip(*curve, strict=True), style, label=shown, markersize=4, linewidth=1.2)
@@ -159,11 +179,32 @@ def training(lines):
   return figure
 
 
+def gallery(scenes):
+  """Scenes of a data set, each with its true count and boxes.
+
+  Args:
+    scenes: `Scenes`; the first of each count in turn are shown.
+
+  Returns:
+    matplotlib Figure.
+  """
+  rows, columns = _SAMPLES
+  sheet = _Sheet(rows, columns)
+  for i, scene in enumerate(_each_count_in_turn(scenes.counts)[: rows * columns]):
+    place = divmod(i, columns)
+    image, count = scenes.images[scene], scenes.counts[scene]
+    sheet.image(*place, image / np.float32(255))
+    sheet.title(*place, f'{count} there' if count >= 0 else 'unknown')
+    for box in scenes.boxes[scene, : max(count, 0)]:
+      sheet.outline(*place, box / len(image), 'tab:green')
+  return sheet.figure
+
+
 def samples(canvases):
   """Scenes drawn from the prior.
 
   Args:
-    canvases: [rows * columns, H, W].
+    canvases: [rows * columns, H, W, C].
 
   Returns:
     matplotlib Figure.
@@ -190,8 +231,11 @@ class _Sheet:
 
   def image(self, row, column, picture):
     top, left = self._corner(row, column)
+    picture = np.clip(picture, 0, 1)  # painted objects add up
+    if picture.shape[-1] == 1:
+      picture = picture[..., 0]
     self._axes.imshow(
-      np.asarray(picture), cmap='gray', vmin=0, vmax=1, extent=(left, left + 1, top + 1, top),
+      picture, cmap='gray', vmin=0, vmax=1, extent=(left, left + 1, top + 1, top),
       aspect='auto', interpolation='nearest',
     )  # fmt: skip
 

@@ -63,8 +63,8 @@ def loss(learner, params, step, image, noise, key):
     learner: `Learner`.
     params: parameters of the model.
     step: [] int, for the schedules.
-    image: [H, W] in [0, 1].
-    noise: [T, 3 + D] from `air.draw_noise`.
+    image: [H, W, C] in [0, 1].
+    noise: `Noise` from `air.draw_noise`.
     key: consumed, by objectives that draw a count.
 
   Returns:
@@ -89,34 +89,33 @@ def loss(learner, params, step, image, noise, key):
 
 
 def train_step(learner, state, images, counts):
-  """One update on a batch drawn with replacement.
+  """One update on a batch.
 
   Args:
     learner: `Learner`.
     state: `TrainState`.
-    images: [M, H, W] uint8, all training scenes.
-    counts: [M] int, their true counts, for the report alone.
+    images: [B, H, W, C] uint8.
+    counts: [B] int, their true counts, for the report alone; None where they are not known.
 
   Returns:
     (`TrainState`, dict of scalars).
   """
   _, train_key = _keys(learner)
   step_key = jax.random.fold_in(train_key, state.step)
-  batch_key, noise_key, count_key = jax.random.split(step_key, 3)
-  size = learner.config.train.batch_size
-  chosen = jax.random.randint(batch_key, (size,), 0, len(images))
-  batch = images[chosen] / 255.0
-  noise = air.draw_noise(learner.model, noise_key, (size,))
-  keys = jax.random.split(count_key, size)
+  noise_key, count_key = jax.random.split(step_key)
+  images = images / 255.0
+  noise = air.draw_noise(learner.model, noise_key, (len(images),))
+  keys = jax.random.split(count_key, len(images))
 
   def mean_loss(params):
     one = functools.partial(loss, learner, params, state.step)
-    losses, report = jax.vmap(one)(batch, noise, keys)
+    losses, report = jax.vmap(one)(images, noise, keys)
     return losses.mean(), report
 
   gradient, report = jax.grad(mean_loss, has_aux=True)(state.params)
   updates, opt_state = learner.optimizer.update(gradient, state.opt_state, state.params)
-  report['count_accuracy'] = report['predicted_count'] == counts[chosen]
+  if counts is not None:
+    report['count_accuracy'] = report['predicted_count'] == counts
   report = {name: jnp.mean(value) for name, value in report.items()}
   params = optax.apply_updates(state.params, updates)
   report['grad_norm'] = jnp.sqrt(optax.tree.vdot(gradient, gradient))
@@ -126,14 +125,25 @@ def train_step(learner, state, images, counts):
   return TrainState(state.step + 1, params, average, opt_state), report
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4), donate_argnums=1)
-def train_chunk(learner, state, images, counts, steps):
-  """Makes `steps` updates in one call; returns the state and reports with [steps] entries."""
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def train_chunk(learner, fetch, state, data, drawn):
+  """Makes many updates in one call.
 
-  def body(state, _):
-    return train_step(learner, state, images, counts)
+  Args:
+    learner: `Learner`.
+    fetch: of a `data.feeds.Feed`.
+    state: `TrainState`, which is used up.
+    data: the feed's.
+    drawn: what the feed drew, [steps] the leading axis of each array.
 
-  return jax.lax.scan(body, state, None, steps)
+  Returns:
+    (`TrainState`, reports with [steps] entries).
+  """
+
+  def body(state, drawn):
+    return train_step(learner, state, *fetch(data, drawn))
+
+  return jax.lax.scan(body, state, drawn)
 
 
 def _keys(learner):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from air_jax import distributions
 from air_jax import spatial_transformer as transformer
-from air_jax.types import ElboTerms, Latents, Normal, Rollout
+from air_jax.types import ElboTerms, Latents, Noise, Normal, Rollout
 
 
 class Model(NamedTuple):
@@ -32,10 +32,14 @@ def draw_noise(model, key, shape=()):
     shape: leading axes, such as (B,) for a batch.
 
   Returns:
-    [*shape, T, 3 + D]; zeros in its place make a roll-out take posterior means.
+    `Noise` with these leading axes; zeros in its place make a roll-out take posterior means.
   """
   config = model.config
-  return jax.random.normal(key, (*shape, config.max_steps, 3 + config.code_size))
+  object_key, background_key = jax.random.split(key)
+  return Noise(
+    jax.random.normal(object_key, (*shape, config.max_steps, 3 + config.code_size)),
+    jax.random.normal(background_key, (*shape, config.background_code_size)),
+  )
 
 
 def rollout(model, params, image, noise):
@@ -47,14 +51,19 @@ def rollout(model, params, image, noise):
   Args:
     model: `Model`.
     params: parameters of its networks.
-    image: [H, W] in [0, 1].
-    noise: [T, 3 + D] from `draw_noise`; the roll-out is a deterministic function of it.
+    image: [H, W, C] in [0, 1].
+    noise: `Noise` from `draw_noise`; the roll-out is a deterministic function of it.
 
   Returns:
     `Rollout`.
   """
   config, nets = model
-  image_gates = nets.encode_image(params, image)
+  behind = nets.encode_background(params, image)
+  z_background = behind.mean + behind.std * noise.background
+  background = nets.decode_background(params, z_background)
+  # What the cell looks for and at is what the background leaves to explain.
+  foreground = image - jax.lax.stop_gradient(background)
+  image_gates = nets.encode_image(params, foreground)
 
   def decode(z_where, z_what):
     glimpse = nets.decode_glimpse(params, z_what)
@@ -62,42 +71,51 @@ def rollout(model, params, image, noise):
 
   def step(carry, noise):
     state, z, canvas = carry
-    inputs = [z]
-    if config.residual:
-      inputs.append(nets.encode_residual(params, image - canvas))
-    state, h = nets.recur(params, state, image_gates, jnp.concatenate(inputs))
-    where = nets.location(params, h)
+    attended = nets.attend(params, foreground - canvas)
+    state, h = nets.recur(params, state, image_gates, jnp.concatenate([z, attended]))
+    where = nets.location(params, h, attended)
     z_where = where.mean + where.std * noise[:3]
-    crop = transformer.crop(image, transformer.place(z_where), config.glimpse_size)
+    crop = transformer.crop(foreground, transformer.place(z_where), config.glimpse_size)
     what = nets.encode_glimpse(params, crop)
     z_what = what.mean + what.std * noise[3:]
+    drawn = decode(z_where, z_what) if config.residual else None
     if config.residual:
-      canvas += jax.lax.stop_gradient(decode(z_where, z_what)[1])
+      canvas += jax.lax.stop_gradient(drawn[1])
     carry = (state, jnp.concatenate([z_where, z_what]), canvas)
-    return carry, (h, where, what, z_where, z_what, crop)
+    return carry, (h, where, what, z_where, z_what, crop, drawn)
 
-  blank = jnp.zeros_like(image)
-  carry = (nets.initial_state(params), jnp.zeros(3 + config.code_size), blank)
+  carry = (nets.initial_state(params), jnp.zeros(3 + config.code_size), jnp.zeros_like(image))
   # Unrolled, for T is small: XLA then fuses across steps, and counts their work in full.
-  steps = jax.lax.scan(step, carry, noise, unroll=True)[1]
-  h, where, what, z_where, z_what, crops = steps
+  steps = jax.lax.scan(step, carry, noise.objects, unroll=True)[1]
+  h, where, what, z_where, z_what, crops, drawn = steps
   # What does not feed back is done for all steps at once, in larger, faster matrix products.
   logits = jax.vmap(lambda h: nets.presence(params, h))(h)
-  glimpses, painted = jax.vmap(decode)(z_where, z_what)
-  canvases = jnp.stack(list(itertools.accumulate(painted, initial=blank)))
-  return Rollout(logits, where, what, z_where, z_what, crops, glimpses, canvases)
+  glimpses, painted = drawn or jax.vmap(decode)(z_where, z_what)
+  canvases = jnp.stack(list(itertools.accumulate(painted, initial=background)))
+  return Rollout(
+    presence_logits=logits,
+    where=where,
+    what=what,
+    background=behind,
+    z_where=z_where,
+    z_what=z_what,
+    z_background=z_background,
+    crops=crops,
+    glimpses=glimpses,
+    canvases=canvases,
+  )
 
 
 def elbo_terms(model, params, image, rolled, success):
   """The terms of the evidence lower bound for every count k = 0..T at once.
 
       nll[k]  = -sum_pixels log N(x | canvas_k, sigma)
-      kl_z[k] = sum_{t<=k} KL(q(z_where,t) || p) + KL(q(z_what,t) || p)
+      kl_z[k] = KL(q(z_background) || p) + sum_{t<=k} KL(q(z_where,t) || p) + KL(q(z_what,t) || p)
 
   Args:
     model: `Model`.
     params: parameters of its networks.
-    image: [H, W] in [0, 1].
+    image: [H, W, C] in [0, 1].
     rolled: the image's `Rollout`.
     success: [] success probability of the geometric prior on the count, > 0.
 
@@ -107,19 +125,22 @@ def elbo_terms(model, params, image, rolled, success):
   config, nets = model
   where_prior, what_prior = priors(config)
   likelihood = Normal(rolled.canvases, config.likelihood_std)
-  nll = -distributions.normal_log_prob(image, likelihood).sum((1, 2))
+  nll = -distributions.normal_log_prob(image, likelihood).sum((1, 2, 3))
   kl = distributions.normal_kl(rolled.where, where_prior).sum(-1)
   kl += distributions.normal_kl(rolled.what, what_prior).sum(-1)
   ratio = _log_ratio(rolled.z_where, rolled.where, where_prior)
   ratio += _log_ratio(rolled.z_what, rolled.what, what_prior)
+  kl_behind = distributions.normal_kl(rolled.background, what_prior).sum()
+  ratio_behind = _log_ratio(rolled.z_background, rolled.background, what_prior)
   baseline = jnp.zeros(())
   if config.baseline:
-    seen = (image.ravel(), rolled.presence_logits, rolled.z_where.ravel(), rolled.z_what.ravel())
-    baseline = nets.baseline(params, jax.lax.stop_gradient(jnp.concatenate(seen)))
+    seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
+    seen = jnp.concatenate([part.ravel() for part in seen])
+    baseline = nets.baseline(params, jax.lax.stop_gradient(seen))
   return ElboTerms(
     nll=nll,
-    kl_z=_prefix_sums(kl),
-    log_ratio=_prefix_sums(ratio),
+    kl_z=kl_behind + _prefix_sums(kl),
+    log_ratio=ratio_behind + _prefix_sums(ratio),
     log_q=distributions.count_log_probs(rolled.presence_logits),
     log_p=distributions.geometric_log_probs(success, config.max_steps),
     baseline=baseline,
@@ -132,15 +153,18 @@ def parse(model, params, image):
   Args:
     model: `Model`.
     params: parameters of its networks.
-    image: [H, W] in [0, 1].
+    image: [H, W, C] in [0, 1].
 
   Returns:
     (`Latents`, the `Rollout` they come from).
   """
-  noise = jnp.zeros((model.config.max_steps, 3 + model.config.code_size))
-  rolled = rollout(model, params, image, noise)
+  config = model.config
+  means = Noise(
+    jnp.zeros((config.max_steps, 3 + config.code_size)), jnp.zeros(config.background_code_size)
+  )
+  rolled = rollout(model, params, image, means)
   count = distributions.count_mode(distributions.count_log_probs(rolled.presence_logits))
-  return Latents(rolled.z_where, rolled.z_what, count), rolled
+  return Latents(rolled.z_where, rolled.z_what, count, rolled.z_background), rolled
 
 
 def decode(model, params, latents):
@@ -152,7 +176,7 @@ def decode(model, params, latents):
     latents: `Latents`; rows from `count` on are not painted.
 
   Returns:
-    [H, W] canvas; 0 is background, overlapping objects add up.
+    [H, W, C] canvas; overlapping objects add up.
   """
   config, nets = model
 
@@ -162,7 +186,8 @@ def decode(model, params, latents):
 
   painted = jax.vmap(paint)(latents.z_where, latents.z_what)
   present = jnp.arange(config.max_steps) < latents.count
-  return jnp.einsum('t,tij->ij', present.astype(painted.dtype), painted)
+  background = nets.decode_background(params, latents.z_background)
+  return background + jnp.einsum('t,tijc->ijc', present.astype(painted.dtype), painted)
 
 
 def sample_prior(model, key, success=1.0):
@@ -179,19 +204,24 @@ def sample_prior(model, key, success=1.0):
   """
   config = model.config
   where_prior, what_prior = priors(config)
-  where_key, what_key, count_key = jax.random.split(key, 3)
+  where_key, what_key, count_key, background_key = jax.random.split(key, 4)
   z_where = jax.random.normal(where_key, (config.max_steps, 3))
   z_what = jax.random.normal(what_key, (config.max_steps, config.code_size))
+  z_background = jax.random.normal(background_key, (config.background_code_size,))
   log_p = distributions.geometric_log_probs(success, config.max_steps)
   return Latents(
     where_prior.mean + where_prior.std * z_where,
     what_prior.mean + what_prior.std * z_what,
     distributions.count_sample(count_key, log_p),
+    what_prior.mean + what_prior.std * z_background,
   )
 
 
 def priors(config):
-  """p(z_where), over raw (scale, x, y), and p(z_what): two `Normal`s with fields [3] and []."""
+  """p(z_where), over raw (scale, x, y), and p(z_what): two `Normal`s with fields [3] and [].
+
+  The prior of z_background is that of z_what.
+  """
   odds = config.size_prior_mean / (1.0 - config.size_prior_mean)
   mean = jnp.array([jnp.log(odds), 0.0, 0.0])
   std = jnp.array([config.size_prior_std, config.shift_prior_std, config.shift_prior_std])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from air_jax.types import Normal
@@ -19,13 +20,15 @@ class Networks(NamedTuple):
 
   init: Callable  # key -> params
   initial_state: Callable  # params -> state of the recurrent cell
-  encode_image: Callable  # params, image [H, W] -> [4 L] what it adds to the cell's gates
-  encode_residual: Callable  # params, image minus canvas [H, W] -> features [R]
+  encode_image: Callable  # params, image [H, W, C] -> [4 L] what it adds to the cell's gates
+  attend: Callable  # params, image minus canvas [H, W, C] -> [R] places and what is there
   recur: Callable  # params, state, image gates [4 L], other inputs [I] -> state, h [L]
   presence: Callable  # params, h [L] -> [] log-odds that one more object is there
-  location: Callable  # params, h [L] -> Normal [3], q(z_where)
-  encode_glimpse: Callable  # params, crop [h, w] -> Normal [D], q(z_what)
-  decode_glimpse: Callable  # params, z_what [D] -> glimpse [h, w] in (0, 1)
+  location: Callable  # params, h [L], attended [R] -> Normal [3], q(z_where)
+  encode_glimpse: Callable  # params, crop [h, w, C] -> Normal [D], q(z_what)
+  decode_glimpse: Callable  # params, z_what [D] -> glimpse [h, w, C] in (0, 1)
+  encode_background: Callable  # params, image [H, W, C] -> Normal [E], q(z_background)
+  decode_background: Callable  # params, z_background [E] -> [H, W, C] in [0, 1)
   baseline: Callable  # params, inputs [J] -> [] the cost it expects, nats
 
 
@@ -61,7 +64,7 @@ class _Networks(nn.Module):
     self.image_encoder = _ImageEncoder(c.patch_size, c.patch_features, c.encoder_sizes)
     self.image_gates = nn.Dense(4 * c.cell_size, use_bias=False)
     if c.residual:
-      self.residual_encoder = _ImageEncoder(c.patch_size, c.patch_features, c.residual_sizes)
+      self.attention = _Attention(c.patch_size, c.patch_features, c.attention_heads)
     self.cell = _Lstm(c.cell_size)
     self.presence_head = _Mlp(c.presence_sizes, outputs=1, bias=c.presence_bias)
     self.location_head = _GaussianHead(
@@ -71,8 +74,19 @@ class _Networks(nn.Module):
       c.glimpse_encoder_sizes, c.code_size, mean_bias=c.code_size * (0.0,), std_bias=c.what_std_bias
     )
     self.glimpse_decoder = _Mlp(
-      c.glimpse_decoder_sizes, outputs=c.glimpse_size**2, bias=c.output_bias
+      c.glimpse_decoder_sizes, outputs=c.glimpse_size**2 * c.channels, bias=c.output_bias
     )
+    if c.background == 'constant':
+      shape = (c.canvas_size, c.canvas_size, c.channels)
+      self.background_image = self.param('background_image', _constant(c.output_bias), shape)
+    elif c.background == 'latent':
+      size = c.background_code_size
+      self.background_encoder = _GaussianHead(
+        c.background_sizes, size, mean_bias=size * (0.0,), std_bias=c.what_std_bias
+      )
+      self.background_decoder = _Mlp(
+        c.background_sizes, outputs=c.background_grid**2 * c.channels, bias=c.output_bias
+      )
     if c.baseline:
       self.baseline_net = _Mlp(c.baseline_sizes, outputs=1)
 
@@ -82,8 +96,8 @@ class _Networks(nn.Module):
   def encode_image(self, image):
     return self.image_gates(self.image_encoder(image))
 
-  def encode_residual(self, residual):
-    return self.residual_encoder(residual)
+  def attend(self, residual):
+    return self.attention(residual) if self.config.residual else jnp.zeros(0)
 
   def recur(self, state, image_gates, inputs):
     return self.cell(state, image_gates, inputs)
@@ -91,15 +105,35 @@ class _Networks(nn.Module):
   def presence(self, h):
     return self.presence_head(h)[0]
 
-  def location(self, h):
-    return self.location_head(h)
+  def location(self, h, attended):
+    where = self.location_head(jnp.concatenate([h, attended]))
+    if not self.config.residual:
+      return where
+    # The first place attended to is where the head begins; what z_where holds is its arctanh.
+    start = jnp.arctanh(0.98 * attended[:2])
+    return Normal(where.mean.at[1:].add(start), where.std)
 
   def encode_glimpse(self, crop):
     return self.glimpse_encoder(crop.ravel())
 
   def decode_glimpse(self, z_what):
     size = self.config.glimpse_size
-    return nn.sigmoid(self.glimpse_decoder(z_what)).reshape(size, size)
+    return nn.sigmoid(self.glimpse_decoder(z_what)).reshape(size, size, -1)
+
+  def encode_background(self, image):
+    if self.config.background != 'latent':
+      return Normal(jnp.zeros(0), jnp.ones(0))
+    return self.background_encoder(_resize(image, 2 * self.config.background_grid).ravel())
+
+  def decode_background(self, z_background):
+    """Smooth by construction where there is a code: no object can hide in it."""
+    c = self.config
+    if c.background == 'black':
+      return jnp.zeros((c.canvas_size, c.canvas_size, c.channels))
+    if c.background == 'constant':
+      return nn.sigmoid(self.background_image)
+    grid = self.background_decoder(z_background).reshape(c.background_grid, c.background_grid, -1)
+    return nn.sigmoid(_resize(grid, c.canvas_size))
 
   def baseline(self, inputs):
     return self.baseline_net(inputs)[0]
@@ -107,17 +141,18 @@ class _Networks(nn.Module):
   def touch(self):
     """Runs every part once, so that `init` gives each its parameters."""
     c = self.config
-    image = jnp.zeros((c.canvas_size, c.canvas_size))
-    inputs = [jnp.zeros(3 + c.code_size)]
-    if c.residual:
-      inputs.append(self.encode_residual(image))
-    image_gates = self.encode_image(image)
-    _, h = self.recur(self.initial_state(), image_gates, jnp.concatenate(inputs))
+    image = self.decode_background(
+      self.encode_background(jnp.zeros((c.canvas_size, c.canvas_size, c.channels))).mean
+    )
+    attended = self.attend(image)
+    inputs = jnp.concatenate([jnp.zeros(3 + c.code_size), attended])
+    _, h = self.recur(self.initial_state(), self.encode_image(image), inputs)
     self.presence(h)
-    self.location(h)
+    self.location(h, attended)
     self.encode_glimpse(self.decode_glimpse(jnp.zeros(c.code_size)))
     if c.baseline:
-      self.baseline(jnp.zeros(image.size + c.max_steps * (1 + 3 + c.code_size)))
+      latents = c.max_steps * (1 + 3 + c.code_size) + c.background_code_size
+      self.baseline(jnp.zeros(image.size + latents))
 
 
 class _ImageEncoder(nn.Module):
@@ -132,12 +167,45 @@ class _ImageEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, image):
-    if size := self.patch_size:
-      image = jnp.pad(image, [(0, -side % size) for side in image.shape])
-      rows, columns = image.shape[0] // size, image.shape[1] // size
-      patches = image.reshape(rows, size, columns, size).swapaxes(1, 2).reshape(-1, size * size)
-      image = nn.elu(nn.Dense(self.patch_features, kernel_init=_sparse)(patches))
+    if self.patch_size:
+      image = nn.elu(
+        nn.Dense(self.patch_features, kernel_init=_sparse)(_patches(image, self.patch_size))
+      )
     return _Mlp(self.sizes)(image.ravel())
+
+
+class _Attention(nn.Module):
+  """Patches that stand out in a picture: where they are and what they and their neighbours show.
+
+  Each head scores the patches by what is there and by a learned preference for places, which breaks
+  the tie between objects that look alike (compare the spatial softmax of Levine et al., 2016).
+  """
+
+  patch_size: int
+  patch_features: int
+  heads: int
+
+  @nn.compact
+  def __call__(self, image):
+    patches = _patches(image, self.patch_size)
+    rows, columns, _ = patches.shape
+    features = nn.elu(nn.Dense(self.patch_features, kernel_init=_sparse)(patches))
+    features = jnp.pad(features, ((1, 1), (1, 1), (0, 0)))
+    around = [features[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    features = nn.elu(nn.Dense(2 * self.patch_features)(jnp.concatenate(around, -1)))
+    preference = self.param('preference', nn.initializers.normal(0.5), (rows, columns, self.heads))
+    scores = (nn.Dense(self.heads)(features) + preference).reshape(-1, self.heads)
+    soft = nn.softmax(_SHARPNESS * scores, axis=0)
+    # Attention spread over two objects would look between them, where nothing is and nothing can be
+    # learned: the best patch is taken, and the gradient of the softmax (straight through).
+    best = nn.one_hot(soft.argmax(0), len(soft), axis=0)
+    weights = (soft + jax.lax.stop_gradient(best - soft)).T
+    y, x = jnp.meshgrid(
+      *((2.0 * jnp.arange(n) + 1.0) / n - 1.0 for n in (rows, columns)), indexing='ij'
+    )
+    places = jnp.stack([x.ravel(), y.ravel()], -1)
+    seen = features.reshape(-1, features.shape[-1])
+    return jnp.concatenate([(weights @ places).ravel(), (weights @ seen).ravel()])
 
 
 class _Mlp(nn.Module):
@@ -193,11 +261,24 @@ class _Lstm(nn.Module):
     return (h, c), h
 
 
+_SHARPNESS = 2.0  # of attention's softmax
 # Pictures are mostly black: larger weights bring features to unit variance.
 _sparse = nn.initializers.variance_scaling(9.0, 'fan_in', 'truncated_normal')
 # Heads start near their biases: a tenth of the usual variance.
 _small = nn.initializers.variance_scaling(0.1, 'fan_in', 'truncated_normal')
 
 
+def _patches(image, size):
+  """[rows, columns, size * size * C] patches of [H, W, C], blank beyond the picture."""
+  height, width, channels = image.shape
+  image = jnp.pad(image, ((0, -height % size), (0, -width % size), (0, 0)))
+  image = image.reshape(-(-height // size), size, -(-width // size), size, channels)
+  return image.swapaxes(1, 2).reshape(*image.shape[:3:2], -1)
+
+
+def _resize(image, size):
+  return jax.image.resize(image, (size, size, image.shape[-1]), 'linear')
+
+
 def _constant(values):
-  return lambda key, shape, dtype: jnp.broadcast_to(jnp.asarray(values, dtype), shape)
+  return lambda key, shape, dtype=jnp.float32: jnp.broadcast_to(jnp.asarray(values, dtype), shape)

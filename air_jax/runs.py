@@ -61,6 +61,11 @@ def load_config(workdir):
     raise UserError(f'--workdir={workdir} holds no run: cannot read {path} ({error})') from error
 
 
+def exists(workdir):
+  """Whether a folder is that of a run."""
+  return (pathlib.Path(os.path.expanduser(workdir)) / _CONFIG).exists()
+
+
 def restore(workdir):
   """Brings back a run for use, at its newest sound checkpoint.
 

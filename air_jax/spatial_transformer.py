@@ -39,22 +39,22 @@ def _pixels(coordinates, size):
 def crop(image, window, glimpse_size):
   """Reads a window of an image by bilinear interpolation.
 
-      glimpse = W_y image W_x^T
+      glimpse = W_y image W_x^T, each channel by itself
 
   Args:
-    image: [H, W].
+    image: [H, W, C].
     window: [3] (scale, x, y) as `place` gives it.
     glimpse_size: side of the glimpse in pixels.
 
   Returns:
-    [glimpse_size, glimpse_size]; what lies outside the image reads as 0.
+    [glimpse_size, glimpse_size, C]; what lies outside the image reads as 0.
   """
   scale, x, y = window
-  height, width = image.shape
+  height, width, _ = image.shape
   centres = _centres(glimpse_size)
   rows = _bilinear(_pixels(scale * centres + y, height), height)
   columns = _bilinear(_pixels(scale * centres + x, width), width)
-  return rows @ image @ columns.T
+  return jnp.einsum('ih,hwc,jw->ijc', rows, image, columns)
 
 
 def paint(glimpse, window, canvas_size):
@@ -63,19 +63,19 @@ def paint(glimpse, window, canvas_size):
       canvas = V_y glimpse V_x^T
 
   Args:
-    glimpse: [h, w].
+    glimpse: [h, w, C].
     window: [3] (scale, x, y) as `place` gives it.
     canvas_size: side of the canvas in pixels.
 
   Returns:
-    [canvas_size, canvas_size], 0 from half a glimpse pixel outside the window on.
+    [canvas_size, canvas_size, C], 0 from half a glimpse pixel outside the window on.
   """
   scale, x, y = window
-  height, width = glimpse.shape
+  height, width, _ = glimpse.shape
   centres = _centres(canvas_size)
   rows = _bilinear(_pixels((centres - y) / scale, height), height)
   columns = _bilinear(_pixels((centres - x) / scale, width), width)
-  return rows @ glimpse @ columns.T
+  return jnp.einsum('ih,hwc,jw->ijc', rows, glimpse, columns)
 
 
 def box(window, canvas_size):

@@ -1,9 +1,10 @@
 """The training loop: chunks of steps, what is read, kept, evaluated and shown between them."""
 
+import contextlib
 import signal
 import sys
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import tqdm
 
@@ -33,12 +34,15 @@ def train(config, workdir):
   """
   given, config = config, config_lib.parse(config)
   rhythm = config.train
-  scenes, test_scenes = (loading.load(config.data, split) for split in ('train', 'test'))
+  test_scenes = loading.load(config.data, 'test')
+  feed = loading.feed(config.data, config.seed, rhythm.batch_size)
   folder = runs.claim(workdir, given)
-  images, counts = jnp.asarray(scenes.images), jnp.asarray(scenes.counts)
   learning = learner.make(config)
   state = learner.init(learning)
-  with Checkpoints(folder / 'checkpoints', rhythm.keep_checkpoints) as checkpoints:
+  with (
+    contextlib.closing(feed),
+    Checkpoints(folder / 'checkpoints', rhythm.keep_checkpoints) as checkpoints,
+  ):
     if restored := checkpoints.restore(state):
       _, state = restored
     step = saved = int(state.step)
@@ -53,7 +57,8 @@ def train(config, workdir):
       while step < rhythm.steps and not interruption.signal:
         rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
         chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
-        state, reports = learner.train_chunk(learning, state, images, counts, chunk)
+        drawn = feed.draw(step, chunk)
+        state, reports = learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
         _read(unread, log, progress)  # one chunk late: the device does not wait for us
         step, unread = step + chunk, (step, reports)
         last = step == rhythm.steps
@@ -68,12 +73,12 @@ def train(config, workdir):
           log.pictures(step, figures.draw(learning, state, test_scenes, evaluation, folder))
           progress.evaluated(step, summary)
         if saving:
-          checkpoints.save(step, state)
+          _save(checkpoints, step, state)
           saved = step
       if step < rhythm.steps:
         if saved < step:
           _read(unread, log, progress)
-          checkpoints.save(step, state)
+          _save(checkpoints, step, state)
         raise Interrupted(interruption.signal, step)
   return evaluate.read(folder)
 
@@ -90,6 +95,18 @@ def _read(unread, log, progress):
     progress.advanced(step, means)
 
 
+def _save(checkpoints, step, state):
+  """Keeps a state, unless the last update has left the finite: its loss was from before."""
+  broken = [
+    part
+    for part, values in state.params.items()
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(values))
+  ]
+  if broken:
+    raise _diverged(step, [f'parameters of {part}' for part in broken])
+  checkpoints.save(step, state)
+
+
 def _check_finite(start, reports):
   broken = [
     (int(np.flatnonzero(~np.isfinite(values))[0]), name)
@@ -99,10 +116,14 @@ def _check_finite(start, reports):
   if broken:
     first = min(position for position, _ in broken)
     names = [name for position, name in broken if position == first]
-    raise DivergenceError(
-      f'training diverged: at step {start + first + 1} these are not finite: {", ".join(names)}; '
-      'the last checkpoint is from before; try a lower train.learning_rate or a train.clip_norm'
-    )
+    raise _diverged(start + first + 1, names)
+
+
+def _diverged(step, names):
+  return DivergenceError(
+    f'training diverged: at step {step} these are not finite: {", ".join(names)}; '
+    'the last checkpoint is from before; try a lower train.learning_rate or a train.clip_norm'
+  )
 
 
 class _Progress:
@@ -120,16 +141,19 @@ class _Progress:
     self._bar.close()
 
   def advanced(self, step, means):
-    self._bar.set_postfix_str(
-      f'loss {means["loss"]:.1f}, ELBO {means["elbo"]:.1f}, counted {means["count_accuracy"]:.1%}'
-    )
+    shown = f'loss {means["loss"]:.1f}, ELBO {means["elbo"]:.1f}'
+    if 'count_accuracy' in means:
+      shown += f', counted {means["count_accuracy"]:.1%}'
+    self._bar.set_postfix_str(shown)
     self._bar.update(step - self._bar.n)
 
   def evaluated(self, step, summary):
-    self._bar.write(
-      f'step {step:>7,}: held-out count accuracy {summary["count_accuracy"]:.2%}, '
-      f'ELBO {summary["elbo"]:.1f} nats, box IoU {summary["box_iou"]:.3f}'
-    )
+    shown = [f'ELBO {summary["elbo"]:.1f} nats']
+    if 'count_accuracy' in summary:
+      shown.insert(0, f'count accuracy {summary["count_accuracy"]:.2%}')
+    if 'box_iou' in summary:
+      shown.append(f'box IoU {summary["box_iou"]:.3f}')
+    self._bar.write(f'step {step:>7,}: held-out {", ".join(shown)}')
 
 
 class _Interruption:

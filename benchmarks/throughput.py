@@ -34,25 +34,20 @@ def main(argv):
   del argv
   config = config_lib.parse(_CONFIG.value)
   learning = learner.make(config)
-  scenes = loading.load(config.data, 'train')
-  images, counts = jnp.asarray(scenes.images), jnp.asarray(scenes.counts)
+  feed = loading.feed(config.data, config.seed, config.train.batch_size)
   state = learner.init(learning)
-  flops = _flops_of_a_step(learning, state, images, counts)
+  flops = _flops_of_a_step(learning, state, feed)
   matrix = jnp.ones((_MATRIX, _MATRIX), jnp.float32)
   product = jax.jit(jnp.matmul)
 
   started = time.perf_counter()
-  state, _ = jax.block_until_ready(
-    learner.train_chunk(learning, state, images, counts, _STEPS.value)
-  )
+  state, _ = jax.block_until_ready(_train(learning, state, feed))
   first_chunk = time.perf_counter() - started
   jax.block_until_ready(product(matrix, matrix))
   step_times, product_times = [], []
   for _ in range(_ROUNDS.value):
     started = time.perf_counter()
-    state, _ = jax.block_until_ready(
-      learner.train_chunk(learning, state, images, counts, _STEPS.value)
-    )
+    state, _ = jax.block_until_ready(_train(learning, state, feed))
     step_times.append((time.perf_counter() - started) / _STEPS.value)
     for _ in range(5):
       started = time.perf_counter()
@@ -78,9 +73,15 @@ def main(argv):
   print(f'peak memory          {memory:10.2f} GB resident')
 
 
-def _flops_of_a_step(learning, state, images, counts):
+def _train(learning, state, feed):
+  drawn = feed.draw(0, _STEPS.value)
+  return learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
+
+
+def _flops_of_a_step(learning, state, feed):
+  batch = feed.fetch(feed.data, feed.draw(0, 1)[0])
   step = jax.jit(functools.partial(learner.train_step, learning))
-  return step.lower(state, images, counts).compile().cost_analysis()['flops']
+  return step.lower(state, *batch).compile().cost_analysis()['flops']
 
 
 if __name__ == '__main__':

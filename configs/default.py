@@ -12,16 +12,34 @@ def get_config():
   config.seed = 0  # in [0, 2**32); decides initial parameters, batches and noise of training
 
   data = config.data = ConfigDict()
-  data.source = 'digits'  # 'digits' (embedded in scikit-learn) or 'mnist'
+  # Glyphs: 'digits' (embedded in scikit-learn), 'mnist', 'omniglot'; drawn shapes: 'sprites'
+  # (circle, square, triangle), 'dsprites' (square, ellipse, heart, turned); or 'folder' of images
+  data.source = 'digits'
   data.layout = 'disjoint'  # 'disjoint' or 'touching', see air_jax/data/scenes.py
   data.mnist_dir = ''  # folder of the four IDX .gz files of MNIST; '' fetches them
+  data.omniglot_dir = ''  # folder of Omniglot's images_background*.zip; '' fetches them
+  data.dir = ''  # folder of your PNG and JPEG files, for source 'folder'
+  data.counts_csv = ''  # file of 'name,count' lines, for evaluation on your images; '' has none
+  data.fit = 'crop'  # how your images come to a square: 'crop' its middle, 'pad' or 'squash'
+  data.strict = False  # refuse a folder with an unreadable image rather than leave the image out
   data.cache_dir = ''  # where composed scenes are kept; '' is air_jax in the user's cache folder
   data.canvas_size = 50  # pixels, side of a scene
+  data.colour = False  # three channels, objects coloured, rather than one of grey
   data.min_objects = 0  # >= 0
   data.max_objects = 2  # >= min_objects, >= 1; counts are drawn evenly
+  data.min_scale = 1.0  # > 0, an object's size is drawn evenly between these, as a multiple of
+  data.max_scale = 1.0  # >= min_scale, the native one (a digit is about 20 pixels)
+  data.background = 'black'  # or 'grey', 'gradient', 'texture': each scene has its own
+  data.noise = 0.0  # in [0, 1], std of Gaussian noise on each pixel
   data.train_scenes = 60_000  # >= train.batch_size
-  data.test_scenes = 10_000  # >= 1, made of held-out digits
-  data.seed = 0  # >= 0; decides the scenes
+  data.test_scenes = 10_000  # >= 1, made of held-out glyphs
+  data.seed = 0  # in [0, 2**32); decides the scenes
+  data.online = False  # compose training scenes on the device, ever new ones, inside the step
+  # Otherwise they are read 'resident' (all on the device), as a 'stream' (from disk, by worker
+  # processes) or 'auto' (resident up to resident_gb)
+  data.reading = 'auto'
+  data.resident_gb = 2.0  # >= 0, GB of images that 'auto' puts on the device
+  data.workers = 1  # >= 0, processes that read a stream
 
   model = config.model = ConfigDict()
   model.max_steps = 3  # T >= 1, most objects the model can find
@@ -36,7 +54,11 @@ def get_config():
   model.glimpse_encoder_sizes = (256, 256)
   model.glimpse_decoder_sizes = (256, 256)
   model.residual = False  # the cell also sees the image minus what it has painted so far
-  model.residual_sizes = (256, 256)  # encoder of that difference
+  model.attention_heads = 8  # >= 1, places in that difference that it attends to at once
+  model.background = 'black'  # or 'constant' (one learned image), 'latent' (a smooth one a scene)
+  model.background_code_size = 8  # E >= 1, size of z_background; used by 'latent', as those below
+  model.background_grid = 5  # >= 2, side of the grid of colours it is interpolated from
+  model.background_sizes = (128,)
   model.baseline_sizes = (256, 128)  # NVIL's baseline; used by objective.name = 'nvil' alone
   model.likelihood_std = 0.3  # > 0, of a pixel; pixels are in [0, 1]
   model.presence_bias = 2.0  # initial log-odds that a step finds an object

@@ -42,13 +42,22 @@ def params(model):
 
 @pytest.fixture(scope='session')
 def image(model):
-  size = model.config.canvas_size
-  return jax.random.uniform(jax.random.key(1), (size, size))
+  config = model.config
+  shape = config.canvas_size, config.canvas_size, config.channels
+  return jax.random.uniform(jax.random.key(1), shape)
 
 
 @pytest.fixture(scope='session')
 def noise(model):
   return air.draw_noise(model, jax.random.key(2))
+
+
+@pytest.fixture(scope='module')
+def compile_quickly():
+  """For modules whose programs take longer to compile than to run."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture(scope='session')

@@ -1,10 +1,26 @@
-"""Small stand-ins for MNIST."""
+"""Small stand-ins for MNIST, and scenes composed by the hundred."""
 
+import dataclasses
 import gzip
 
 import numpy as np
 
-from air_jax.data import glyphs
+from air_jax import config as configuration
+from air_jax.data import glyphs, scenes
+from air_jax.types import Scenes
+from configs import tiny
+
+
+def data_config(**changes):
+  """The tiny configuration's `DataConfig`, changed."""
+  return dataclasses.replace(configuration.parse(tiny.get_config()).data, **changes)
+
+
+def compose(config, glyphs, stop, split='train', start=0):
+  """Scenes start .. stop in one piece."""
+  parts = list(scenes.compose(config, glyphs, split, start, stop))
+  assert max(len(part.images) for part in parts) <= 512
+  return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def plain_glyphs(ink):

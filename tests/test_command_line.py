@@ -124,3 +124,12 @@ def test_no_flag_at_all_means_the_embedded_digits(tmp_path):
   )
   done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
   assert done.stdout.strip() == 'configs/multi_digits.py', done.stderr
+
+
+def test_figures_of_a_configuration_without_a_run_show_its_scenes(tmp_path):
+  done = subprocess.run(
+    [sys.executable, ROOT / 'main.py', TINY, '--mode=figures', '--workdir=look'],
+    cwd=tmp_path, capture_output=True, text=True, timeout=120,
+  )  # fmt: skip
+  assert done.returncode == 0 and done.stdout.split() == ['look/figures/scenes.png']
+  assert [path.name for path in (tmp_path / 'look').iterdir()] == ['figures']

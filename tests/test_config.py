@@ -37,7 +37,11 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   assert hash(parsed) == hash(config_lib.parse(get(name)))  # jit takes it as a static argument
   flat = config_lib.flatten(dataclasses.asdict(parsed))
   assert flat.pop('model.canvas_size') == given.data.canvas_size
+  assert flat.pop('model.channels') == (3 if given.data.colour else 1)
   assert flat.pop('model.baseline') == (given.objective.name == 'nvil')
+  if given.model.background != 'latent':
+    assert flat.pop('model.background_code_size') == 0
+    del given.model.background_code_size
   assert flat == config_lib.flatten(given)
 
 
@@ -50,6 +54,16 @@ def test_there_is_a_baseline_for_nvil_alone(tiny_config):
   for name in config_lib.OBJECTIVES:
     tiny_config.objective.name = name
     assert config_lib.parse(tiny_config).model.baseline == (name == 'nvil')
+
+
+def test_there_are_channels_for_colour_and_a_code_for_a_latent_background_alone(tiny_config):
+  tiny_config.data.canvas_size = 40
+  tiny_config.model.background_code_size = 5
+  for colour, channels in ((False, 1), (True, 3)):
+    for background, size in (('black', 0), ('constant', 0), ('latent', 5)):
+      tiny_config.data.colour, tiny_config.model.background = colour, background
+      model = config_lib.parse(tiny_config).model
+      assert (model.canvas_size, model.channels, model.background_code_size) == (40, channels, size)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +138,20 @@ IMPOSSIBLE = {
   'seed': (-1, 2**32),
   'data.source': ('cifar', ''),
   'data.layout': ('heap',),
+  'data.fit': ('stretch', ''),
   'data.canvas_size': (0, -50),
   'data.min_objects': (-1,),
   'data.max_objects': (0, -1),
+  'data.min_scale': (0.0, -1.0, INF, NAN),
+  'data.max_scale': (0.0, -1.0, INF, NAN),
+  'data.background': ('latent', ''),
+  'data.noise': (-0.1, 1.1, NAN),
   'data.train_scenes': (0, -1),
   'data.test_scenes': (0, -1),
   'data.seed': (-1,),
+  'data.reading': ('lazy', ''),
+  'data.resident_gb': (-0.1, INF, NAN),
+  'data.workers': (-1,),
   'model.max_steps': (0, -1),
   'model.glimpse_size': (0, -1),
   'model.code_size': (0,),
@@ -141,7 +163,11 @@ IMPOSSIBLE = {
   'model.location_sizes': ((),),
   'model.glimpse_encoder_sizes': ((),),
   'model.glimpse_decoder_sizes': ((),),
-  'model.residual_sizes': ((),),
+  'model.attention_heads': (0, -1),
+  'model.background': ('texture', ''),
+  'model.background_code_size': (0, -1),
+  'model.background_grid': (1, 0),
+  'model.background_sizes': ((), (0,)),
   'model.baseline_sizes': ((),),
   'model.likelihood_std': (0.0, -0.3, INF, NAN),
   'model.presence_bias': (INF, -INF, NAN),
@@ -188,7 +214,13 @@ def test_table_of_impossible_values_leaves_out_only_keys_that_allow_any():
   left_out = config_lib.flatten(default.get_config()).keys() - IMPOSSIBLE.keys()
   assert left_out == {
     'data.mnist_dir',
+    'data.omniglot_dir',
+    'data.dir',
+    'data.counts_csv',
+    'data.strict',
     'data.cache_dir',
+    'data.colour',
+    'data.online',
     'model.residual',
     'objective.sampled_kl',
   }
@@ -201,10 +233,13 @@ def test_values_at_the_border_are_accepted():
     objective__smoothing_hold=0, objective__smoothing_steps=0,
     objective__kl_warmup_steps=0, objective__prior_steps=0,
     train__final_learning_rate=0.0, train__clip_norm=0.0, train__adam_b2=0.0,
-    model__max_steps=1, model__patch_size=0,
+    model__max_steps=1, model__patch_size=0, data__min_scale=0.5, data__max_scale=0.5,
+    data__noise=0.0, data__resident_gb=0.0, data__workers=0,
+    model__attention_heads=1, model__background_grid=2, model__background_code_size=1,
   )  # fmt: skip
   config_lib.parse(config)
   config_lib.parse(override(config, objective__smoothing=1.0, train__final_learning_rate=1.0))
+  config_lib.parse(override(config, data__noise=1.0))
 
 
 @pytest.mark.parametrize(
@@ -213,6 +248,7 @@ def test_values_at_the_border_are_accepted():
     ('model.glimpse_size', 51, 'data.canvas_size=50'),
     ('model.patch_size', 51, 'data.canvas_size=50'),
     ('data.min_objects', 3, 'data.max_objects=2'),
+    ('data.min_scale', 1.5, 'data.max_scale=1.0'),
     ('train.batch_size', 60_001, 'data.train_scenes=60000'),
   ],
 )
@@ -223,11 +259,31 @@ def test_values_too_large_for_another_key_are_refused_naming_both(key, value, li
     config_lib.parse(config)
 
 
+def test_attention_needs_patches():
+  config = override(default.get_config(), model__residual=True, model__patch_size=0)
+  says = r'config\.model\.patch_size=0 .* greater than 0 with model\.residual=True$'
+  with pytest.raises(UserError, match=says):
+    config_lib.parse(config)
+
+
+@pytest.mark.parametrize(('key', 'value'), [('data.online', True), ('data.reading', 'stream')])
+def test_own_images_are_neither_composed_nor_streamed(key, value):
+  changes = {key.replace('.', '__'): value}
+  config_lib.parse(override(default.get_config(), **changes))
+  says = rf"config\.{re.escape(key)}={value!r} .* with data\.source='folder'"
+  with pytest.raises(UserError, match=says):
+    config_lib.parse(override(default.get_config(), data__source='folder', **changes))
+
+
 @pytest.mark.parametrize(
   ('key', 'names'),
   [
-    ('data.source', ['digits', 'mnist']),
+    ('data.source', ['digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder']),
     ('data.layout', ['disjoint', 'touching']),
+    ('data.fit', ['crop', 'pad', 'squash']),
+    ('data.background', ['black', 'grey', 'gradient', 'texture']),
+    ('data.reading', ['auto', 'resident', 'stream']),
+    ('model.background', ['black', 'constant', 'latent']),
     ('objective.name', ['exact', 'collapsed', 'reinforce', 'nvil']),
   ],
 )
@@ -262,11 +318,12 @@ def test_changed_keys_are_those_that_differ_are_new_or_gone(tiny_config):
 
 
 def test_every_key_of_the_default_has_a_comment():
-  """A comment, or for the run of layer sizes the one above that speaks for those below."""
-  commented = set()
+  """Beside it or on the line above; of a run of layer sizes the first one's does for all."""
+  commented, above = set(), ''
   for line in (CONFIGS / 'default.py').read_text().splitlines():
     if match := re.fullmatch(r'  (\w+)\.(\w+) = ([^#]*?)(?:  # (.+))?', line):
       section, key, _, comment = match.groups()
-      assert comment or key.endswith('_sizes'), line
+      assert comment or above.startswith('  # ') or key.endswith('_sizes'), line
       commented.add(key if section == 'config' else f'{section}.{key}')
+    above = line
   assert commented == config_lib.flatten(default.get_config()).keys()

@@ -1,9 +1,18 @@
-"""The summary of an evaluation agrees with itself and with the logs."""
+"""Evaluation against the roll-outs it stands for; its summary, also where truth is not known."""
 
+import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 import run_folder
+
+from air_jax import evaluate, metrics, networks
+from air_jax import model as air
+from air_jax import spatial_transformer as transformer
+from air_jax.types import Scenes
 
 
 def test_evaluation_holds_the_figures_of_the_last_step(finished_run):
@@ -14,7 +23,103 @@ def test_evaluation_holds_the_figures_of_the_last_step(finished_run):
   low, high = summary['count_accuracy_interval']
   assert 0 <= low <= summary['count_accuracy'] <= high < 1
   assert 0 <= summary['box_iou'] <= 1
+  assert summary['predicted_counts'] == confusion.sum(0).tolist()
   assert summary['step'] == 20
   last = run_folder.lines_of(finished_run, 'test')[-1]
   for name in ('count_accuracy', 'elbo', 'nll', 'kl', 'box_iou', 'reconstruction_mse'):
     assert last[name] == summary[name]
+
+
+def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(model):
+  config = dataclasses.replace(model.config, background='constant', channels=3)
+  model = air.Model(config, networks.build(config))
+  params = model.networks.init(jax.random.key(0))
+  params['background_image'] += 4.0  # bright enough to be ink
+  decoder = params['glimpse_decoder']['Dense_1']
+  decoder['bias'] = jnp.tile(jnp.array([-9.0, 2.0, -9.0]), 8 * 8)
+  images = np.random.default_rng(0).integers(0, 256, (2, 50, 50, 3), np.uint8)
+  evaluation = evaluate.run(model, params, images, 0.5, jax.random.key(1))
+  for b, image in enumerate(images / np.float32(255)):
+    latents, rolled = jax.jit(air.parse, static_argnums=0)(model, params, image)
+    windows = jax.vmap(transformer.place)(latents.z_where)
+    painted = [
+      transformer.paint(glimpse, window, 50).max(-1)
+      for glimpse, window in zip(rolled.glimpses, windows, strict=True)
+    ]
+    boxes = metrics.ink_boxes(painted)
+    assert (boxes[:, 2:] < 40).all() and (boxes[:, 2:] > 10).all()
+    np.testing.assert_array_equal(evaluation.boxes[b], boxes)
+    np.testing.assert_allclose(evaluation.windows[b], windows, rtol=1e-4)
+    assert evaluation.counts[b] == latents.count == 3
+    error = np.mean((image - rolled.canvases[3]) ** 2)
+    np.testing.assert_allclose(evaluation.squared_error[b], error, rtol=1e-4)
+
+
+def _summarise(counts, boxes, predicted=(0, 2, 1, 2)):
+  """The summary of four scenes, in which steps find the boxes (0, 0, 4, 4) and (8, 8, 4, 4)."""
+  value = np.array([1.0, 2.0, 3.0, 6.0])
+  found = np.tile([(0, 0, 4, 4), (8, 8, 4, 4), (9, 9, 9, 9)], (4, 1, 1))
+  evaluation = evaluate.Evaluation(
+    np.array(predicted), None, found, value, -value, value / 4, value / 2
+  )
+  scenes = Scenes(np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None)
+  return evaluate.summarise(evaluation, scenes, 3)
+
+
+def _rows(summary):
+  return [line.split() for line in evaluate.table(summary).splitlines()]
+
+
+def test_summary_where_everything_is_known():
+  boxes = np.zeros((4, 2, 4), np.float32)
+  boxes[1] = (8, 8, 4, 2), (0, 0, 4, 4)  # half a box, a whole one
+  boxes[2, 0] = boxes[3, 0] = (0, 0, 4, 4)
+  summary = _summarise([0, 2, 1, 1], boxes)
+  interval = metrics.wilson_interval(3, 4)
+  assert summary == {
+    'images': 4,
+    'count_accuracy': 0.75,
+    'count_accuracy_interval': interval,
+    'accuracy_by_count': {'0': 1.0, '1': 0.5, '2': 1.0},
+    'confusion': [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0]],
+    'predicted_counts': [1, 1, 2, 0],
+    'elbo': -3.0,
+    'nll': 0.75,
+    'kl': 1.5,
+    'reconstruction_mse': 3.0,
+    'box_iou': 3.5 / 4,
+  }
+  rows = _rows(summary)
+  assert ['count', 'accuracy', '75.00%'] in [row[:3] for row in rows]
+  assert ['box', 'IoU', '0.875'] in rows
+  assert ['1', '50.00%', '0', '1', '1', '0'] in rows
+
+
+def test_summary_of_images_without_counts_or_boxes_tells_what_was_found():
+  summary = _summarise(4 * [-1], np.zeros((4, 0, 4), np.float32))
+  names = {'images', 'predicted_counts', 'elbo', 'nll', 'kl', 'reconstruction_mse'}
+  assert summary.keys() == names
+  assert summary['predicted_counts'] == [1, 1, 2, 0] and summary['elbo'] == -3.0
+  assert evaluate.scalars(summary).keys() == names - {'images', 'predicted_counts'}
+  rows = _rows(summary)
+  assert rows[-1] == ['unknown', '-', '1', '1', '2', '0']
+  assert not {'IoU', 'interval'} & {word for row in rows for word in row}
+  json.dumps(summary)
+
+
+def test_accuracy_is_over_the_images_whose_count_is_known():
+  summary = _summarise([0, -1, 2, -1], np.zeros((4, 0, 4), np.float32))
+  assert summary['images'] == 4 and summary['predicted_counts'] == [1, 1, 2, 0]
+  assert summary['count_accuracy'] == 0.5
+  assert summary['count_accuracy_interval'] == metrics.wilson_interval(1, 2)
+  assert summary['accuracy_by_count'] == {'0': 1.0, '2': 0.0}
+  assert summary['confusion'] == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
+  rows = _rows(summary)
+  assert ['1', '-', '0', '0', '0', '0'] in rows and 'unknown' not in [row[0] for row in rows if row]
+  assert 'box_iou' not in summary
+
+
+@pytest.mark.parametrize('predicted', (0, 3))
+def test_box_iou_without_a_true_object_is_zero(predicted):
+  summary = _summarise(4 * [0], np.zeros((4, 2, 4), np.float32), 4 * [predicted])
+  assert summary['box_iou'] == 0.0

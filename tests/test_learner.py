@@ -1,13 +1,21 @@
-"""The loss under its schedules, and the optimiser against Adam written out."""
+"""The loss under its schedules, the optimiser against Adam written out, steps and their reports."""
+
+import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from air_jax import config as configuration
 from air_jax import learner as learning
 from air_jax import model as air
+from air_jax.data import feeds
+from air_jax.types import Scenes
+from configs import tiny
+
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+
+_train_step = jax.jit(learning.train_step, static_argnums=0)
 
 
 @pytest.mark.parametrize('sampled_kl', (False, True))
@@ -82,19 +90,65 @@ def test_initial_parameters_are_a_function_of_the_seed(tiny_config):
   assert (jax.tree.leaves(first)[1] != jax.tree.leaves(other)[1]).all()
 
 
-def test_average_of_parameters_follows_them_and_forgets_the_start(tiny_config):
-  tiny_config.train.average = 0.15
-  learner = learning.make(configuration.parse(tiny_config))
-  images, counts = jnp.full((8, 50, 50), 99, jnp.uint8), jnp.zeros(8, jnp.int32)
+@functools.cache
+def _learner():
+  config = tiny.get_config()
+  config.train.average = 0.15
+  return learning.make(configuration.parse(config))
+
+
+def _scenes(size):
+  """Noise, said to hold 0, 1, 2, 3, 0, ... objects."""
+  images = np.random.default_rng(0).integers(0, 256, (size, 50, 50, 1), np.uint8)
+  return images, np.arange(size, dtype=np.int32) % 4
+
+
+def test_average_of_parameters_follows_them_and_forgets_the_start():
+  learner = _learner()
   state = learning.init(learner)
-  step = jax.jit(lambda state: learning.train_step(learner, state, images, counts)[0])
 
   def kernel(params):
     return np.asarray(params['cell']['gates']['kernel'], np.float64)
 
   average = kernel(state.params)
   for decay in (0.0, 1 / 11, 0.15, 0.15):  # s / (s + 10), and 0.15 from s = 2 on
-    before, state = state.params, step(state)
+    before, state = state.params, _train_step(learner, state, *_scenes(8))[0]
     assert (kernel(before) != kernel(state.params)).any()
     average = decay * average + (1 - decay) * kernel(state.params)
     np.testing.assert_allclose(kernel(state.average), average, rtol=1e-5, atol=1e-8)
+
+
+def test_step_reports_means_over_the_batch_and_the_counts_it_got_right():
+  learner, (images, counts) = _learner(), _scenes(8)
+  _, report = _train_step(learner, learning.init(learner), images, counts)
+  assert report['predicted_count'] == 3  # as the presence head starts
+  assert report['count_accuracy'] == 2 / 8
+  np.testing.assert_allclose(report['elbo'], -report['nll'] - report['kl'], rtol=1e-5)
+
+
+def test_step_without_counts_reports_all_but_the_accuracy():
+  learner, (images, counts) = _learner(), _scenes(8)
+  report_of = functools.partial(learning.train_step, learner)
+  known, unknown = (
+    jax.eval_shape(report_of, learning.init(learner), images, counts)[1]
+    for counts in (counts, None)
+  )
+  assert known.keys() - unknown.keys() == {'count_accuracy'} and unknown.keys() < known.keys()
+
+
+def test_chunk_is_a_loop_of_steps_on_what_the_feed_draws():
+  learner, (images, counts) = _learner(), _scenes(20)
+  feed = feeds.resident(Scenes(images, counts, None, None, None, None), 0, 8)
+  drawn = feed.draw(0, 3)
+  assert len(np.unique(drawn, axis=0)) == 3
+  state, reports = learning.train_chunk(
+    learner, feed.fetch, learning.init(learner), feed.data, drawn
+  )
+  expected = learning.init(learner)
+  for i, chosen in enumerate(drawn):
+    expected, report = _train_step(learner, expected, images[chosen], counts[chosen])
+    for name, value in report.items():
+      np.testing.assert_allclose(reports[name][i], value, rtol=1e-4, err_msg=name)
+  assert state.step == expected.step == 3
+  for ours, theirs in zip(*map(jax.tree.leaves, (state.params, expected.params)), strict=True):
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)

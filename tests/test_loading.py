@@ -1,45 +1,91 @@
-"""Scenes of a configuration: which digits they are made of, when they are composed anew."""
+"""Scenes of a configuration: what they are made of, and when they are composed anew."""
 
 import dataclasses
 import gzip
-import itertools
+import pathlib
 
 import numpy as np
 import pytest
 import samples
 
-from air_jax import config as config_lib
+from air_jax.config import DataConfig
+from air_jax.data import downloads, feeds, folder, loading, scenes
 from air_jax.data import glyphs as glyphs_lib
-from air_jax.data import loading, scenes
+from air_jax.errors import UserError
+from air_jax.types import Scenes
+
+# Other values for every key: those that decide the scenes of the test split, and the others.
+DECISIVE = {
+  'source': 'sprites',
+  'layout': 'touching',
+  'canvas_size': 51,
+  'colour': True,
+  'min_objects': 1,
+  'max_objects': 3,
+  'min_scale': 0.5,
+  'max_scale': 1.5,
+  'background': 'grey',
+  'noise': 0.1,
+  'test_scenes': 65,
+  'seed': 1,
+}
+INDIFFERENT = {
+  'mnist_dir': '/nowhere',
+  'omniglot_dir': '/nowhere',
+  'dir': '/nowhere',
+  'counts_csv': '/nowhere',
+  'fit': 'pad',
+  'strict': True,
+  'train_scenes': 300,
+  'online': True,
+  'reading': 'stream',
+  'resident_gb': 1.0,
+  'workers': 0,
+}
 
 
 @pytest.fixture
-def data_config(tiny_config, tmp_path):
-  tiny_config.data.cache_dir = str(tmp_path / 'made' / 'cache')
-  return config_lib.parse(tiny_config).data
+def data_config(tmp_path, monkeypatch):
+  """Keeps its scenes in the user's cache folder, which is made by the first that are kept."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'made' / 'cache'))
+  return samples.data_config()
 
 
 @pytest.fixture
 def composed(monkeypatch):
-  """A list that grows by one with every composition."""
-  calls, compose = [], scenes.compose
+  """The calls of a stand-in for `scenes.compose`, which never gives the same scenes again."""
+  calls = []
 
-  def counted(*args, **kwargs):
-    calls.append(kwargs)
-    return compose(*args, **kwargs)
+  def compose(config, glyphs, split, start, stop):
+    calls.append((config, glyphs, split, start, stop))
+    rng = np.random.default_rng(len(calls))
+    for size in (1, stop - start - 1):
+      yield Scenes(
+        images=rng.integers(256, size=(size, 5, 5, 1), dtype=np.uint8),
+        counts=rng.integers(3, size=size, dtype=np.int32),
+        boxes=rng.random((size, 2, 4), np.float32),
+        labels=rng.integers(10, size=(size, 2), dtype=np.int32),
+        scales=rng.random((size, 2), np.float32),
+        rotations=rng.random((size, 2), np.float32),
+      )
 
-  monkeypatch.setattr(scenes, 'compose', counted)
+  monkeypatch.setattr(scenes, 'compose', compose)
   return calls
 
 
 def assert_same(a, b):
+  assert type(a) is type(b) is Scenes
   for x, y in zip(a, b, strict=True):
     np.testing.assert_array_equal(x, y)
     assert x.dtype == y.dtype
 
 
+def differ(a, b):
+  return a.images.shape != b.images.shape or (a.images != b.images).any()
+
+
 def the_only_file(data_config):
-  (path,) = loading._cache_folder(data_config.cache_dir).iterdir()
+  (path,) = loading.cache_folder(data_config).iterdir()
   return path
 
 
@@ -49,13 +95,22 @@ def test_held_out_scenes_are_made_of_held_out_digits(data_config):
     for image in glyphs_lib.load('digits', split).images:
       rows, columns = np.nonzero(image)
       known[image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].tobytes()] = split
-  for split, size in (('train', data_config.train_scenes), ('test', data_config.test_scenes)):
-    made = loading.load(data_config, split)
-    assert len(made.images) == size
-    boxes = made.boxes.astype(int)
-    for image, count, box in zip(made.images, made.counts, boxes, strict=True):
-      for top, left, height, width in box[:count]:
-        assert known[image[top : top + height, left : left + width].tobytes()] == split
+  made = loading.load(data_config, 'test')
+  digits = glyphs_lib.load('digits', 'test')
+  assert_same(made, samples.compose(data_config, digits, data_config.test_scenes, 'test'))
+  for image, count, box in zip(made.images, made.counts, made.boxes.astype(int), strict=True):
+    for top, left, height, width in box[:count]:
+      assert known[image[top : top + height, left : left + width].tobytes()] == 'test'
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_each_split_is_composed_of_its_own_digits(data_config, composed, split):
+  made = loading.load(data_config, split)
+  ((config, glyphs, *rest),) = composed
+  size = {'train': data_config.train_scenes, 'test': data_config.test_scenes}[split]
+  assert config == data_config and rest == [split, 0, size] and len(made.images) == size
+  for given, known in zip(glyphs, glyphs_lib.load('digits', split), strict=True):
+    np.testing.assert_array_equal(given, known)
 
 
 def test_second_load_reads_the_file(data_config, composed):
@@ -65,47 +120,55 @@ def test_second_load_reads_the_file(data_config, composed):
   assert_same(first, second)
 
 
-def test_cached_scenes_are_those_of_the_key(data_config, composed):
-  glyphs = glyphs_lib.load('digits', 'test')
-  seed = (data_config.seed, 1)
-  assert_same(
-    loading.load(data_config, 'test'),
-    scenes.compose(glyphs, 64, layout='disjoint', canvas_size=50, max_objects=2, seed=seed),
-  )
+def test_every_key_is_known_to_decide_the_scenes_or_not_to():
+  assert {*DECISIVE, *INDIFFERENT, 'cache_dir'} == {f.name for f in dataclasses.fields(DataConfig)}
 
 
-def test_whatever_determines_the_scenes_changes_the_file(data_config, composed, tmp_path):
-  samples.write_idx(tmp_path)
-  changes = [
-    {'layout': 'touching'},
-    {'canvas_size': 51},
-    {'min_objects': 1},
-    {'max_objects': 1},
-    {'seed': 1},
-    {'test_scenes': 65},
-    {'source': 'mnist', 'mnist_dir': str(tmp_path)},
-  ]
-  made = [loading.load(data_config, 'test'), loading.load(data_config, 'train')]
-  made += [loading.load(dataclasses.replace(data_config, **change), 'test') for change in changes]
-  assert len(composed) == len(made)
-  for a, b in itertools.combinations(made, 2):
-    assert a.images.shape != b.images.shape or (a.images != b.images).any()
+@pytest.mark.parametrize('key', DECISIVE)
+def test_whatever_decides_the_scenes_changes_the_file(data_config, composed, key):
+  changed = dataclasses.replace(data_config, **{key: DECISIVE[key]})
+  assert getattr(changed, key) != getattr(data_config, key)
+  first, other = loading.load(data_config, 'test'), loading.load(changed, 'test')
+  assert differ(first, other) and composed[1][0] == changed
+  assert_same(loading.load(data_config, 'test'), first)
+  assert_same(loading.load(changed, 'test'), other)
+  assert len(composed) == 2
 
 
-def test_what_does_not_concern_a_split_leaves_its_file(data_config, composed):
-  loading.load(data_config, 'test')
-  loading.load(dataclasses.replace(data_config, train_scenes=300), 'test')
+@pytest.mark.parametrize('key', INDIFFERENT)
+def test_what_does_not_decide_the_scenes_leaves_the_file(data_config, composed, key):
+  changed = dataclasses.replace(data_config, **{key: INDIFFERENT[key]})
+  assert getattr(changed, key) != getattr(data_config, key)
+  first = loading.load(data_config, 'test')
+  assert_same(loading.load(changed, 'test'), first)
   assert len(composed) == 1
 
 
+def test_splits_have_files_of_their_own(data_config, composed):
+  """Of shapes as well, whose splits have no glyphs to tell them apart."""
+  config = dataclasses.replace(data_config, source='dsprites', train_scenes=64)
+  assert differ(loading.load(config, 'train'), loading.load(config, 'test'))
+  assert [call[1:3] for call in composed] == [(None, 'train'), (None, 'test')]
+
+
+def test_another_version_of_the_composition_does_not_read_the_file(
+  data_config, composed, monkeypatch
+):
+  first = loading.load(data_config, 'test')
+  monkeypatch.setattr(loading, '_VERSION', loading._VERSION + 1)
+  assert differ(loading.load(data_config, 'test'), first)
+
+
 def test_changed_digits_change_the_file(data_config, composed, tmp_path):
-  (images, labels), folder = samples.write_idx(tmp_path)['test'], str(tmp_path)
-  config = dataclasses.replace(data_config, source='mnist', mnist_dir=folder)
+  images, labels = samples.write_idx(tmp_path)['test']
+  config = dataclasses.replace(data_config, source='mnist', mnist_dir=str(tmp_path))
   loading.load(config, 'test')
   for name, array in zip(glyphs_lib.IDX_FILES['test'], (images, labels), strict=True):
     (tmp_path / name).write_bytes(gzip.compress(samples.idx_bytes(array[::-1])))
     loading.load(config, 'test')
   assert len(composed) == 3
+  np.testing.assert_array_equal(composed[2][1].images, images[::-1])
+  np.testing.assert_array_equal(composed[2][1].labels, labels[::-1])
 
 
 def test_damaged_cache_is_composed_anew_with_a_warning(data_config, composed, caplog, monkeypatch):
@@ -119,32 +182,133 @@ def test_damaged_cache_is_composed_anew_with_a_warning(data_config, composed, ca
   directory = content.index(b'PK\1\2')
   for place in [3, 30, len(content) // 3, *range(directory, directory + 56), len(content) - 10]:
     damages.append(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+  renewed = 0
   for damage in damages:
     path.write_bytes(damage)
     caplog.clear()
     calls = len(composed)
-    assert_same(loading.load(data_config, 'test'), good)
-    # Some bytes, such as the time in a zip's directory, mean nothing to its reader.
-    if len(composed) > calls:
+    made = loading.load(data_config, 'test')
+    if len(composed) == calls:
+      # Some bytes, such as the time in a zip's directory, mean nothing to its reader.
+      assert_same(made, good)
+    else:
+      assert differ(made, good)
       assert 'composing scenes anew' in caplog.text and str(path) in caplog.text
-      assert_same(loading.load(data_config, 'test'), good)
+      assert_same(loading.load(data_config, 'test'), made)
       assert len(composed) == calls + 1
-  assert len(composed) > len(damages) / 2
+      renewed += 1
+      path.write_bytes(content)
+      assert_same(loading.load(data_config, 'test'), good)
+  assert renewed > len(damages) / 2
 
 
-def test_unwritable_cache_only_warns(data_config, caplog, tmp_path):
+def test_file_of_other_fields_is_composed_anew_with_a_warning(data_config, composed, caplog):
   good = loading.load(data_config, 'test')
+  path = the_only_file(data_config)
+  np.savez(path, images=good.images, counts=good.counts)
+  assert differ(loading.load(data_config, 'test'), good)
+  assert 'composing scenes anew' in caplog.text
+
+
+def test_unwritable_cache_only_warns(data_config, composed, caplog, tmp_path):
   (tmp_path / 'file').write_text('in the way')
   config = dataclasses.replace(data_config, cache_dir=str(tmp_path / 'file'))
-  assert_same(loading.load(config, 'test'), good)
+  assert len(loading.load(config, 'test').images) == config.test_scenes
   assert 'composed scenes are not kept' in caplog.text
 
 
-def test_failed_write_leaves_nothing(data_config, monkeypatch):
+def test_failed_write_leaves_nothing(data_config, composed, monkeypatch):
   def full(file, **arrays):
     file.write(b'half')
     raise OSError('no space left on device')
 
   monkeypatch.setattr(np, 'savez', full)
   loading.load(data_config, 'test')
-  assert not list(loading._cache_folder(data_config.cache_dir).iterdir())
+  assert not list(loading.cache_folder(data_config).iterdir())
+
+
+def test_cache_is_where_it_is_said_to_be(data_config, tmp_path, monkeypatch):
+  assert loading.cache_folder(data_config) == tmp_path / 'made' / 'cache' / 'air_jax'
+  monkeypatch.setenv('HOME', str(tmp_path))
+  for given, expected in (('~/mine', tmp_path / 'mine'), ('/there', pathlib.Path('/there'))):
+    assert loading.cache_folder(dataclasses.replace(data_config, cache_dir=given)) == expected
+  monkeypatch.setenv('XDG_CACHE_HOME', '')
+  assert loading.cache_folder(data_config) == tmp_path / '.cache' / 'air_jax'
+
+
+def test_own_images_are_loaded_from_their_folder_and_not_kept(data_config, composed, monkeypatch):
+  config = dataclasses.replace(data_config, source='folder', dir='/mine')
+  asked = []
+  monkeypatch.setattr(folder, 'load', lambda *args: asked.append(args) or 'scenes')
+  assert loading.load(config, 'train') == loading.load(config, 'test') == 'scenes'
+  assert asked == [(config, 'train'), (config, 'test')]
+  assert not composed and not loading.cache_folder(config).exists()
+
+
+@pytest.mark.parametrize('given', ['there', '~/there', ''])
+def test_mnist_comes_from_the_folder_given_or_is_fetched(
+  data_config, monkeypatch, tmp_path, given
+):  # fmt: skip
+  monkeypatch.setenv('HOME', str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'there').mkdir()
+  arrays = samples.write_idx(tmp_path / 'there')
+  fetched = []
+  monkeypatch.setattr(downloads, 'fetch', lambda *args: fetched.append(args) or tmp_path / 'there')
+  config = dataclasses.replace(data_config, source='mnist', mnist_dir=given, omniglot_dir='other')
+  for split, (images, labels) in arrays.items():
+    glyphs = loading.load_glyphs(config, split)
+    np.testing.assert_array_equal(glyphs.images, images)
+    np.testing.assert_array_equal(glyphs.labels, labels)
+  cache = loading.cache_folder(config) / 'downloads'
+  assert fetched == ([] if given else 2 * [('mnist', cache)])
+
+
+def test_omniglot_comes_from_the_folder_given_or_is_fetched(data_config, monkeypatch, tmp_path):
+  fetched = []
+  monkeypatch.setattr(downloads, 'fetch', lambda *args: fetched.append(args) or tmp_path / 'cache')
+  config = dataclasses.replace(data_config, source='omniglot', mnist_dir='/other')
+  with pytest.raises(UserError, match=r"omniglot_dir='.*/cache' holds no"):
+    loading.load_glyphs(config, 'train')
+  assert fetched == [('omniglot', loading.cache_folder(config) / 'downloads')]
+  config = dataclasses.replace(config, omniglot_dir=str(tmp_path / 'given'))
+  with pytest.raises(UserError, match=r"omniglot_dir='.*/given' holds no"):
+    loading.load_glyphs(config, 'train')
+  assert len(fetched) == 1
+
+
+def test_home_of_nobody_is_named(data_config, monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  config = dataclasses.replace(data_config, source='mnist', mnist_dir='~no-such-user/nowhere')
+  with pytest.raises(UserError, match=r"data\.mnist_dir='~no-such-user/nowhere' is not a folder"):
+    loading.load_glyphs(config, 'train')
+
+
+def test_shapes_need_no_glyphs(data_config):
+  for source in ('sprites', 'dsprites'):
+    config = dataclasses.replace(data_config, source=source)
+    assert loading.load_glyphs(config, 'train') is None
+
+
+def test_feed_is_of_the_training_scenes(data_config, composed):
+  feed = loading.feed(data_config, 3, 8)
+  kept = loading.load(data_config, 'train')
+  chosen = feed.draw(5, 1)
+  np.testing.assert_array_equal(chosen, [feeds.batch_indices(3, 5, 8, data_config.train_scenes)])
+  images, counts = feed.fetch(feed.data, chosen[0])
+  np.testing.assert_array_equal(images, kept.images[chosen[0]])
+  np.testing.assert_array_equal(counts, kept.counts[chosen[0]])
+  assert [call[2] for call in composed] == ['train']
+
+
+def test_online_feed_is_given_the_training_digits_and_keeps_nothing(
+  data_config, composed, monkeypatch
+):
+  asked = []
+  monkeypatch.setattr(feeds, 'online', lambda *args: asked.append(args) or 'feed')
+  config = dataclasses.replace(data_config, online=True)
+  assert loading.feed(config, 3, 8) == 'feed'
+  ((given, glyphs, seed, batch_size),) = asked
+  assert (given, seed, batch_size) == (config, 3, 8)
+  np.testing.assert_array_equal(glyphs.images, glyphs_lib.load('digits', 'train').images)
+  assert not composed and not loading.cache_folder(config).exists()

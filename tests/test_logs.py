@@ -25,10 +25,11 @@ def test_metrics_have_a_line_for_every_chunk_and_evaluation(finished_run):
 def test_metrics_of_a_chunk_are_means_over_its_steps(run_config, finished_run):
   parsed = config_lib.parse(run_config)
   learning = learner.make(parsed)
-  scenes = loading.load(parsed.data, 'train')
+  feed = loading.feed(parsed.data, parsed.seed, parsed.train.batch_size)
   state = learner.init(learning)
-  for line in run_folder.lines_of(finished_run, 'train')[:2]:
-    state, reports = learner.train_chunk(learning, state, scenes.images, scenes.counts, 5)
+  for start, line in zip((0, 5), run_folder.lines_of(finished_run, 'train'), strict=False):
+    drawn = feed.draw(start, 5)
+    state, reports = learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
     for name, values in reports.items():
       assert line[name] == pytest.approx(float(np.mean(values)), rel=1e-5)
 

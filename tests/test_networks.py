@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import expit
+from PIL import Image
+from scipy import ndimage
+from scipy.special import expit, softmax
 
 from air_jax import networks
 
@@ -43,24 +45,71 @@ def test_the_cell_is_a_long_short_term_memory(model):
   np.testing.assert_array_equal(output, new_state[0])
 
 
+def _describe(layer, picture, size):
+  """Features of the patches by their row and column, in order."""
+  side = math.ceil(len(picture) / size) * size
+  padded = np.zeros((side, side, picture.shape[-1]))
+  padded[: len(picture), : len(picture)] = picture
+  return {
+    (i // size, j // size): _elu(_dense(layer, padded[i : i + size, j : j + size].ravel()))
+    for i in range(0, side, size)
+    for j in range(0, side, size)
+  }
+
+
 def _encode(encoder, picture, size):
   if size:
-    side = math.ceil(len(picture) / size) * size
-    padded = np.zeros((side, side))
-    padded[: len(picture), : len(picture)] = picture
-    corners = [(i, j) for i in range(0, side, size) for j in range(0, side, size)]
-    patches = [padded[i : i + size, j : j + size].ravel() for i, j in corners]
-    picture = np.stack([_elu(_dense(encoder['Dense_0'], patch)) for patch in patches])
+    picture = np.stack(list(_describe(encoder['Dense_0'], picture, size).values()))
   return _elu(_dense(encoder['_Mlp_0']['Dense_0'], np.ravel(picture)))
 
 
-@pytest.mark.parametrize('size', (0, 7))
-def test_pictures_are_encoded_by_an_mlp_on_patches_or_on_pixels(model, image, size):
-  nets, params = _variant(model, residual=True, residual_sizes=(6,), patch_size=size)
+@pytest.mark.parametrize(('size', 'channels'), ((0, 1), (7, 1), (7, 3)))
+def test_pictures_are_encoded_by_an_mlp_on_patches_or_on_pixels(model, size, channels):
+  nets, params = _variant(model, patch_size=size, channels=channels)
+  image = np.random.default_rng(1).uniform(size=(50, 50, channels))
   gates = _dense(params['image_gates'], _encode(params['image_encoder'], image, size))
-  features = _encode(params['residual_encoder'], image, size)
   np.testing.assert_allclose(nets.encode_image(params, image), gates, rtol=1e-3, atol=1e-4)
-  np.testing.assert_allclose(nets.encode_residual(params, image), features, rtol=1e-3, atol=1e-4)
+
+
+def test_attention_is_on_the_best_patch_with_the_gradient_of_a_softmax(model):
+  nets, params = _variant(
+    model, residual=True, attention_heads=2, patch_size=7, patch_features=3, channels=3
+  )
+  image, attention = np.random.default_rng(1).uniform(size=(50, 50, 3)), params['attention']
+  near = _describe(attention['Dense_0'], image, 7)
+  scores, places, features = [], [], []
+  for row, column in near:
+    around = [near.get((row + i, column + j), np.zeros(3)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    features.append(_elu(_dense(attention['Dense_1'], np.concatenate(around))))
+    scores.append(_dense(attention['Dense_2'], features[-1]) + attention['preference'][row, column])
+    places.append([(2 * column + 1) / 8 - 1, (2 * row + 1) / 8 - 1])
+  scores, places, features = map(np.stack, (scores, places, features))
+  best = scores.argmax(0)
+  attended = nets.attend(params, image)
+  expected = np.concatenate([places[best].ravel(), features[best].ravel()])
+  np.testing.assert_allclose(attended, expected, rtol=1e-3, atol=1e-5)
+
+  def first_place(preference):
+    changed = params | {'attention': attention | {'preference': preference}}
+    return nets.attend(changed, image)[:2]
+
+  soft = softmax(networks._SHARPNESS * scores[:, 0])
+  by_preference = networks._SHARPNESS * soft * (places - soft @ places).T
+  gradient = jax.jacobian(first_place)(attention['preference']).reshape(2, -1, 2)
+  np.testing.assert_allclose(gradient[..., 0], by_preference, rtol=1e-2, atol=1e-5)
+  np.testing.assert_array_equal(gradient[..., 1], 0)  # the other head's
+
+
+def test_location_starts_from_the_first_place_attended_to(model):
+  nets, params = _variant(model, residual=True, attention_heads=2, patch_features=3)
+  h, attended = np.linspace(-1, 1, 16), np.linspace(-0.9, 0.7, 16)
+  head = params['location_head']['_Mlp_0']
+  outputs = _elu(_dense(head['Dense_0'], np.concatenate([h, attended])))
+  mean, raw_std = np.split(_dense(head['Dense_1'], outputs), 2)
+  where = nets.location(params, h, attended)
+  start = [0, *np.arctanh(0.98 * attended[:2])]
+  np.testing.assert_allclose(where.mean, mean + start, rtol=1e-4)
+  np.testing.assert_allclose(where.std, np.log1p(np.exp(raw_std)), rtol=1e-4)
 
 
 def test_hidden_layers_have_an_elu_and_output_layers_none(model):
@@ -73,14 +122,17 @@ def test_hidden_layers_have_an_elu_and_output_layers_none(model):
 def test_heads_start_at_their_biases(model, params):
   nets = model.networks
   code, h = jnp.zeros(model.config.code_size), jnp.zeros(model.config.cell_size)
-  where, what = nets.location(params, h), nets.encode_glimpse(params, jnp.zeros((8, 8)))
+  where = nets.location(params, h, jnp.zeros(0))
+  what = nets.encode_glimpse(params, jnp.zeros((8, 8, 1)))
   np.testing.assert_allclose(nets.presence(params, h), model.config.presence_bias)
   np.testing.assert_allclose(where.mean, [np.log(0.42 / 0.58), 0, 0], rtol=1e-5)
   np.testing.assert_allclose(where.std, np.log1p(np.exp(model.config.where_std_bias)), rtol=1e-5)
   np.testing.assert_allclose(what.mean, 0)
   np.testing.assert_allclose(what.std, np.log1p(np.exp(model.config.what_std_bias)), rtol=1e-5)
   glimpse = nets.decode_glimpse(params, code)
-  np.testing.assert_allclose(glimpse, np.full((8, 8), expit(model.config.output_bias)), rtol=1e-5)
+  np.testing.assert_allclose(
+    glimpse, np.full((8, 8, 1), expit(model.config.output_bias)), rtol=1e-5
+  )
   # And near them for other inputs: a tenth of the usual variance.
   kernel = params['glimpse_decoder']['Dense_1']['kernel']
   np.testing.assert_allclose(kernel.std(), np.sqrt(0.1 / 16), rtol=0.1)
@@ -91,5 +143,77 @@ def test_only_what_is_used_has_parameters(model):
     nets = networks.build(dataclasses.replace(model.config, **changes))
     return set(jax.eval_shape(nets.init, jax.random.key(0)))
 
-  assert parts(residual=True) - parts() == {'residual_encoder'}
+  assert parts(residual=True) - parts() == {'attention'}
   assert parts(baseline=True) - parts() == {'baseline_net'}
+  assert parts(background='constant') - parts() == {'background_image'}
+  ends = {'background_encoder', 'background_decoder'}
+  assert parts(background='latent', background_code_size=2) - parts() == ends
+
+
+def test_a_glimpse_has_a_decoder_output_for_each_of_its_channels(model):
+  nets, params = _variant(model, channels=3)
+  code, decoder = np.linspace(-1, 1, 4), params['glimpse_decoder']
+  outputs = _dense(decoder['Dense_1'], _elu(_dense(decoder['Dense_0'], code)))
+  glimpse = nets.decode_glimpse(params, code)
+  np.testing.assert_allclose(glimpse, expit(outputs).reshape(8, 8, 3), rtol=1e-4)
+
+
+def test_without_a_background_there_is_black_and_nothing_to_encode(model, params, image):
+  nets = model.networks
+  code = nets.encode_background(params, image)
+  assert code.mean.shape == code.std.shape == (0,)
+  np.testing.assert_array_equal(nets.decode_background(params, code.mean), np.zeros((50, 50, 1)))
+
+
+def test_a_constant_background_is_one_image_that_starts_at_the_bias(model):
+  nets, params = _variant(model, background='constant', channels=3)
+  assert nets.encode_background(params, jnp.ones((50, 50, 3))).mean.shape == (0,)
+  background = nets.decode_background(params, jnp.zeros(0))
+  np.testing.assert_allclose(background, expit(params['background_image']), rtol=1e-5)
+  start = nets.init(jax.random.key(0))
+  expected = np.full((50, 50, 3), expit(model.config.output_bias))
+  np.testing.assert_allclose(nets.decode_background(start, jnp.zeros(0)), expected, rtol=1e-5)
+
+
+LATENT = {
+  'background': 'latent',
+  'background_code_size': 2,
+  'background_sizes': (6,),
+  'channels': 3,
+}
+
+
+def test_a_latent_background_is_interpolated_between_the_colours_of_a_grid(model):
+  nets, params = _variant(model, background_grid=4, **LATENT)
+  code, decoder = np.array([0.7, -1.3]), params['background_decoder']
+  grid = _dense(decoder['Dense_1'], _elu(_dense(decoder['Dense_0'], code))).reshape(4, 4, 3)
+  places = (np.arange(50) + 0.5) / 50 * 4 - 0.5  # in cells of the grid; colours hold to the edge
+  rows, columns = np.meshgrid(places, places, indexing='ij')
+  logits = [
+    ndimage.map_coordinates(grid[..., c], (rows, columns), order=1, mode='nearest')
+    for c in range(3)
+  ]
+  background = nets.decode_background(params, code)
+  np.testing.assert_allclose(background, expit(np.stack(logits, -1)), rtol=1e-4)
+  start = nets.decode_background(nets.init(jax.random.key(0)), jnp.zeros(2))
+  np.testing.assert_allclose(
+    start, np.full((50, 50, 3), expit(model.config.output_bias)), rtol=1e-5
+  )
+
+
+def test_the_code_of_a_background_is_read_from_a_small_copy_of_the_image(model):
+  nets, params = _variant(model, background_grid=4, **LATENT)
+  image = np.random.default_rng(1).uniform(size=(50, 50, 3)).astype(np.float32)
+  small = [
+    np.asarray(Image.fromarray(image[..., c]).resize((8, 8), Image.Resampling.BILINEAR))
+    for c in range(3)
+  ]
+  encoder = params['background_encoder']['_Mlp_0']
+  hidden = _elu(_dense(encoder['Dense_0'], np.stack(small, -1).ravel()))
+  mean, raw_std = np.split(_dense(encoder['Dense_1'], hidden), 2)
+  code = nets.encode_background(params, image)
+  np.testing.assert_allclose(code.mean, mean, rtol=1e-4)
+  np.testing.assert_allclose(code.std, np.log1p(np.exp(raw_std)), rtol=1e-4)
+  start = nets.encode_background(nets.init(jax.random.key(0)), jnp.zeros((50, 50, 3)))
+  np.testing.assert_allclose(start.mean, 0)
+  np.testing.assert_allclose(start.std, np.log1p(np.exp(model.config.what_std_bias)), rtol=1e-5)

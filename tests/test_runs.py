@@ -15,7 +15,9 @@ from air_jax.errors import UserError
   [
     {'seed': 1},
     {'data.test_scenes': 65},
+    {'data.colour': True},
     {'model.encoder_sizes': (16, 16)},
+    {'model.background': 'latent'},
     {'objective.name': 'reinforce'},
     {'train.learning_rate': 2e-3, 'train.clip_norm': 1.0},
     {'train.steps': 19},

@@ -1,5 +1,8 @@
 """Composed scenes against independent readings of the rules in scenes.py."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 import samples
@@ -9,6 +12,54 @@ from scipy import stats
 from air_jax.data import scenes
 from air_jax.data.glyphs import load as load_glyphs
 from air_jax.errors import UserError
+from air_jax.types import Scenes
+
+# Configurations are shared by the tests: each takes seconds to compile.
+CORNERS = samples.data_config(canvas_size=20)  # of glyphs of 10x10, see `corners`
+TOUCHING = samples.data_config(layout='touching', canvas_size=46)
+SHADES = np.repeat([90, 120, 200], 10)  # of glyphs without a border, by label
+SIZES = samples.data_config(min_objects=1, max_objects=1, min_scale=0.5, max_scale=1.5)
+MANY = samples.data_config(canvas_size=100, max_objects=9)
+GRADIENT = samples.data_config(
+  source='sprites', colour=True, background='gradient', min_objects=1, max_objects=3
+)
+NOISY = dataclasses.replace(GRADIENT, noise=0.05)
+
+
+def corner_glyphs(side, number=3):
+  """Glyphs full of ink in a corner of that many pixels, blank elsewhere."""
+  glyphs = samples.plain_glyphs([255] * number)
+  glyphs.images[:, side:] = glyphs.images[:, :, side:] = 0
+  return glyphs
+
+
+@pytest.fixture(scope='module')
+def corners():
+  """Two boxes only fit where the first one stands at an edge, and the second at the other."""
+  return samples.compose(CORNERS, corner_glyphs(10), 4000)
+
+
+@pytest.fixture(scope='module')
+def touching():
+  """Crowded: two of shade 200 cannot overlap, and often have no room to be apart."""
+  return samples.compose(TOUCHING, samples.plain_glyphs(SHADES), 4500)
+
+
+@pytest.fixture(scope='module')
+def sizes():
+  glyphs = samples.plain_glyphs([255] * 3)
+  glyphs.images[:, 20:] = 0  # not square: axes must not be mixed up
+  return samples.compose(SIZES, glyphs, 5000)
+
+
+@pytest.fixture(scope='module')
+def many():
+  return samples.compose(MANY, load_glyphs('digits', 'train'), 1536)
+
+
+@pytest.fixture(scope='module')
+def gradient():
+  return samples.compose(GRADIENT, None, 1000)
 
 
 def mask(box, canvas_size):
@@ -18,90 +69,126 @@ def mask(box, canvas_size):
   return (top <= y) & (y < top + height) & (left <= x) & (x < left + width)
 
 
-@pytest.mark.parametrize('layout', ['disjoint', 'touching'])
-def test_counts_are_even_although_crowded_scenes_are_refused(layout):
-  made = scenes.compose(
-    samples.plain_glyphs([255]), 6000, layout=layout, canvas_size=58, max_objects=2, seed=1
-  )
-  assert stats.chisquare(np.bincount(made.counts, minlength=3)).pvalue > 1e-3
-  np.testing.assert_array_equal((made.labels >= 0).sum(1), made.counts)
-  np.testing.assert_array_equal((made.boxes[..., 2:] > 0).all(-1).sum(1), made.counts)
-  assert not made.images[made.counts == 0].any()
+def assert_same(a, b):
+  for x, y in zip(a, b, strict=True):
+    np.testing.assert_array_equal(x, y)
+    assert x.dtype == y.dtype
 
 
-def test_counts_begin_at_min_objects():
-  glyphs = load_glyphs('digits', 'test')
-  recipe = {'layout': 'disjoint', 'canvas_size': 60, 'max_objects': 3, 'seed': 0}
-  made = scenes.compose(glyphs, 3000, min_objects=2, **recipe)
-  assert stats.chisquare(np.bincount(made.counts)[2:]).pvalue > 1e-3
-  assert set(made.counts) == {2, 3}
-  assert set(scenes.compose(glyphs, 50, min_objects=3, **recipe).counts) == {3}
+@pytest.mark.parametrize(
+  ('name', 'least', 'most'),
+  [('corners', 0, 2), ('touching', 0, 2), ('many', 0, 9), ('gradient', 1, 3)],
+)
+def test_counts_are_even_although_crowded_scenes_are_refused(request, name, least, most):
+  made = request.getfixturevalue(name)
+  seen = np.bincount(made.counts, minlength=most + 1)
+  assert len(seen) == most + 1 and not seen[:least].any()
+  assert stats.chisquare(seen[least:]).pvalue > 1e-3
 
 
-@pytest.mark.parametrize('layout', ['disjoint', 'touching'])
-def test_scenes_are_a_function_of_the_seed(layout):
-  glyphs = load_glyphs('digits', 'test')
-  first, again, other = (
-    scenes.compose(glyphs, 200, layout=layout, canvas_size=50, max_objects=2, seed=seed)
-    for seed in ((3, 1), (3, 1), (3, 2))
-  )
-  for a, b, c in zip(first, again, other, strict=True):
-    np.testing.assert_array_equal(a, b)
-    assert (a != c).any()
+@pytest.mark.parametrize('name', ['corners', 'touching', 'many', 'gradient'])
+def test_rows_up_to_the_count_are_objects_and_the_others_blank(request, name):
+  made = request.getfixturevalue(name)
+  present = np.arange(made.labels.shape[1]) < made.counts[:, None]
+  np.testing.assert_array_equal(made.labels >= 0, present)
+  np.testing.assert_array_equal((made.boxes[..., 2:] > 0).all(-1), present)
+  expected = made.boxes[..., 2] / 28 if made is request.getfixturevalue('touching') else 1.0
+  np.testing.assert_allclose(made.scales, np.where(present, expected, 0.0))
+  assert (made.labels[~present] == -1).all() and not made.boxes[~present].any()
+  assert not made.rotations.any()
+  if name != 'gradient':
+    assert not made.images[made.counts == 0].any()
+  kinds = np.uint8, np.int32, np.float32, np.int32, np.float32, np.float32
+  assert tuple(field.dtype for field in made) == kinds
+  assert made.images.shape[-1] == (3 if name == 'gradient' else 1)
 
 
-def test_disjoint_boxes_hold_whole_digits_at_native_size_and_all_ink():
-  glyphs = load_glyphs('digits', 'train')
+@pytest.mark.parametrize('name', ['many', 'touching', 'gradient'])
+def test_scene_i_is_a_function_of_the_recipe_and_i_alone(request, name):
+  config, glyphs = {
+    'many': (MANY, load_glyphs('digits', 'train')),
+    'touching': (TOUCHING, samples.plain_glyphs(SHADES)),
+    'gradient': (GRADIENT, None),
+  }[name]
+  whole = Scenes(*(field[:600] for field in request.getfixturevalue(name)))
+  first = samples.compose(config, glyphs, 100)
+  second = samples.compose(config, glyphs, 600, start=100)
+  assert_same(whole, [np.concatenate(pair) for pair in zip(first, second, strict=True)])
+  lone = samples.compose(config, glyphs, 518, start=517)
+  assert_same(lone, [field[517:518] for field in whole])
+  # And each is another, as far as two objects leave no room for chance.
+  full = whole.images[whole.counts >= 2]
+  assert len({image.tobytes() for image in full}) == len(full) > 100
+
+
+def test_seeds_and_splits_have_scenes_of_their_own(gradient):
+  keys = [
+    scenes.split_key(dataclasses.replace(CORNERS, seed=seed), split)
+    for seed in (0, 1, 2**32 - 1)
+    for split in ('train', 'test')
+  ]
+  assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 6
+  held_out = samples.compose(GRADIENT, None, 1000, 'test')
+  known = {image.tobytes() for image in gradient.images}
+  assert not known & {image.tobytes() for image in held_out.images}
+
+
+def test_disjoint_boxes_hold_whole_digits_at_native_size_and_all_ink(many):
   cropped = {}
-  for image, label in zip(*glyphs, strict=True):
+  for image, label in zip(*load_glyphs('digits', 'train'), strict=True):
     rows, columns = np.nonzero(image)
     crop = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     cropped[crop.shape, crop.tobytes()] = label
-  made = scenes.compose(glyphs, 2000, layout='disjoint', canvas_size=50, max_objects=2, seed=0)
-  for image, count, boxes, labels in zip(*made, strict=True):
+  for image, count, boxes, labels in zip(
+    many.images[..., 0], many.counts, many.boxes.astype(int), many.labels, strict=True
+  ):
     outside = image.copy()
-    for (top, left, height, width), label in zip(boxes[:count].astype(int), labels, strict=False):
+    for (top, left, height, width), label in zip(boxes[:count], labels, strict=False):
       crop = image[top : top + height, left : left + width]
       assert cropped[crop.shape, crop.tobytes()] == label
       outside[top : top + height, left : left + width] = 0
     assert not outside.any()
-    assert sum(mask(box, 50).astype(int) for box in boxes).max() <= 1
 
 
-def test_disjoint_boxes_may_share_an_edge_on_any_side():
-  glyphs = samples.plain_glyphs([255])
-  glyphs.images[:, 15:] = glyphs.images[:, :, 15:] = 0
-  made = scenes.compose(
-    glyphs, 60, layout='disjoint', canvas_size=30, max_objects=2, seed=0, min_objects=2
-  )
-  offsets = made.boxes[:, 1, :2] - made.boxes[:, 0, :2]
-  assert (abs(offsets).max(1) == 15).all()  # there is no room to be further apart
+def test_disjoint_digits_are_drawn_evenly_with_replacement(many):
+  known = np.bincount(load_glyphs('digits', 'train').labels)
+  seen = np.bincount(many.labels[many.labels >= 0])
+  assert stats.chisquare(seen, known * seen.sum() / known.sum()).pvalue > 1e-3
+  pairs = np.histogram2d(*many.labels[many.counts >= 2, :2].T, bins=10)[0]
+  assert stats.chi2_contingency(pairs).pvalue > 1e-3
+
+
+def test_disjoint_boxes_do_not_overlap(many):
+  for boxes in many.boxes[many.counts >= 8]:
+    assert sum(mask(box, 100).astype(int) for box in boxes).max() <= 1
+
+
+def test_disjoint_boxes_may_share_an_edge_on_any_side(corners):
+  boxes = corners.boxes[corners.counts == 2]
+  offsets = boxes[:, 1, :2] - boxes[:, 0, :2]
+  assert (abs(offsets).max(1) == 10).all()  # there is no room to be further apart
   for axis in (0, 1):
-    assert set(offsets[abs(offsets[:, axis]) == 15, axis]) == {-15, 15}
+    seen = offsets[abs(offsets[:, axis]) == 10]
+    assert set(seen[:, axis]) == {-10, 10}
+    assert seen[:, 1 - axis].min() < -8 and seen[:, 1 - axis].max() > 8
 
 
-def test_touching_scenes_are_sums_of_shrunk_digits_that_stay_within_255():
-  ink = np.array([90, 120, 200])
-  made = scenes.compose(
-    samples.plain_glyphs(ink), 500, layout='touching', canvas_size=50, max_objects=3, seed=0
-  )
+def test_touching_scenes_are_sums_of_shrunk_digits_that_stay_within_255(touching):
   overlapping = 0
-  for image, count, boxes, labels in zip(*made, strict=True):
-    masks = [mask(box, 50) for box in boxes[:count]]
-    expected = sum((ink[k] * m for k, m in zip(labels, masks, strict=False)), np.zeros((50, 50)))
+  for image, count, boxes, labels in zip(
+    touching.images[..., 0], touching.counts, touching.boxes, touching.labels, strict=True
+  ):
+    masks = [mask(box, 46) for box in boxes[:count]]
+    expected = sum((SHADES[k] * m for k, m in zip(labels, masks, strict=False)), np.zeros((46, 46)))
     np.testing.assert_array_equal(image, expected)
     overlapping += bool(masks) and sum(m.astype(int) for m in masks).max() > 1
-  assert made.images.max() in (180, 210, 240)
-  assert overlapping > 20
+  assert touching.images.max() == 240
+  assert overlapping > 100
 
 
-def test_touching_digits_are_shrunk_by_a_normal_factor():
-  made = scenes.compose(
-    samples.plain_glyphs([255]), 5000, layout='touching', canvas_size=50, max_objects=1, seed=0,
-    min_objects=1,
-  )  # fmt: skip
-  sides = made.boxes[:, 0, 2].astype(int)
-  np.testing.assert_array_equal(made.boxes[:, 0, 2], made.boxes[:, 0, 3])
+def test_touching_digits_are_shrunk_by_a_normal_factor(touching):
+  heights, sides = touching.boxes[touching.counts == 1, 0, 2:].astype(int).T
+  np.testing.assert_array_equal(heights, sides)
   # A side is floor(28 / factor), at most 28; rare sides are put together.
   edges = np.array([np.inf, *(28 / np.arange(19, 26)), -np.inf])
   shares = -np.diff(stats.norm(1.3, 0.1).cdf(edges))
@@ -112,65 +199,136 @@ def test_touching_digits_are_shrunk_by_a_normal_factor():
 
 def test_touching_boxes_are_tight_around_ink_and_labels_are_right():
   glyphs = load_glyphs('digits', 'test')
+  glyphs = type(glyphs)(*(field[: len(SHADES)] for field in glyphs))
   # Shades tell the labels apart: the brightest pixel of a digit of label l is 20 l + 60.
   peaks = glyphs.images.max((1, 2), keepdims=True)
   shades = (20 * glyphs.labels + 60)[:, None, None]
   glyphs = glyphs._replace(images=np.round(glyphs.images / peaks * shades).astype(np.uint8))
-  made = scenes.compose(
-    glyphs, 500, layout='touching', canvas_size=50, max_objects=1, seed=0, min_objects=1
-  )
-  for image, box, label in zip(made.images, made.boxes[:, 0], made.labels[:, 0], strict=True):
-    rows, columns = np.nonzero(image)
-    corner = rows.min(), columns.min()
-    np.testing.assert_array_equal(box[:2], corner)
+  made = samples.compose(TOUCHING, glyphs, 1000)
+  seen = set()
+  for n in np.flatnonzero(made.counts == 1):
+    box, label = made.boxes[n, 0], made.labels[n, 0]
+    rows, columns, _ = np.nonzero(made.images[n])
+    np.testing.assert_array_equal(box[:2], (rows.min(), columns.min()))
     np.testing.assert_array_equal(box[:2] + box[2:], (rows.max() + 1, columns.max() + 1))
-    assert 0.7 * (20 * label + 60) < image.max() <= 20 * label + 60
-  assert len(set(made.labels[:, 0])) == 10
+    assert 0.7 * (20 * label + 60) < made.images[n].max() <= 20 * label + 60
+    seen.add(label)
+  assert seen == set(glyphs.labels) and len(seen) > 7
 
 
-@pytest.mark.parametrize('layout', ['disjoint', 'touching'])
-def test_positions_are_uniform_in_both_axes_and_independent(layout):
-  glyphs = samples.plain_glyphs([255])
-  glyphs.images[:, 20:] = 0  # not square: axes must not be mixed up
-  if layout == 'touching':
-    glyphs.images[:] = 255  # no border: boxes tell where the digit was put
-  size = 5000
-  made = scenes.compose(
-    glyphs, size, layout=layout, canvas_size=50, max_objects=1, seed=0, min_objects=1
-  )
-  corners, sizes = made.boxes[:, 0, :2], made.boxes[:, 0, 2:]
-  # A corner is one of 50 - side + 1; spread over its pixel it is uniform in [0, 1).
-  spread = (corners + np.random.default_rng(0).random(corners.shape)) / (51 - sizes)
+@pytest.mark.parametrize('name', ['touching', 'sizes'])
+def test_positions_are_uniform_in_both_axes_and_independent(request, name):
+  made = request.getfixturevalue(name)  # no borders: boxes tell where the digit was put
+  corners, extents = np.split(made.boxes[made.counts == 1, 0], 2, axis=1)
+  places = made.images.shape[1] - extents + 1
+  # A corner is one of so many; spread over its pixel it is uniform in [0, 1).
+  spread = (corners + np.random.default_rng(0).random(corners.shape)) / places
+  assert spread.min() >= 0 and spread.max() <= 1
   for axis in (0, 1):
     assert stats.kstest(spread[:, axis], 'uniform').pvalue > 1e-3
-  correlation = np.corrcoef(spread.T)[0, 1]
-  assert abs(correlation) * np.sqrt(size) < 4
+  assert abs(np.corrcoef(spread.T)[0, 1]) * np.sqrt(len(spread)) < 4
   table = np.histogram2d(*spread.T, bins=5, range=[(0, 1), (0, 1)])[0]
   assert stats.chisquare(table.ravel()).pvalue > 1e-3
 
 
-def test_shrinking_is_what_pil_calls_bilinear():
-  images = load_glyphs('digits', 'test').images[:3]
-  for side in range(12, 29):
-    small = scenes._shrink(images[:, None], np.full((3, 1), side))[:, 0]
-    for ours, image in zip(small, images, strict=True):
-      theirs = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
-      difference = ours[:side, :side].astype(int) - theirs
-      assert abs(difference).max() <= 1
-      assert not ours[side:].any() and not ours[:, side:].any()
+def test_scales_are_uniform_and_sizes_follow_them(sizes):
+  scales, (heights, widths) = sizes.scales[:, 0], sizes.boxes[:, 0, 2:].T
+  assert stats.kstest(scales, stats.uniform(0.5, 1).cdf).pvalue > 1e-3
+  np.testing.assert_array_equal(widths, np.round(28 * scales))
+  # The lower edge of the ink is smooth, and counted in where a sixteenth is left of it.
+  glyph = Image.fromarray(
+    np.where(np.arange(28)[:, None] < 20, np.full(28, 255), 0).astype(np.uint8)
+  )
+  for side in range(14, 43):
+    edge = np.asarray(glyph.resize((side, side), Image.Resampling.BILINEAR))[:, 0].astype(int)
+    assert abs(edge - 15.5).min() > 2  # no doubt what is counted in
+    assert set(heights[widths == side]) == {(edge > 15).sum()}
+  for image, box in zip(sizes.images[:200], sizes.boxes[:200, 0], strict=True):
+    np.testing.assert_array_equal(image[..., 0] > 0, mask(box, 50))
+    assert image.max() == 255
 
 
-@pytest.mark.parametrize('layout', ['disjoint', 'touching'])
-def test_canvas_smaller_than_a_digit_is_refused(layout):
-  with pytest.raises(UserError, match=r'data\.canvas_size=27 .* at least 28'):
-    scenes.compose(
-      samples.plain_glyphs([9]), 1, layout=layout, canvas_size=27, max_objects=1, seed=0
-    )
+def outside_boxes(made):
+  """[B, H, W] pixels that belong to no object's box."""
+  size = made.images.shape[1]
+  masks = [[mask(box, size) for box in boxes] for boxes in made.boxes]
+  return ~np.array(masks).any(1)
 
 
-def test_more_objects_than_fit_are_refused():
-  glyphs = samples.plain_glyphs([255])
-  with pytest.raises(UserError, match=r'data\.max_objects=2 .* data\.canvas_size=40;'):
-    scenes.compose(
-      glyphs, 9, layout='disjoint', canvas_size=40, max_objects=2, seed=0, min_objects=2
-    )
+def test_background_shows_where_no_object_is_and_objects_cover_it(gradient):
+  y, x = np.mgrid[:50, :50]
+  design = np.stack([np.ones(2500), y.ravel(), x.ravel()], -1)
+  colours = set()
+  for image, clear, count, boxes in zip(
+    gradient.images[:300].astype(float), outside_boxes(gradient)[:300], gradient.counts,
+    gradient.boxes, strict=False,
+  ):  # fmt: skip
+    plane = np.linalg.lstsq(design[clear.ravel()], image[clear], rcond=None)[0]
+    behind = (design @ plane).reshape(50, 50, 3)
+    assert behind.min() > -1 and behind.max() < 128.5
+    assert abs(image - behind)[clear].max() < 1.0  # rounding, and what it did to the fit
+    for box in boxes[:count]:
+      here = mask(box, 50)
+      top, left, height, width = box.astype(int)
+      colour = image[top + height // 2, left + width // 2]  # shapes are solid in their middle
+      assert set(colour) == {0, 255}
+      colours.add(tuple(colour))
+      # Each channel tells how much ink there is; where its levels are far apart, they agree.
+      lever = colour - behind[here]
+      shares = (image[here] - behind[here]) / np.where(abs(lever) > 40, lever, np.nan)
+      seen = ~np.isnan(shares)
+      assert np.nanmin(shares) > -0.04 and np.nanmax(shares) < 1.04
+      most = np.where(seen, shares, -np.inf).max(-1)
+      least = np.where(seen, shares, np.inf).min(-1)
+      assert (most - least).max() < 0.04  # 1 / 40 for rounding, and the fit
+  assert len(colours) == 6
+
+
+def test_scenes_have_backgrounds_of_their_own(gradient):
+  corner = gradient.images[:, 0, 0][outside_boxes(gradient)[:, 0, 0]]
+  assert corner.std(0).min() > 20
+  assert abs(np.corrcoef(corner.T.astype(float)) - np.eye(3)).max() * np.sqrt(len(corner)) < 4
+
+
+def test_noise_is_normal_of_the_given_deviation_and_changes_nothing_else(gradient):
+  noisy = samples.compose(NOISY, None, 200)
+  assert_same(noisy[1:], [field[:200] for field in gradient[1:]])
+  clean = gradient.images[:200].astype(int)
+  noise = noisy.images - clean
+  middle = (clean > 64) & (clean < 191)  # five deviations from where it would be clipped
+  values, std = noise[middle], 255 * 0.05
+  count = len(values)
+  assert abs(values.mean()) < 4 * std / np.sqrt(count)
+  # Both pictures were rounded, which adds a twelfth each.
+  assert abs(values.var() / (std**2 + 2 / 12) - 1) < 4 * np.sqrt(2 / count)
+  shares = np.diff(stats.norm(0, np.sqrt(std**2 + 1 / 12)).cdf(np.arange(-41, 41) + 0.5))
+  seen = np.bincount(np.clip(values, -41, 41) + 41, minlength=83)[1:-1]
+  assert abs(seen / count - shares).max() < 0.001
+  for shift in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)):
+    other, both = np.roll(noise, shift, range(4)), middle & np.roll(middle, shift, range(4))
+    assert abs(np.corrcoef(noise[both], other[both])[0, 1]) * np.sqrt(both.sum()) < 4
+
+
+@pytest.mark.parametrize('side', [11, 21])
+def test_objects_that_do_not_fit_are_refused(side):
+  # Two of 11 do not fit on 20, nor does one of 21.
+  with pytest.raises(UserError, match=r'data\.max_objects=2 disjoint .* data\.canvas_size=20;'):
+    samples.compose(CORNERS, corner_glyphs(side), 20)
+
+
+def test_only_scenes_that_are_asked_for_can_be_refused(corners):
+  lone = next(i for i in range(100) if (corners.counts[i : i + 2] == (1, 2)).all())
+  glyphs = corner_glyphs(11)
+  assert samples.compose(CORNERS, glyphs, lone + 1, start=lone).counts.tolist() == [1]
+  with pytest.raises(UserError, match='do not fit'):
+    samples.compose(CORNERS, glyphs, lone + 2, start=lone)
+
+
+def test_glyphs_of_uneven_size_are_all_placed():
+  """A large digit may find no room: its scene begins anew, with others, of the same count."""
+  glyphs = corner_glyphs(5)
+  glyphs.images[2, :16, :16] = 255  # never beside another
+  made = samples.compose(CORNERS, glyphs, 2000)
+  assert stats.chisquare(np.bincount(made.counts)).pvalue > 1e-3
+  assert (made.labels[made.counts == 2] < 2).all()
+  assert (made.labels[made.counts == 1] == 2).sum() > 100

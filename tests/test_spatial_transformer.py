@@ -11,12 +11,12 @@ from jax.test_util import check_grads
 from air_jax import spatial_transformer as transformer
 
 WINDOWS = ((0.4, 0.13, -0.21), (0.27, -0.8, 0.9), (1.3, 0.3, 0.1))
-SMALL, LARGE = np.random.default_rng(0).uniform(size=(2, 12, 9))
+SMALL, LARGE = np.random.default_rng(0).uniform(size=(2, 12, 9, 3))
 SMALL = SMALL[:4, :5]
 
 
 def _read(picture, row, column):
-  """Bilinear reading of one point; 0 beyond the picture."""
+  """Bilinear reading of one point, [C]; 0 beyond the picture."""
   total = 0.0
   for i in (math.floor(row), math.floor(row) + 1):
     for j in (math.floor(column), math.floor(column) + 1):
@@ -33,13 +33,13 @@ def _outline(window, height, width):
 
 def _bump(size, row, column, spread):
   rows, columns = np.mgrid[:size, :size]
-  return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * spread**2))
+  return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * spread**2))[..., None]
 
 
 @pytest.mark.parametrize('window', WINDOWS)
 def test_crop_reads_what_direct_bilinear_sampling_reads(window):
-  left, top, width, height = _outline(window, *LARGE.shape)
-  direct = np.zeros((5, 5))
+  left, top, width, height = _outline(window, *LARGE.shape[:2])
+  direct = np.zeros((5, 5, 3))
   for i in range(5):
     for j in range(5):
       row, column = top + (i + 0.5) / 5 * height, left + (j + 0.5) / 5 * width
@@ -51,7 +51,7 @@ def test_crop_reads_what_direct_bilinear_sampling_reads(window):
 @pytest.mark.parametrize('window', WINDOWS)
 def test_paint_puts_down_what_direct_bilinear_sampling_reads(window):
   left, top, width, height = _outline(window, 11, 11)
-  direct = np.zeros((11, 11))
+  direct = np.zeros((11, 11, 3))
   for i in range(11):
     for j in range(11):
       row, column = (i + 0.5 - top) / height * 4, (j + 0.5 - left) / width * 5
@@ -81,7 +81,7 @@ def test_cropping_what_was_painted_gives_a_smooth_glimpse_back():
 
 @pytest.mark.parametrize('window', ((0.3, 0.4, -0.5), (0.62, -0.13, 0.21)))
 def test_paint_lands_in_the_box_and_leaves_the_rest_blank(window):
-  canvas = np.asarray(transformer.paint(np.ones((6, 6)), np.array(window), 50))
+  canvas = np.asarray(transformer.paint(np.ones((6, 6, 1)), np.array(window), 50))[..., 0]
   top, left, height, width = transformer.box(np.array(window), 50)
   centres = np.arange(50) + 0.5
   share = canvas / canvas.sum()

@@ -10,6 +10,7 @@ import pytest
 import run_folder
 
 from air_jax import evaluate, figures, learner, runs, train
+from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 
 
@@ -133,16 +134,49 @@ def test_divergence_names_step_and_term_and_spoils_nothing(
   run_folder.assert_same_end(tmp_path, finished_run)
 
 
-def test_state_that_is_not_finite_is_not_kept(run_config, tmp_path, no_pictures):
+def test_update_that_leaves_the_finite_is_not_kept(run_config, tmp_path, no_pictures):
   """Here the first update makes the baseline infinite, although the step's loss is still finite."""
   run_config.objective.name = 'nvil'
   run_config.train.update(learning_rate=1e30, baseline_learning_rate=1e10)
   run_config.train.update(log_every=1, checkpoint_every=1, eval_every=1000)
-  with pytest.raises(DivergenceError, match=r'at step [12] these are not finite: \w'):
+  says = r'at step 1 these are not finite: .*parameters of baseline_net'
+  with pytest.raises(DivergenceError, match=says):
     train.train(run_config, tmp_path)
-  if run_folder.checkpoints_of(tmp_path):
-    state = runs.restore(tmp_path)[1]
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+  assert run_folder.checkpoints_of(tmp_path) == []
+
+
+def test_stop_does_not_keep_a_state_that_is_not_finite(
+  run_config, tmp_path, monkeypatch, no_pictures
+):
+  run_config.train.checkpoint_every = run_config.train.eval_every = 1000
+
+  def spoil(state, reports):
+    signal.raise_signal(signal.SIGTERM)
+    cell = jax.tree.map(lambda x: x.at[-1:].set(jnp.nan), state.params['cell'])
+    return state._replace(params=state.params | {'cell': cell}), reports
+
+  make_feed, closed = loading.feed, []
+  closing = {'close': lambda: closed.append(True)}
+  monkeypatch.setattr(loading, 'feed', lambda *args: make_feed(*args)._replace(**closing))
+  after_chunk(monkeypatch, 2, spoil)
+  says = r'at step 10 these are not finite: parameters of cell;'
+  with pytest.raises(DivergenceError, match=says):
+    train.train(run_config, tmp_path)
+  assert run_folder.checkpoints_of(tmp_path) == []
+  assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5, 10]
+  assert closed == [True]
+
+
+def test_progress_shows_what_there_is(capsys):
+  with train._Progress(0, 20) as progress:
+    known = {'count_accuracy': 0.5, 'box_iou': 0.25}
+    for more in ({}, known):
+      progress.advanced(10, {'loss': 9.0, 'elbo': -9.0} | more)
+      progress.evaluated(10, {'elbo': -9.0} | more)
+  assert capsys.readouterr().out.splitlines() == [
+    'step      10: held-out ELBO -9.0 nats',
+    'step      10: held-out count accuracy 50.00%, ELBO -9.0 nats, box IoU 0.250',
+  ]
 
 
 @pytest.mark.parametrize(
@@ -158,10 +192,10 @@ def test_everything_happens_when_it_is_due(
   )  # fmt: skip
   evaluated = []
 
-  def train_chunk(learning, state, images, counts, chunk):
-    steps = state.step + 1 + np.arange(chunk)
+  def train_chunk(learning, fetch, state, data, drawn):
+    steps = state.step + 1 + np.arange(len(drawn))
     reports = dict.fromkeys(('loss', 'elbo', 'count_accuracy'), np.asarray(steps, np.float32))
-    return learner.TrainState(state.step + chunk, {}, {}, ()), reports
+    return learner.TrainState(state.step + len(drawn), {}, {}, ()), reports
 
   def held_out(learning, state, scenes):
     evaluated.append(int(state.step))

@@ -1,11 +1,10 @@
-"""What scenes are made of: handwritten digits as [M, 28, 28] pictures, apart for training and test.
+"""What scenes are made of: handwritten digits and characters of [M, 28, 28], by split.
 
 Every source yields the format of MNIST (Y. LeCun): ink from 0 to 255, a digit of about 20 pixels in
 the middle of 28, so that a rule of composition need not know where its digits came from.
 """
 
 import gzip
-import os
 import pathlib
 import zlib
 from typing import NamedTuple
@@ -30,27 +29,27 @@ class Glyphs(NamedTuple):
   labels: np.ndarray  # [M] int32
 
 
-def load(source, split, mnist_dir=''):
-  """Loads the digits of one split; the splits share none.
+def load(source, split, folder=None):
+  """Loads the glyphs of one split; the splits share none.
 
   Args:
-    source: 'digits' (embedded in scikit-learn) or 'mnist'.
+    source: 'digits' (embedded in scikit-learn), 'mnist' or 'omniglot'.
     split: 'train' or 'test'.
-    mnist_dir: folder of the four IDX files; empty to fetch MNIST through tensorflow-datasets.
+    folder: path of the four IDX files of MNIST, or of Omniglot's images_background*.zip.
 
   Returns:
     `Glyphs`.
 
   Raises:
-    UserError: MNIST is not where it was said to be, or not what it should be.
+    UserError: the files are not where they were said to be, or not what they should be.
   """
   if source == 'digits':
     return _embedded(split)
-  if mnist_dir:
-    return _from_idx(pathlib.Path(os.path.expanduser(mnist_dir)), split)
-  from air_jax.data import mnist  # tensorflow-datasets takes seconds to import
+  if source == 'mnist':
+    return _from_idx(folder, split)
+  from air_jax.data import omniglot  # it knows what a glyph is
 
-  return Glyphs(*mnist.load(split))
+  return omniglot.read(folder, split)
 
 
 def _embedded(split):

@@ -1,20 +1,23 @@
-"""Training and test scenes of a configuration, composed once and kept on disk."""
+"""The scenes of a configuration: composed once and kept on disk, or a person's own images."""
 
 import hashlib
 import os
 import pathlib
+import sys
 import tempfile
 import zipfile
 
 import numpy as np
+import tqdm
 from absl import logging
 
+from air_jax.data import feeds, objects
+from air_jax.data import folder as own_images
 from air_jax.data import glyphs as glyphs_lib
 from air_jax.data import scenes as scenes_lib
 from air_jax.types import Scenes
 
-_SPLITS = ('train', 'test')  # the position of a split seeds its scenes
-_VERSION = 1  # of the composition: raise it when the same arguments give other scenes
+_VERSION = 2  # of the composition: raise it when the same arguments give other scenes
 
 
 def load(config, split):
@@ -22,26 +25,23 @@ def load(config, split):
 
   Args:
     config: `air_jax.config.DataConfig`.
-    split: 'train' or 'test'; the two are made of different digits.
+    split: 'train' or 'test'; the two are made of different glyphs, or different files.
 
   Returns:
     `Scenes` of NumPy arrays.
 
   Raises:
-    UserError: the digits cannot be had, or do not fit on the canvas.
+    UserError: the glyphs or files cannot be had, or do not fit on the canvas.
   """
-  glyphs = glyphs_lib.load(config.source, split, config.mnist_dir)
-  recipe = {
-    'layout': config.layout,
-    'canvas_size': config.canvas_size,
-    'min_objects': config.min_objects,
-    'max_objects': config.max_objects,
-    'seed': (config.seed, _SPLITS.index(split)),
-    'size': config.train_scenes if split == 'train' else config.test_scenes,
-  }
-  digest = hashlib.sha256(repr((_VERSION, sorted(recipe.items()))).encode())
-  digest.update(glyphs.images.tobytes() + glyphs.labels.tobytes())
-  path = _cache_folder(config.cache_dir) / f'scenes-{digest.hexdigest()[:24]}.npz'
+  if config.source == 'folder':
+    return own_images.load(config, split)
+  glyphs = load_glyphs(config, split)
+  size = config.train_scenes if split == 'train' else config.test_scenes
+  what = _VERSION, split, size, config.seed, *scenes_lib.recipe(config)
+  digest = hashlib.sha256(repr(what).encode())
+  for array in glyphs or ():
+    digest.update(array.tobytes())
+  path = cache_folder(config) / f'scenes-{digest.hexdigest()[:24]}.npz'
   try:
     with path.open('rb') as file, np.load(file) as kept:
       return Scenes(**kept)
@@ -49,7 +49,7 @@ def load(config, split):
     pass
   except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
     logging.warning('composing scenes anew: %s cannot be read (%s)', path, error)
-  scenes = scenes_lib.compose(glyphs, **recipe)
+  scenes = _compose(config, glyphs, split, size)
   try:
     _write(path, scenes)
   except OSError as error:
@@ -57,11 +57,71 @@ def load(config, split):
   return scenes
 
 
-def _cache_folder(given):
-  if given:
-    return pathlib.Path(os.path.expanduser(given))
+def load_glyphs(config, split):
+  """The glyphs that scenes of a split are made of, `Glyphs`; None for shapes, which are drawn."""
+  if config.source in objects.SHAPES:
+    return None
+  folder = None
+  if config.source != 'digits':
+    given = {'mnist': config.mnist_dir, 'omniglot': config.omniglot_dir}[config.source]
+    folder = pathlib.Path(os.path.expanduser(given)) if given else _fetch(config)
+  return glyphs_lib.load(config.source, split, folder)
+
+
+def feed(config, seed, batch_size):
+  """What training is fed with, as the configuration asks.
+
+  Args:
+    config: `air_jax.config.DataConfig`.
+    seed: of the run.
+    batch_size: B.
+
+  Returns:
+    `feeds.Feed`.
+
+  Raises:
+    UserError: as `load`.
+  """
+  if config.online:
+    return feeds.online(config, load_glyphs(config, 'train'), seed, batch_size)
+  if _streams(config):
+    from air_jax.data import builders, streams  # tensorflow-datasets takes seconds to import
+
+    builder = builders.for_config(config)
+    builders.prepare(builder)
+    return streams.stream(builder, seed, batch_size, config.workers)
+  return feeds.resident(load(config, 'train'), seed, batch_size)
+
+
+def _streams(config):
+  pixels = config.train_scenes * config.canvas_size**2 * (3 if config.colour else 1)
+  fits = config.source == 'folder' or pixels <= config.resident_gb * 1e9
+  return config.reading == 'stream' or (config.reading == 'auto' and not fits)
+
+
+def cache_folder(config):
+  """Where composed scenes and built data sets are kept."""
+  if config.cache_dir:
+    return pathlib.Path(os.path.expanduser(config.cache_dir))
   base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
   return pathlib.Path(base) / 'air_jax'
+
+
+def _fetch(config):
+  from air_jax.data import downloads  # tensorflow-datasets takes seconds to import
+
+  return downloads.fetch(config.source, cache_folder(config) / 'downloads')
+
+
+def _compose(config, glyphs, split, size):
+  parts = []
+  with tqdm.tqdm(
+    total=size, unit='scene', desc=f'composing, {split}', disable=not sys.stderr.isatty()
+  ) as bar:
+    for part in scenes_lib.compose(config, glyphs, split, 0, size):
+      parts.append(part)
+      bar.update(len(part.images))
+  return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _write(path, scenes):

@@ -1,4 +1,4 @@
-"""How scenes are composed: glyphs placed on a canvas by one of two rules, whole arrays at a time.
+"""How scenes are composed: objects placed on a canvas by one of two rules, over a background.
 
 Two data sets go by the name of multi-MNIST, and figures on one say nothing about the other:
 
@@ -8,171 +8,189 @@ Two data sets go by the name of multi-MNIST, and figures on one say nothing abou
   refused only where the ink of two adds up to more than 255 in some pixel. Some of these scenes are
   truly ambiguous.
 
-The count is drawn first, evenly. A scene that breaks its rule is drawn anew, digits and places,
-with the same count, so that refusals do not thin out the fuller scenes. Boxes are around the ink.
+The count is drawn first, evenly. Objects find their places one after another, each as often as it
+takes; if one cannot, the scene begins anew with the same count, so that refusals do not thin out
+the fuller scenes. Scene i is a function of the configuration, the split and i alone.
 """
 
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from air_jax.data import glyphs as glyphs_lib
+from air_jax.data import backgrounds, objects
 from air_jax.errors import UserError
 from air_jax.types import Scenes
 
-_BATCH = 4096  # scenes composed at once: bounds memory
-_MAX_ROUNDS = 1000  # of redrawing before the canvas is called too small
+SPLITS = ('train', 'test')  # the position of a split seeds its scenes
+_BATCH = 512  # scenes composed at once: bounds memory
+_TRIES = 100  # places tried for an object
+_FRESH_STARTS = 50  # of a scene, before its canvas is called too small
 
 
-def compose(glyphs, size, *, layout, canvas_size, max_objects, seed, min_objects=0):
-  """Composes scenes.
+class Recipe(NamedTuple):
+  """What of a `DataConfig` decides its scenes, beside the glyphs and the seed."""
+
+  source: str
+  layout: str
+  canvas_size: int
+  colour: bool
+  min_objects: int
+  max_objects: int
+  min_scale: float
+  max_scale: float
+  background: str
+  noise: float
+
+
+def recipe(config):
+  """The `Recipe` of a `DataConfig`."""
+  return Recipe(*(getattr(config, name) for name in Recipe._fields))
+
+
+def split_key(config, split):
+  """The key of a split's scenes; scene i is composed with `fold_in(key, i)`."""
+  return jax.random.fold_in(jax.random.key(config.seed), SPLITS.index(split))
+
+
+def compose(config, glyphs, split, start, stop):
+  """Composes scenes start .. stop of a split, on the host.
 
   Args:
-    glyphs: `Glyphs` to draw from, with replacement.
-    size: number of scenes.
-    layout: 'disjoint' or 'touching'.
-    canvas_size: side of the canvas in pixels.
-    max_objects: N, most objects in a scene.
-    seed: sequence of integers; the scenes are a function of it and of the other arguments.
-    min_objects: fewest objects in a scene.
+    config: `DataConfig`.
+    glyphs: `Glyphs` of the split; None for shapes.
+    split: 'train' or 'test'.
+    start: first scene.
+    stop: the one after the last.
 
-  Returns:
-    `Scenes` of NumPy arrays, B = size.
+  Yields:
+    `Scenes` of NumPy arrays, at most 512 at a time.
 
   Raises:
     UserError: the objects do not fit on the canvas.
   """
-  rng = np.random.default_rng(seed)
-  counts = rng.integers(min_objects, max_objects, size, np.int32, endpoint=True)
-  scenes = Scenes(
-    images=np.zeros((size, canvas_size, canvas_size), np.uint8),
-    counts=counts,
-    boxes=np.zeros((size, max_objects, 4), np.float32),
-    labels=np.full((size, max_objects), -1, np.int32),
+  with jax.default_device(jax.local_devices(backend='cpu')[0]):
+    glyphs, key = jax.tree.map(jnp.asarray, glyphs), split_key(config, split)
+    for begin in range(start, stop, _BATCH):
+      scenes, placed = _compose_batch(recipe(config), glyphs, key, begin)
+      if not placed[: stop - begin].all():
+        raise UserError(
+          f'data.max_objects={config.max_objects} {config.layout} objects do not fit on '
+          f'data.canvas_size={config.canvas_size}; take fewer or smaller objects or a larger canvas'
+        )
+      yield Scenes(*(np.asarray(field)[: stop - begin] for field in scenes))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compose_batch(recipe, glyphs, key, begin):
+  keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(begin + jnp.arange(_BATCH))
+  return jax.vmap(lambda key: compose_one(recipe, glyphs, key))(keys)
+
+
+def compose_one(config, glyphs, key):
+  """Composes a scene: pure, so that it can be vmapped and jitted anywhere.
+
+  Args:
+    config: `Recipe`.
+    glyphs: `Glyphs` as JAX arrays; None for shapes.
+    key: consumed.
+
+  Returns:
+    (`Scenes` without the leading [B], [] whether its objects found places).
+  """
+  count_key, object_key, background_key, noise_key = jax.random.split(key, 4)
+  count = jax.random.randint(count_key, (), config.min_objects, config.max_objects + 1)
+
+  def begin_anew(carry):
+    attempt, *_ = carry
+    draw_key, place_key = jax.random.split(jax.random.fold_in(object_key, attempt))
+    drawn = objects.draw(config, glyphs, draw_key)
+    return attempt + 1, drawn, *_place(config, drawn, count, place_key)
+
+  def in_vain(carry):
+    attempt, *_, placed = carry
+    return ~placed & (attempt < _FRESH_STARTS)
+
+  start = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(begin_anew, (jnp.int32(0),))
   )
-  draw = _LAYOUTS[layout](glyphs, canvas_size)
-  for start in range(0, size, _BATCH):
-    pending = np.arange(start, min(start + _BATCH, size))
-    for _ in range(_MAX_ROUNDS):
-      drawn, good = draw(rng, counts[pending], max_objects)
-      for whole, part in zip(scenes[0:1] + scenes[2:], drawn, strict=True):
-        whole[pending[good]] = part[good]
-      pending = pending[~good]
-      if not pending.size:
-        break
-    else:
-      raise UserError(
-        f'data.max_objects={max_objects} {layout} digits do not fit on data.canvas_size='
-        f'{canvas_size}; take fewer objects or a larger canvas'
-      )
-  return scenes
+  _, drawn, corners, ink, colour, placed = jax.lax.while_loop(in_vain, begin_anew, start)
+  background = 255 * backgrounds.draw(
+    config.background, background_key, config.canvas_size, colour.shape[-1]
+  )
+  image = background * (1 - ink[..., None] / 255) + colour
+  if config.noise:
+    image += 255 * config.noise * jax.random.normal(noise_key, image.shape)
+  present = jnp.arange(config.max_objects) < count
+  offsets, sizes = jax.vmap(objects.ink_bounds)(drawn.ink)
+  boxes = jnp.concatenate([corners - drawn.anchors + offsets, sizes], -1)
+  scene = Scenes(
+    images=jnp.clip(jnp.round(image), 0, 255).astype(jnp.uint8),
+    counts=count,
+    boxes=jnp.where(present[:, None], boxes, 0).astype(jnp.float32),
+    labels=jnp.where(present, drawn.labels, -1),
+    scales=jnp.where(present, drawn.scales, 0),
+    rotations=jnp.where(present, drawn.rotations, 0),
+  )
+  return scene, placed
 
 
-def _disjoint(glyphs, canvas_size):
-  """Returns a function that draws scenes of digits in boxes that do not overlap."""
-  tight, sizes = _crop_to_ink(glyphs.images)
-  _check_fits(sizes.max(), canvas_size)
+def _place(config, drawn, count, key):
+  """Finds places for the first `count` objects, one after another.
 
-  def draw(rng, counts, max_objects):
-    which = rng.integers(len(tight), size=(len(counts), max_objects))
-    present = np.arange(max_objects) < counts[:, None]
-    corners = rng.integers(canvas_size - sizes[which], endpoint=True)
-    good = ~_any_overlap(corners, sizes[which], present)
-    images = _place(tight[which], corners, present, canvas_size)
-    return _describe(images, corners, sizes[which], glyphs.labels[which], present), good
+  Returns:
+    corners [N, 2], ink [H, W] in 0..255 and the same coloured [H, W, C], and whether all went well.
+  """
+  size, collides = config.canvas_size, _COLLISIONS[config.layout]
 
-  return draw
+  def place_next(carry, k):
+    corners, ink, colour, placed = carry
+    needed = placed & (k < count)
 
+    def attempt(state):
+      tries, *_ = state
+      try_key = jax.random.fold_in(jax.random.fold_in(key, k), tries)
+      corner = jax.random.randint(try_key, (2,), 0, size - drawn.extents[k] + 1)
+      # An object larger than the canvas has no place.
+      free = (drawn.extents[k] <= size).all() & ~collides(drawn, corners, ink, k, corner)
+      return tries + 1, corner, free
 
-def _touching(glyphs, canvas_size):
-  """Returns a function that draws scenes of digits of varying size whose ink may touch."""
-  _check_fits(glyphs_lib.SIZE, canvas_size)
-
-  def draw(rng, counts, max_objects):
-    shape = (len(counts), max_objects)
-    which = rng.integers(len(glyphs.images), size=shape)
-    present = np.arange(max_objects) < counts[:, None]
-    sides = (glyphs_lib.SIZE / rng.normal(1.3, 0.1, shape)).astype(np.int64)
-    sides = np.clip(sides, 1, glyphs_lib.SIZE)
-    corners = rng.integers((canvas_size - sides + 1)[..., None], size=(*shape, 2))
-    pictures = _shrink(glyphs.images[which], sides)
-    images = _place(pictures, corners, present, canvas_size)
-    good = images.max((1, 2), initial=0) <= 255
-    offsets, sizes = _ink_bounds(pictures)
-    return _describe(images, corners + offsets, sizes, glyphs.labels[which], present), good
-
-  return draw
-
-
-_LAYOUTS = {'disjoint': _disjoint, 'touching': _touching}
-
-
-def _describe(images, corners, sizes, labels, present):
-  """(images, boxes, labels) of scenes, blank where no object is present."""
-  boxes = np.where(present[..., None], np.concatenate([corners, sizes], -1), 0)
-  return images.astype(np.uint8), boxes.astype(np.float32), np.where(present, labels, -1)
-
-
-def _place(pictures, corners, present, canvas_size):
-  """Adds pictures [B, N, s, s] to blank canvases at corners [B, N, 2]; [B, H, W] uint16."""
-  batch, max_objects, side, _ = pictures.shape
-  # Pictures are padded with blanks at their ends, which may hang over the canvas's.
-  canvases = np.zeros((batch, canvas_size + side, canvas_size + side), np.uint16)
-  rows, columns = (corners[..., axis, None] + np.arange(side) for axis in (0, 1))
-  for k in range(max_objects):
-    scene = np.flatnonzero(present[:, k])
-    at = scene[:, None, None], rows[scene, k, :, None], columns[scene, k, None, :]
-    canvases[at] += pictures[scene, k]
-  return canvases[:, :canvas_size, :canvas_size]
-
-
-def _any_overlap(corners, sizes, present):
-  """[B] whether any two present boxes of [B, N, 2] corners and sizes share a pixel."""
-  ends = corners + sizes
-  apart = (ends[:, :, None] <= corners[:, None]) | (ends[:, None] <= corners[:, :, None])
-  pairs = np.triu(present[:, :, None] & present[:, None], k=1)
-  return (pairs & ~apart.any(-1)).any((1, 2))
-
-
-def _crop_to_ink(images):
-  """Moves each glyph's bounding box to the corner; returns images and [M, 2] box sizes."""
-  corners, sizes = _ink_bounds(images)
-  side = images.shape[-1]
-  padded = np.pad(images, ((0, 0), (0, side), (0, side)))
-  rows, columns = (corners[:, axis, None] + np.arange(side) for axis in (0, 1))
-  tight = padded[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None]]
-  return tight, sizes
-
-
-def _ink_bounds(pictures):
-  """Corners and sizes, both [..., 2], of the boxes around what is not 0 in [..., s, s]."""
-  inked = [pictures.max(axis) > 0 for axis in (-1, -2)]  # rows, columns
-  starts = [line.argmax(-1) for line in inked]
-  ends = [line.shape[-1] - line[..., ::-1].argmax(-1) for line in inked]
-  corners = np.stack(starts, -1)
-  return corners, np.stack(ends, -1) - corners
-
-
-def _shrink(images, sides):
-  """Resizes [B, N, s, s] pictures to sides [B, N] <= s, anti-aliased, padded at their ends."""
-  result = np.zeros_like(images)
-  for side in np.unique(sides):
-    weights = _area_weights(images.shape[-1], side)
-    chosen = sides == side
-    small = weights @ images[chosen].astype(np.float32) @ weights.T
-    result[chosen, :side, :side] = np.round(small).astype(np.uint8)
-  return result
-
-
-def _area_weights(size, side):
-  """[side, size] triangle filter, widened by the reduction: what PIL calls BILINEAR."""
-  factor = size / side
-  centres = (np.arange(side)[:, None] + 0.5) * factor
-  distance = np.abs(np.arange(size) + 0.5 - centres) / max(factor, 1.0)
-  weights = np.maximum(0.0, 1.0 - distance).astype(np.float32)
-  return weights / weights.sum(1, keepdims=True)
-
-
-def _check_fits(side, canvas_size):
-  if side > canvas_size:
-    raise UserError(
-      f'data.canvas_size={canvas_size} is smaller than a digit; it must be at least {side}'
+    _, corner, free = jax.lax.while_loop(
+      lambda state: ~state[-1] & (state[0] < _TRIES), attempt, (0, corners[k], ~needed)
     )
+    painted = needed * _shift(drawn.ink[k], corner - drawn.anchors[k], size)
+    corners = corners.at[k].set(corner)
+    colour += painted[..., None] * drawn.colours[k]
+    return (corners, ink + painted, colour, placed & free), None
+
+  blank = jnp.zeros((size, size))
+  blank_colour = jnp.zeros((size, size, drawn.colours.shape[-1]))
+  nothing = jnp.zeros_like(drawn.anchors), blank, blank_colour, jnp.array(True)
+  return jax.lax.scan(place_next, nothing, jnp.arange(config.max_objects))[0]
+
+
+def _boxes_overlap(drawn, corners, ink, k, corner):
+  """Whether object k's box, put at a corner, shares a pixel with that of an earlier object."""
+  del ink
+  apart = (corner + drawn.extents[k] <= corners) | (corners + drawn.extents <= corner)
+  earlier = jnp.arange(len(corners)) < k
+  return (earlier & ~apart.any(-1)).any()
+
+
+def _ink_exceeds(drawn, corners, ink, k, corner):
+  """Whether object k's ink, put at a corner, adds up with what is there to more than 255."""
+  del corners
+  picture = drawn.ink[k]
+  side = len(picture)
+  below = jax.lax.dynamic_slice(jnp.pad(ink, side), corner - drawn.anchors[k] + side, picture.shape)
+  return (below + picture).max() > 255
+
+
+_COLLISIONS = {'disjoint': _boxes_overlap, 'touching': _ink_exceeds}
+
+
+def _shift(picture, corner, size):
+  """Puts [s, s] at a corner of a blank [size, size]; what reaches beyond is cut off."""
+  return jax.lax.dynamic_slice(jnp.pad(picture, size), size - corner, (size, size))

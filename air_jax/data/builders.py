@@ -1,0 +1,227 @@
+"""The data sets of this package as TFDS builders, without TensorFlow.
+
+Importing this module registers them, so that `tfds.builder('multi_mnist/disjoint')` and
+`tfds.data_source('multi_mnist/disjoint')` find them; `python -m air_jax.data.build` builds one.
+Records are in the order of the scenes, and the same for one version, whenever they are built.
+"""
+
+import dataclasses
+import hashlib
+import shutil
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+
+from air_jax.config import DataConfig
+from air_jax.data import loading
+from air_jax.data import scenes as scenes_lib
+from air_jax.errors import UserError
+
+_VERSION = '2.0.0'  # its first number is raised when the same arguments give other scenes
+_DEFAULT = DataConfig(
+  source='digits', layout='disjoint', mnist_dir='', omniglot_dir='', dir='', counts_csv='',
+  fit='crop', strict=False, cache_dir='', canvas_size=50, colour=False, min_objects=0,
+  max_objects=2, min_scale=1.0, max_scale=1.0, background='black', noise=0.0, train_scenes=60_000,
+  test_scenes=10_000, seed=0, online=False, reading='auto', resident_gb=2.0, workers=1,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(kw_only=True)
+class SceneConfig(tfds.core.BuilderConfig):
+  """Which scenes a builder composes."""
+
+  data: DataConfig
+
+
+class _Scenes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """What all of them share: the features, and composition."""
+
+  VERSION = tfds.core.Version(_VERSION)
+  RELEASE_NOTES = {_VERSION: 'Scenes are a function of configuration, split and index alone.'}
+  citation, license = '', ''
+  glyph_folders = {}  # `mnist_dir` and `omniglot_dir`, where not those of the configuration
+
+  def _info(self):
+    data = self.builder_config.data
+    side, most = data.canvas_size, data.max_objects
+    channels = 3 if data.colour else 1
+    # Most of a scene is one shade: zlib makes it a tenth.
+    image = tfds.features.Tensor(
+      shape=(side, side, channels), dtype=np.uint8, encoding=tfds.features.Encoding.ZLIB
+    )
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description=f'{self.__doc__}\n\n{self.builder_config.description or ""}',
+      features=tfds.features.FeaturesDict(
+        {
+          'image': image,
+          'count': tfds.features.Scalar(dtype=np.int32),
+          'boxes': tfds.features.Tensor(shape=(most, 4), dtype=np.float32),
+          'labels': tfds.features.Tensor(shape=(most,), dtype=np.int32),
+          'scales': tfds.features.Tensor(shape=(most,), dtype=np.float32),
+          'rotations': tfds.features.Tensor(shape=(most,), dtype=np.float32),
+        }
+      ),
+      disable_shuffling=True,
+      citation=self.citation,
+      license=self.license,
+    )
+
+  def _split_generators(self, dl_manager):
+    del dl_manager  # what is fetched is fetched by data/downloads.py, shared with plain training
+    data = self.builder_config.data
+    sizes = {'train': data.train_scenes, 'test': data.test_scenes}
+    return {split: self._generate_examples(split, size) for split, size in sizes.items()}
+
+  def _generate_examples(self, split, size):
+    data = dataclasses.replace(self.builder_config.data, **self.glyph_folders)
+    start = 0
+    for scenes in scenes_lib.compose(data, loading.load_glyphs(data, split), split, 0, size):
+      for i, (image, count, boxes, labels, scales, rotations) in enumerate(
+        zip(*scenes, strict=True)
+      ):
+        yield (
+          start + i,
+          {
+            'image': image,
+            'count': count,
+            'boxes': boxes,
+            'labels': labels,
+            'scales': scales,
+            'rotations': rotations,
+          },
+        )
+      start += len(scenes.images)
+
+
+def _configs(source, **variants):
+  return [
+    SceneConfig(
+      name=name,
+      description=description,
+      data=dataclasses.replace(_DEFAULT, source=source, **changes),
+    )
+    for name, (description, changes) in variants.items()
+  ]
+
+
+_DISJOINT = 'Objects at native size; no two boxes overlap.'
+
+
+class MultiDigits(_Scenes):
+  """Scenes of 0-2 of the handwritten digits that scikit-learn ships, enlarged to 20 pixels."""
+
+  BUILDER_CONFIGS = _configs('digits', disjoint=(_DISJOINT, {}))
+  citation = 'E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.'
+  license = 'CC BY 4.0'
+
+
+class MultiMnist(_Scenes):
+  """Scenes of handwritten digits of MNIST; test scenes are of MNIST's test digits."""
+
+  BUILDER_CONFIGS = _configs(
+    'mnist',
+    disjoint=(_DISJOINT, {}),
+    touching=('Shrunk by N(1.3, 0.1); ink may touch.', {'layout': 'touching'}),
+    small=('Digits at half size.', {'min_scale': 0.5, 'max_scale': 0.5}),
+    sizes=('Digits at 0.4 to 1.3 of their size.', {'min_scale': 0.4, 'max_scale': 1.3}),
+    many=('0-6 digits on 80x80.', {'canvas_size': 80, 'max_objects': 6}),
+  )
+  citation = 'Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits.'
+  license = 'CC BY-SA 3.0'
+
+
+class Sprites(_Scenes):
+  """Scenes of 0-2 circles, squares and triangles, as in Eslami et al., arXiv:1603.08575."""
+
+  BUILDER_CONFIGS = _configs(
+    'sprites', colour=('In six colours.', {'colour': True}), grey=('White on black.', {})
+  )
+  citation = 'S. M. A. Eslami et al., Attend, Infer, Repeat, NIPS 2016.'
+  license = 'Apache 2.0'
+
+
+class MultiOmniglot(_Scenes):
+  """Scenes of 0-2 characters of Omniglot; every fifth alphabet is held out for test scenes."""
+
+  BUILDER_CONFIGS = _configs('omniglot', disjoint=(_DISJOINT, {}))
+  citation = 'B. M. Lake, R. Salakhutdinov, J. B. Tenenbaum, Science 350(6266), 2015.'
+  license = 'MIT'
+
+
+class MultiDsprites(_Scenes):
+  """Scenes of 0-2 squares, ellipses and hearts, of many sizes and at all angles."""
+
+  BUILDER_CONFIGS = _configs(
+    'dsprites', disjoint=('0.7 to 1.3 of 16 pixels.', {'min_scale': 0.7, 'max_scale': 1.3})
+  )
+  citation = 'L. Matthey et al., dSprites: disentanglement testing sprites dataset, 2017.'
+  license = 'Apache 2.0'
+
+
+BUILDERS = {
+  'digits': MultiDigits,
+  'mnist': MultiMnist,
+  'omniglot': MultiOmniglot,
+  'sprites': Sprites,
+  'dsprites': MultiDsprites,
+}
+
+
+def for_config(data):
+  """The builder of a configuration's scenes, whose records lie in its cache folder.
+
+  Args:
+    data: `DataConfig` of a source that is composed.
+
+  Returns:
+    a builder, perhaps not prepared yet.
+  """
+  what = data.train_scenes, data.test_scenes, data.seed, *scenes_lib.recipe(data)
+  digest = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+  given = SceneConfig(name=f'scenes_{digest}', data=data)
+  return make(BUILDERS[data.source], given, loading.cache_folder(data) / 'tfds')
+
+
+def make(cls, config, data_dir):
+  """A builder of a configuration that its class does not list.
+
+  Args:
+    cls: one of `BUILDERS`.
+    config: `SceneConfig`.
+    data_dir: folder of its records; None is TFDS's own.
+  """
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)  # TFDS warns that it is not listed
+  try:
+    return cls(config=config, data_dir=data_dir, file_format='array_record')
+  finally:
+    logging.set_verbosity(verbosity)
+
+
+def prepare(builder):
+  """Builds a data set unless it is there; what an interruption left is begun anew.
+
+  Args:
+    builder: from `for_config`, or by its class.
+
+  Raises:
+    UserError: its glyphs cannot be had, or it cannot be written.
+  """
+  if builder.is_prepared():
+    return
+  folder = builder.data_path.parent
+  for left in folder.glob(f'{builder.data_path.name}.incomplete*'):
+    shutil.rmtree(left, ignore_errors=True)
+  try:
+    builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+    )
+  except UserError:
+    raise
+  except Exception as error:  # TFDS and array_record have many
+    raise UserError(
+      f'{builder.info.full_name} cannot be built in {folder} ({type(error).__name__}: {error}); '
+      'once that is mended, the same command builds it'
+    ) from error

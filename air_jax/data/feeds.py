@@ -1,0 +1,90 @@
+"""How training is fed: batches from memory, or composed on the device inside the step.
+
+Which scenes make up the batch of a step is a function of the seed and the step alone, so that a run
+that resumes goes on with the very batches it would have had.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from air_jax.data import scenes as scenes_lib
+
+
+class Feed(NamedTuple):
+  """A source of batches. `fetch` is pure and runs inside the jitted step."""
+
+  fetch: Callable  # data, what is drawn for one step -> [B, H, W, C] uint8, [B] counts or None
+  data: Any  # arrays on the device
+  draw: Callable  # first step, number of steps -> arrays with a leading [steps]
+  close: Callable = lambda: None  # lets go of what it holds
+
+
+def resident(scenes, seed, batch_size):
+  """Batches of scenes that all lie on the device.
+
+  Args:
+    scenes: `Scenes`.
+    seed: of the run.
+    batch_size: B.
+
+  Returns:
+    `Feed`.
+  """
+  counts = jnp.asarray(scenes.counts) if (scenes.counts >= 0).all() else None
+  size = len(scenes.images)
+
+  def draw(start, steps):
+    return np.stack([batch_indices(seed, start + i, batch_size, size) for i in range(steps)])
+
+  return Feed(_gather, (jnp.asarray(scenes.images), counts), draw)
+
+
+def online(config, glyphs, seed, batch_size):
+  """Batches of scenes composed for them, none seen twice.
+
+  Args:
+    config: `DataConfig`.
+    glyphs: `Glyphs` of the training split; None for shapes.
+    seed: of the run.
+    batch_size: B.
+
+  Returns:
+    `Feed`.
+  """
+  recipe = scenes_lib.recipe(config)
+  key = jax.random.fold_in(scenes_lib.split_key(config, 'train'), seed)
+
+  def compose(glyphs, step):
+    keys = jax.random.split(jax.random.fold_in(key, step), batch_size)
+    scenes, _ = jax.vmap(lambda key: scenes_lib.compose_one(recipe, glyphs, key))(keys)
+    return scenes.images, scenes.counts
+
+  def draw(start, steps):
+    return np.arange(start, start + steps)
+
+  return Feed(compose, jax.tree.map(jnp.asarray, glyphs), draw)
+
+
+def batch_indices(seed, step, batch_size, size):
+  """The scenes of a step's batch, drawn with replacement.
+
+  Args:
+    seed: of the run.
+    step: the step.
+    batch_size: B.
+    size: number of scenes.
+
+  Returns:
+    [B] int32 in [0, size).
+  """
+  generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, step]))
+  return generator.integers(0, size, batch_size, np.int32)
+
+
+def _gather(data, chosen):
+  images, counts = data
+  return images[chosen], None if counts is None else counts[chosen]

@@ -1,0 +1,207 @@
+"""Scenes from a person's own images: every PNG and JPEG of a folder, fitted to the canvas.
+
+What the images show is not known, but for the counts that a CSV file may give; they serve
+evaluation alone.
+"""
+
+import csv
+import hashlib
+import os
+import pathlib
+import re
+import sys
+import warnings
+
+import numpy as np
+import tqdm
+from absl import logging
+from PIL import Image, ImageOps
+
+from air_jax.errors import UserError
+from air_jax.types import Scenes
+
+SUFFIXES = ('.png', '.jpg', '.jpeg')  # in any case; the content decides how a file is decoded
+TEST_SHARE = 0.2  # of the images, in expectation
+QUIET_BELOW = 1001  # images that are read without a progress bar
+
+
+def load(config, split):
+  """Loads the images of one split, in the order of their names; the splits share none.
+
+  An image's split is a function of its name relative to the folder, so that adding images moves
+  none of the others.
+
+  Args:
+    config: has the fields `dir`, `counts_csv`, `fit`, `strict`, `canvas_size` and `colour` of
+      `air_jax.config.DataConfig`.
+    split: 'train' or 'test'.
+
+  Returns:
+    `Scenes` of NumPy arrays: N = 0 objects are known, counts are those of the CSV file or -1.
+
+  Raises:
+    UserError: the folder or the CSV file is not what it should be, no image of the split can be
+      read, or one cannot while `strict` is set.
+  """
+  if not config.dir:
+    raise UserError("data.dir='' names no folder; it must be the folder of your PNG or JPEG files")
+  folder = pathlib.Path(os.path.expanduser(config.dir))
+  if not folder.is_dir():
+    raise UserError(f'data.dir={str(folder)!r} is not a folder; it must hold PNG or JPEG files')
+  names = _find(folder)
+  if not names:
+    raise UserError(
+      f'data.dir={str(folder)!r} holds no images; it must hold files ending in '
+      f'{", ".join(SUFFIXES)}, at any depth'
+    )
+  counts = _read_counts(config.counts_csv, names) if config.counts_csv else {}
+  chosen = [name for name in names if _is_test(name) == (split == 'test')]
+  if not chosen:
+    raise UserError(
+      f'data.dir={str(folder)!r} has no {split} images: file names decide the split, and none of '
+      f'its {len(names)} fell to {split}; add images'
+    )
+  images, kept = _read(folder, chosen, split, config)
+  empty = np.zeros((len(kept), 0), np.float32)
+  return Scenes(
+    images=images,
+    counts=np.array([counts.get(name, -1) for name in kept], np.int32),
+    boxes=np.zeros((len(kept), 0, 4), np.float32),
+    labels=empty.astype(np.int32),
+    scales=empty,
+    rotations=empty.copy(),
+  )
+
+
+def _find(folder):
+  """Names of the images at any depth, relative to the folder, sorted."""
+  # A dangling link counts as an image: better reported as unreadable than passed over in silence.
+  return sorted(
+    path.relative_to(folder).as_posix()
+    for path in folder.rglob('*')
+    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path)
+  )
+
+
+def _is_test(name):
+  digest = hashlib.sha256(os.fsencode(name)).digest()
+  return int.from_bytes(digest[:8], 'big') < TEST_SHARE * 2**64
+
+
+def _read_counts(given, names):
+  """Counts by name from a file of 'name,count' lines."""
+  path = pathlib.Path(os.path.expanduser(given))
+  known, counts = set(names), {}
+  try:
+    with path.open(encoding='utf-8-sig', newline='') as file:  # spreadsheets write the signature
+      reader = csv.reader(file, strict=True)
+      for row in reader:
+        where = f'data.counts_csv={str(path)!r}, line {reader.line_num}'
+        if not row or (reader.line_num == 1 and row == ['name', 'count']):
+          continue
+        if len(row) != 2:
+          raise UserError(f'{where} has {len(row)} fields; it must have two, name,count')
+        name, count = row
+        if not re.fullmatch('[0-9]{1,9}', count.strip()):
+          raise UserError(
+            f'{where}: the count {count!r} must be a whole number >= 0 of at most 9 digits'
+          )
+        if name not in known:
+          raise UserError(
+            f'{where}: {name!r} is no image of data.dir; names must be relative to that folder, '
+            f'as in {names[0]!r}'
+          )
+        if name in counts:
+          raise UserError(f'{where}: {name!r} was listed before; a name must be listed once')
+        counts[name] = int(count)
+  except csv.Error as error:
+    raise UserError(
+      f'data.counts_csv={str(path)!r}, line {reader.line_num} is no line of CSV ({error})'
+    ) from error
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(
+      f'data.counts_csv={str(path)!r} cannot be read ({error}); it must be a UTF-8 file of '
+      'name,count lines'
+    ) from error
+  return counts
+
+
+def _read(folder, names, split, config):
+  """Images [B, S, S, C] uint8 of those files that can be read, and their B names."""
+  size = config.canvas_size
+  images = np.zeros((len(names), size, size, 3 if config.colour else 1), np.uint8)
+  kept, sizes = [], set()
+  hidden = len(names) < QUIET_BELOW or not sys.stderr.isatty()
+  for name in tqdm.tqdm(names, unit='image', dynamic_ncols=True, disable=hidden):
+    try:
+      picture = _decode(folder / name, 'RGB' if config.colour else 'L')
+    except Exception as error:  # spoilt files make Pillow's decoders raise nearly anything
+      reason = str(error) or type(error).__name__
+      if config.strict:
+        raise UserError(
+          f'{folder / name} cannot be read ({reason}); data.strict=False leaves such images out'
+        ) from error
+      logging.warning('leaving out %s: it cannot be read (%s)', folder / name, reason)
+      continue
+    images[len(kept)] = np.reshape(_FITS[config.fit](picture, size), images.shape[1:])
+    kept.append(name)
+    sizes.add(picture.size)
+  if not kept:
+    raise UserError(
+      f'data.dir={str(folder)!r}: none of its {len(names)} {split} images can be read, the last '
+      f'because of {reason}'
+    )
+  if len(kept) < len(names):
+    logging.warning(
+      'left out %d of %d %s images that cannot be read', len(names) - len(kept), len(names), split
+    )
+  by_area = sorted(sizes, key=lambda sides: (sides[0] * sides[1], sides))
+  extent = '..'.join(f'{width}x{height}' for width, height in (by_area[0], by_area[-1]))
+  fitted = '' if sizes == {(size, size)} else f', fitted to {size}x{size} by {config.fit!r}'
+  logging.info(
+    '%d %s images from %s, %s pixels wide x high%s', len(kept), split, folder, extent, fitted
+  )
+  return images[: len(kept)], kept
+
+
+def _decode(path, mode):
+  """The upright picture of a file in mode 'RGB' or 'L', on black where it is transparent."""
+  with warnings.catch_warnings():
+    warnings.simplefilter('error', Image.DecompressionBombWarning)
+    with Image.open(path) as file:
+      picture = ImageOps.exif_transpose(file)
+  if picture.mode.startswith(('I', 'F')):
+    picture = _to_bytes(picture)
+  if picture.has_transparency_data:
+    black = Image.new('RGBA', picture.size, 'black')
+    picture = Image.alpha_composite(black, picture.convert('RGBA'))
+  return picture.convert(mode)
+
+
+def _to_bytes(picture):
+  """Scales greys of 16 or 32 bits to 8, which Pillow would clip at 255."""
+  values = np.nan_to_num(np.asarray(picture).astype(np.float64))
+  peak = 65535 if picture.mode.startswith('I;16') else values.max()
+  if peak > 255:
+    values = values * (255 / peak)
+  return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
+
+
+def _crop(picture, size):
+  return ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
+
+
+def _pad(picture, size):
+  # ImageOps.pad would round the shorter side of a very long picture to 0, and fail.
+  sides = [max(1, round(side * size / max(picture.size))) for side in picture.size]
+  canvas = Image.new(picture.mode, (size, size))
+  corner = tuple((size - side) // 2 for side in sides)
+  canvas.paste(picture.resize(sides, Image.Resampling.BILINEAR), corner)
+  return canvas
+
+
+def _squash(picture, size):
+  return picture.resize((size, size), Image.Resampling.BILINEAR)
+
+
+_FITS = {'crop': _crop, 'pad': _pad, 'squash': _squash}

@@ -1,0 +1,82 @@
+"""Omniglot (Lake, Salakhutdinov & Tenenbaum, 2015): characters of many alphabets, as glyphs."""
+
+import io
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+from air_jax.data.glyphs import SIZE, Glyphs
+from air_jax.errors import UserError
+
+_INK_SIZE = 20  # pixels, longer side of a character, as a digit of MNIST has it
+_PATTERN = 'images_background*.zip'
+_HELD_OUT_EVERY = 5  # of the alphabets in order of their names, from the first
+
+
+def read(folder, split):
+  """Reads the characters of a split; the splits share no alphabet.
+
+  A character is cropped to its strokes, brought to 20 pixels and put in the middle of 28.
+
+  Args:
+    folder: path that holds images_background.zip, or its parts.
+    split: 'train' or 'test'.
+
+  Returns:
+    `Glyphs`; a label numbers the character among those of its split.
+
+  Raises:
+    UserError: there are no such files, they are damaged, or hold too few alphabets.
+  """
+  archives = sorted(folder.glob(_PATTERN))
+  if not archives:
+    raise UserError(
+      f'data.omniglot_dir={str(folder)!r} holds no {_PATTERN}; give the folder of those files'
+    )
+  drawings = {}  # by alphabet, character and file: archives may overlap
+  for path in archives:
+    drawings |= _list(path)
+  alphabets = sorted({alphabet for alphabet, *_ in drawings})
+  held_out = alphabets[::_HELD_OUT_EVERY]
+  if len(alphabets) < 2:
+    raise UserError(f'{folder} holds {len(alphabets)} alphabet; two are needed to hold one out')
+  chosen = [where for where in sorted(drawings) if (where[0] in held_out) == (split == 'test')]
+  characters = sorted({where[:2] for where in chosen})
+  numbers = {character: number for number, character in enumerate(characters)}
+  images = np.zeros((len(chosen), SIZE, SIZE), np.uint8)
+  open_archives = {path: zipfile.ZipFile(path) for path in archives}
+  for image, where in zip(images, chosen, strict=True):
+    path, name = drawings[where]
+    _draw(image, open_archives[path], name)
+  for archive in open_archives.values():
+    archive.close()
+  return Glyphs(images, np.array([numbers[where[:2]] for where in chosen], np.int32))
+
+
+def _list(path):
+  """Where each drawing of an archive is, by (alphabet, character, file)."""
+  try:
+    with zipfile.ZipFile(path) as archive:
+      names = [name for name in archive.namelist() if name.endswith('.png')]
+  except Exception as error:  # zipfile has many for what is damaged
+    raise UserError(f'{path} cannot be read as a zip file ({error}); is it truncated?') from error
+  return {tuple(name.split('/')[-3:]): (path, name) for name in names}
+
+
+def _draw(image, archive, name):
+  """Draws a character, black strokes on white in the archive, into a blank glyph."""
+  try:
+    strokes = Image.open(io.BytesIO(archive.read(name))).convert('L').point(lambda v: 255 - v)
+    if not strokes.getbbox():
+      raise OSError('it is blank')
+  except Exception as error:  # zipfile and Pillow have many for what is damaged
+    raise UserError(f'{archive.filename}: {name} cannot be read ({error})') from error
+  strokes = strokes.crop(strokes.getbbox())
+  factor = _INK_SIZE / max(strokes.size)
+  width, height = (max(1, round(factor * side)) for side in strokes.size)
+  small = np.asarray(strokes.resize((width, height), Image.Resampling.BOX), np.float32)
+  # Thin strokes fade as they shrink: the darkest becomes full ink again.
+  small = np.round(small * (255 / small.max())).astype(np.uint8)
+  top, left = (SIZE - height) // 2, (SIZE - width) // 2
+  image[top : top + height, left : left + width] = small

@@ -1,0 +1,126 @@
+"""How fast scenes are made and read.
+
+    python -m benchmarks.data --what=compose
+    python -m benchmarks.data --what=stream [--scenes=1000000] [--cache_dir=FOLDER]
+
+`compose` tells scenes and objects a second, on one core, for several sets. `stream` builds a set on
+disk and trains on it twice, from memory and as a stream; their rounds alternate, so that both see
+the same neighbours on a shared machine. From 1,000,000 scenes on it only streams, and tells the
+memory that took. MNIST is used where --mnist_dir names its folder, else the embedded digits.
+"""
+
+import contextlib
+import dataclasses
+import os
+import statistics
+import time
+
+from absl import app, flags
+
+_WHAT = flags.DEFINE_enum('what', 'stream', ['compose', 'stream'], 'What to measure.')
+_MNIST_DIR = flags.DEFINE_string('mnist_dir', '', 'Folder of the four IDX files of MNIST.')
+_CACHE_DIR = flags.DEFINE_string('cache_dir', '', 'Where sets are built; default as in training.')
+_SCENES = flags.DEFINE_integer('scenes', 60_000, 'Size of the set that is streamed.')
+_WORKERS = flags.DEFINE_integer('workers', 1, 'Processes that read the stream.')
+_ROUNDS = flags.DEFINE_integer('rounds', 15, 'Timed rounds.', lower_bound=1)
+_STEPS = flags.DEFINE_integer('steps', 100, 'Training steps a round.', lower_bound=1)
+_COMPOSED = 4096
+_SETS = {
+  'disjoint, 0-2 on 50x50': {},
+  'touching, 0-2 on 50x50': {'layout': 'touching'},
+  'mixed sizes, 0-2 on 50x50': {'min_scale': 0.4, 'max_scale': 1.3},
+  'over textures, 0-2 on 50x50': {'background': 'texture', 'noise': 0.05},
+  'sprites, 0-2 on 50x50': {'source': 'sprites', 'colour': True},
+  'disjoint, 0-9 on 100x100': {'canvas_size': 100, 'max_objects': 9},
+}
+
+
+def main(argv):
+  """Measures and prints."""
+  del argv
+  if _WHAT.value == 'compose':
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before jax makes its threads
+  from air_jax import config as config_lib  # after that
+  from configs import default
+
+  config = default.get_config()
+  config.data.update(
+    source='mnist' if _MNIST_DIR.value else 'digits',
+    mnist_dir=_MNIST_DIR.value,
+    cache_dir=_CACHE_DIR.value,
+    train_scenes=_SCENES.value,
+    workers=_WORKERS.value,
+  )
+  config = config_lib.parse(config)
+  if _WHAT.value == 'compose':
+    _compose(config.data)
+  else:
+    _stream(config)
+
+
+def _compose(data):
+  from air_jax.data import loading, scenes
+
+  print(f'{"set":30} {"scenes/s":>10} {"objects/s":>10}   on one core')
+  for name, changes in _SETS.items():
+    changed = dataclasses.replace(data, **changes)
+    glyphs = loading.load_glyphs(changed, 'train')
+    times, count = [], 0
+    for _ in range(4):
+      started = time.perf_counter()
+      count = sum(s.counts.sum() for s in scenes.compose(changed, glyphs, 'train', 0, _COMPOSED))
+      times.append(time.perf_counter() - started)
+    seconds = statistics.median(times[1:])  # the first compiles
+    print(f'{name:30} {_COMPOSED / seconds:10,.0f} {count / seconds:10,.0f}')
+
+
+def _stream(config):
+  import jax
+
+  from air_jax import learner
+  from air_jax.data import loading
+
+  learning = learner.make(config)
+  readings = ['stream'] if _SCENES.value >= 1_000_000 else ['resident', 'stream']
+  with contextlib.ExitStack() as stack:
+    feeds, states, times = {}, {}, {reading: [] for reading in readings}
+    for reading in readings:
+      data = dataclasses.replace(config.data, reading=reading)
+      feed = loading.feed(data, config.seed, config.train.batch_size)
+      feeds[reading] = stack.enter_context(contextlib.closing(feed))
+      states[reading] = learner.init(learning)
+    for round_number in range(_ROUNDS.value + 1):
+      for reading, feed in feeds.items():
+        started = time.perf_counter()
+        drawn = feed.draw(round_number * _STEPS.value, _STEPS.value)
+        states[reading], _ = jax.block_until_ready(
+          learner.train_chunk(learning, feed.fetch, states[reading], feed.data, drawn)
+        )
+        if round_number:  # the first compiles
+          times[reading].append((time.perf_counter() - started) / _STEPS.value)
+    memory = _memory()
+  medians = {reading: statistics.median(values) for reading, values in times.items()}
+  for reading, median in medians.items():
+    print(f'{reading:10} {median * 1e3:8.2f} ms a step, {1 / median:6.1f} steps/s')
+  if 'resident' in medians:
+    print(f'stream / resident {medians["stream"] / medians["resident"]:8.3f} in time a step')
+  print(f'memory     {memory:8.2f} GB resident, this process and its workers')
+
+
+def _memory():
+  """GB that this process and its children hold, shared pages by their share."""
+  total = 0
+  for process in [os.getpid(), *_children(os.getpid())]:
+    with open(f'/proc/{process}/smaps_rollup') as file:
+      total += next(int(line.split()[1]) for line in file if line.startswith('Pss:'))
+  return total / 2**20
+
+
+def _children(process):
+  with open(f'/proc/{process}/task/{process}/children') as file:
+    children = [int(child) for child in file.read().split()]
+  return children + [grand for child in children for grand in _children(child)]
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,15 @@
+"""Your own images: PNG or JPEG files in a folder, grey or (data.colour) RGB.
+
+python main.py --config=configs/folder.py --config.data.dir=FOLDER --workdir=runs/folder
+"""
+
+from configs import default
+
+
+def get_config():
+  """Returns the configuration."""
+  config = default.get_config()
+  config.data.source = 'folder'
+  config.model.background = 'latent'
+  config.train.steps = 10_000
+  return config

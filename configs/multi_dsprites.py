@@ -1,0 +1,16 @@
+"""Squares, ellipses and hearts of many sizes and at all angles: 0-2 on 50x50.
+
+python main.py --config=configs/multi_dsprites.py --workdir=runs/multi_dsprites
+"""
+
+from configs import multi_mnist
+
+
+def get_config():
+  """Returns the configuration."""
+  config = multi_mnist.get_config()
+  config.data.source = 'dsprites'
+  config.data.min_scale, config.data.max_scale = 0.7, 1.3
+  config.model.size_prior_mean = 0.38
+  config.model.size_prior_std = 0.25
+  return config

@@ -1,0 +1,18 @@
+"""Many digits: 0-6 of native size on 80x80, boxes do not overlap.
+
+python main.py --config=configs/multi_mnist_many.py --workdir=runs/multi_mnist_many
+"""
+
+from configs import multi_mnist
+
+
+def get_config():
+  """Returns the configuration."""
+  config = multi_mnist.get_config()
+  config.data.canvas_size = 80
+  config.data.max_objects = 6
+  config.model.max_steps = 6
+  config.model.size_prior_mean = 0.26
+  config.model.residual = True
+  config.train.steps = 20_000
+  return config

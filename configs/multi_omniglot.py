@@ -1,0 +1,13 @@
+"""Handwritten characters of many alphabets: 0-2 on 50x50, held out by alphabet.
+
+python main.py --config=configs/multi_omniglot.py --workdir=runs/multi_omniglot
+"""
+
+from configs import multi_mnist
+
+
+def get_config():
+  """Returns the configuration."""
+  config = multi_mnist.get_config()
+  config.data.source = 'omniglot'
+  return config

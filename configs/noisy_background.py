@@ -1,0 +1,15 @@
+"""Disjoint multi-MNIST over noisy textures, with a learned background.
+
+python main.py --config=configs/noisy_background.py --workdir=runs/noisy_background
+"""
+
+from configs import multi_mnist
+
+
+def get_config():
+  """Returns the configuration."""
+  config = multi_mnist.get_config()
+  config.data.background = 'texture'
+  config.data.noise = 0.05
+  config.model.background = 'latent'
+  return config

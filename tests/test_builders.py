@@ -1,0 +1,185 @@
+"""Data sets as TFDS builders: what is in them, built again, broken off, and streamed."""
+
+import dataclasses
+import multiprocessing
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import samples
+import tensorflow_datasets as tfds
+
+from air_jax.data import builders, feeds, loading, scenes, streams
+from air_jax.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings('ignore::ResourceWarning')  # of TFDS's temporary folders
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  """Coloured sprites: they need no files."""
+  return samples.data_config(
+    source='sprites',
+    colour=True,
+    canvas_size=40,
+    train_scenes=700,
+    test_scenes=20,
+    reading='stream',
+    cache_dir=str(tmp_path_factory.mktemp('cache')),
+  )
+
+
+@pytest.fixture(scope='module')
+def built(data):
+  builder = builders.for_config(data)
+  builders.prepare(builder)
+  return builder
+
+
+def files_of(builder):
+  return {
+    path.name: path.read_bytes() for path in builder.data_path.iterdir() if 'record' in path.name
+  }
+
+
+def test_records_are_the_scenes_in_their_order(data, built):
+  for split, size in (('train', data.train_scenes), ('test', data.test_scenes)):
+    source = built.as_data_source(split)
+    assert len(source) == size
+    composed = samples.compose(data, None, size, split)
+    for i in (0, 1, 13, size - 1):
+      record = source[i]
+      expected = dict(zip(
+        ('image', 'count', 'boxes', 'labels', 'scales', 'rotations'),
+        (field[i] for field in composed),
+        strict=True,
+      ))  # fmt: skip
+      assert record.keys() == expected.keys()
+      for name, value in expected.items():
+        np.testing.assert_array_equal(record[name], value)
+
+
+def test_building_again_gives_the_same_bytes(data, built, tmp_path):
+  again = builders.for_config(dataclasses.replace(data, cache_dir=str(tmp_path)))
+  builders.prepare(again)
+  assert files_of(again) == files_of(built)
+  assert len(files_of(again)) == 2
+
+
+def test_another_recipe_is_another_data_set(data, built):
+  for change in ({'seed': 1}, {'train_scenes': 701}, {'max_scale': 1.5}, {'background': 'grey'}):
+    other = builders.for_config(dataclasses.replace(data, **change))
+    assert other.data_path != built.data_path and not other.is_prepared()
+  assert builders.for_config(dataclasses.replace(data, workers=7)).data_path == built.data_path
+
+
+def test_a_build_broken_off_is_never_read_and_made_good(data, tmp_path, monkeypatch):
+  data = dataclasses.replace(data, cache_dir=str(tmp_path))
+  whole = scenes.compose
+
+  def breaks_off(*args):
+    yield next(whole(*args))
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(scenes, 'compose', breaks_off)
+  with pytest.raises(UserError, match=r'sprites/.* cannot be built in .*No space left on device'):
+    builders.prepare(builders.for_config(data))
+  assert not builders.for_config(data).is_prepared()
+  monkeypatch.setattr(scenes, 'compose', whole)
+  builder = builders.for_config(data)
+  left = builder.data_path.parent / f'{builder.data_path.name}.incomplete.KILLED'  # by kill -9
+  left.mkdir(parents=True)
+  builders.prepare(builder)
+  assert len(builder.as_data_source('train')) == 700
+  assert [path.name for path in builder.data_path.parent.iterdir()] == [builder.data_path.name]
+
+
+def test_tfds_finds_every_builder_with_its_licence_and_citation():
+  for source, cls in builders.BUILDERS.items():
+    for config in cls.BUILDER_CONFIGS:
+      found = tfds.builder(f'{cls.name}/{config.name}', file_format='array_record')
+      assert found.builder_config.data.source == source
+      assert found.info.citation and cls.__doc__ in found.info.description
+      assert found.info.as_proto.redistribution_info.license == cls.license
+  names = {cls.name for cls in builders.BUILDERS.values()}
+  assert names == {'multi_digits', 'multi_mnist', 'multi_omniglot', 'sprites', 'multi_dsprites'}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_stream_gives_the_batches_that_memory_gives(data, built, workers):
+  resident = loading.feed(dataclasses.replace(data, reading='resident'), 3, 16)
+  stream = streams.stream(built, 3, 16, workers)
+  # On from where it was; elsewhere, as after an interruption; a whole chunk at once.
+  for start, steps in ((0, 2), (2, 3), (40, 1), (41, 5)):
+    images, counts = stream.draw(start, steps)
+    drawn = resident.draw(start, steps)
+    for step in range(steps):
+      expected = resident.fetch(resident.data, drawn[step])
+      ours = stream.fetch(stream.data, (images[step], counts[step]))
+      for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+  assert len(multiprocessing.active_children()) >= workers
+  stream.close()
+
+
+def test_hosts_share_every_batch(built):
+  parts = []
+  for index in range(3):
+    stream = streams.stream(built, 3, 16, 0, shard=(index, 3))
+    parts.append(stream.draw(5, 1)[0][0])
+    stream.close()
+  whole = streams.stream(built, 3, 16, 0)
+  np.testing.assert_array_equal(np.concatenate(parts), whole.draw(5, 1)[0][0])
+  whole.close()
+
+
+def test_auto_streams_what_exceeds_the_budget(data, built):
+  def reads(**changes):
+    with_changes = dataclasses.replace(data, **changes)
+    feed = loading.feed(with_changes, 0, 4)
+    feed.close()
+    return 'resident' if feed.fetch is feeds.resident(*_two_scenes()).fetch else 'stream'
+
+  gigabytes = 700 * 40 * 40 * 3 / 1e9
+  assert reads(reading='auto', resident_gb=1.01 * gigabytes) == 'resident'
+  assert reads(reading='auto', resident_gb=0.99 * gigabytes) == 'stream'
+  assert reads(reading='stream', resident_gb=9.0) == 'stream'
+  assert reads(reading='resident', resident_gb=0.0) == 'resident'
+
+
+def _two_scenes():
+  return samples.compose(samples.data_config(source='sprites', canvas_size=40), None, 2), 0, 1
+
+
+def build(*arguments):
+  return subprocess.run(
+    [sys.executable, '-m', 'air_jax.data.build', *arguments], capture_output=True, text=True
+  )
+
+
+def test_the_program_lists_and_builds(tmp_path):
+  listed = build().stdout
+  assert 'multi_mnist/touching' in listed and 'sprites/colour' in listed
+  told = build(
+    'sprites/grey', f'--data_dir={tmp_path}', '--train_scenes=8', '--test_scenes=4'
+  ).stdout
+  assert '4 test' in told and '8 train' in told and str(tmp_path) in told
+  assert (tmp_path / 'sprites' / 'grey_test_scenes_4_train_scenes_8').is_dir()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['multi_minst'], r"unknown data set 'multi_minst'; known are multi_digits/disjoint, "),
+    (['sprites', 'multi_mnist'], 'one data set at a time'),
+    (['sprites', '--train_scenes=abc'], r'--train_scenes=abc'),
+    (['sprites', '--train_scenes=0'], r'train_scenes=0 .* at least 1'),
+  ],
+)
+def test_the_program_refuses_in_one_line(arguments, message):
+  done = build(*arguments)
+  assert done.returncode == UserError.exit_code and not done.stdout
+  (line,) = done.stderr.splitlines()
+  assert re.search(message, line)

@@ -1,0 +1,118 @@
+"""Batches: from memory, and composed for the step they are used in."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+import samples
+from scipy import stats
+
+from air_jax.data import feeds
+from air_jax.types import Scenes
+
+CONFIG = samples.data_config(canvas_size=20, min_objects=1, max_objects=3)
+BATCH = 64
+
+
+def small_glyphs():
+  glyphs = samples.plain_glyphs([255])
+  glyphs.images[:, 4:] = glyphs.images[:, :, 4:] = 0
+  return glyphs
+
+
+def make_scenes(counts):
+  """Scenes whose pixels tell which they are."""
+  size = len(counts)
+  images = np.broadcast_to(np.arange(size, dtype=np.uint8)[:, None, None, None], (size, 2, 3, 1))
+  return Scenes(images, np.asarray(counts, np.int32), None, None, None, None)
+
+
+@pytest.fixture(scope='module')
+def make_online(compile_cache):
+  def make(seed):
+    feed = feeds.online(CONFIG, small_glyphs(), seed, BATCH)
+    fetch = jax.jit(feed.fetch)
+    return feed, lambda step: jax.device_get(fetch(feed.data, step))
+
+  return make
+
+
+@pytest.fixture(scope='module')
+def online(make_online):
+  """A feed, and the batches of its steps 0..39."""
+  feed, fetch = make_online(0)
+  return feed, [fetch(step) for step in feed.draw(0, 40)]
+
+
+def test_resident_batches_are_the_scenes_that_were_drawn():
+  scenes = make_scenes(np.arange(100) % 4)
+  feed = feeds.resident(scenes, 5, 8)
+  chosen = feed.draw(3, 2)
+  assert chosen.shape == (2, 8)
+  for indices in chosen:
+    images, counts = jax.jit(feed.fetch)(feed.data, indices)
+    assert images.dtype == np.uint8 and images.shape == (8, 2, 3, 1)
+    np.testing.assert_array_equal(images, scenes.images[indices])
+    np.testing.assert_array_equal(counts, scenes.counts[indices])
+
+
+@pytest.mark.parametrize('counts', [[-1, -1, -1], [1, -1, 2]])
+def test_resident_counts_are_none_where_not_all_are_known(counts):
+  feed = feeds.resident(make_scenes(counts), 0, 8)
+  images, counts = jax.jit(feed.fetch)(feed.data, feed.draw(0, 1)[0])
+  assert counts is None and images.shape == (8, 2, 3, 1)
+
+
+@pytest.mark.parametrize('seed', [0, 2**32 - 1])
+def test_resident_batches_are_a_function_of_seed_and_step_alone(seed):
+  scenes = make_scenes(np.zeros(100))
+  whole = feeds.resident(scenes, seed, BATCH).draw(0, 30)
+  resumed = feeds.resident(scenes, seed, BATCH)
+  parts = [resumed.draw(start, steps) for start, steps in ((0, 1), (1, 20), (21, 9))]
+  np.testing.assert_array_equal(np.concatenate(parts), whole)
+  far = resumed.draw(10**9, 2)
+  other = feeds.resident(scenes, seed ^ 1, BATCH).draw(0, 30)
+  batches = {tuple(batch) for batch in itertools.chain(whole, far, other)}
+  assert len(batches) == 62
+
+
+def test_resident_batches_are_uniform_over_scenes_and_independent():
+  chosen = feeds.resident(make_scenes(np.zeros(50)), 0, BATCH).draw(0, 500)
+  assert stats.chisquare(np.bincount(chosen.ravel(), minlength=50)).pvalue > 1e-3
+  for a, b in ((chosen[:-1], chosen[1:]), (chosen[:, :-1], chosen[:, 1:])):
+    table = np.zeros((50, 50))
+    np.add.at(table, (a.ravel(), b.ravel()), 1)
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_online_counts_are_those_of_the_images_and_even(online):
+  _, batches = online
+  images, counts = map(np.concatenate, zip(*batches, strict=True))
+  assert images.dtype == np.uint8 and images.shape == (40 * BATCH, 20, 20, 1)
+  np.testing.assert_array_equal((images == 255).sum((1, 2, 3)), 16 * counts)
+  assert stats.chisquare(np.bincount(counts, minlength=4)[1:]).pvalue > 1e-3
+
+
+def test_online_scenes_are_new_in_each_step_and_independent(online):
+  _, batches = online
+  images, counts = map(np.concatenate, zip(*batches, strict=True))
+  crowded = images[counts == 3]
+  assert len({image.tobytes() for image in crowded}) == len(crowded) > 500
+  counts = counts.reshape(40, BATCH)
+  for a, b in ((counts[:-1], counts[1:]), (counts[:, :-1], counts[:, 1:])):
+    table = np.histogram2d(a.ravel(), b.ravel(), bins=3)[0]
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_online_batches_are_a_function_of_seed_and_step_alone(online, make_online):
+  feed, batches = online
+  np.testing.assert_array_equal(feed.draw(17, 3), feed.draw(0, 40)[17:20])
+  again, fetch = make_online(0)
+  for mine, known in zip(fetch(again.draw(18, 1)[0]), batches[18], strict=True):
+    np.testing.assert_array_equal(mine, known)
+  _, fetch_other = make_online(1)
+  seen = {image.tobytes() for images, counts in batches for image in images[counts == 3]}
+  for step in range(10):
+    images, counts = fetch_other(step)
+    assert not seen & {image.tobytes() for image in images[counts == 3]}
