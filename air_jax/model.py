@@ -124,8 +124,7 @@ def elbo_terms(model, params, image, rolled, success):
   """
   config, nets = model
   where_prior, what_prior = priors(config)
-  likelihood = Normal(rolled.canvases, config.likelihood_std)
-  nll = -distributions.normal_log_prob(image, likelihood).sum((1, 2, 3))
+  nll = jax.vmap(lambda canvas: _nll(image, canvas, config.likelihood_std))(rolled.canvases)
   kl = distributions.normal_kl(rolled.where, where_prior).sum(-1)
   kl += distributions.normal_kl(rolled.what, what_prior).sum(-1)
   ratio = _log_ratio(rolled.z_where, rolled.where, where_prior)
@@ -226,6 +225,13 @@ def priors(config):
   mean = jnp.array([jnp.log(odds), 0.0, 0.0])
   std = jnp.array([config.size_prior_std, config.shift_prior_std, config.shift_prior_std])
   return Normal(mean, std), Normal(jnp.zeros(()), jnp.ones(()))
+
+
+def _nll(image, canvas, std):
+  """-log N(image; canvas, std), summed over pixels: as a product, which XLA's CPU sums fastest."""
+  error = ((image - canvas) / std).ravel()
+  squares = jnp.dot(error, error, precision=jax.lax.Precision.HIGHEST)
+  return 0.5 * squares + error.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
 
 
 def _log_ratio(z, q, p):

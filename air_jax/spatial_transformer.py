@@ -36,6 +36,12 @@ def _pixels(coordinates, size):
   return ((coordinates + 1.0) * size - 1.0) / 2.0
 
 
+def _each_channel(rows, image, columns):
+  """Computes rows image columns^T for each channel of [H, W, C]."""
+  planes = jnp.moveaxis(image, -1, 0)
+  return jnp.moveaxis(rows @ planes @ columns.T, 0, -1)
+
+
 def crop(image, window, glimpse_size):
   """Reads a window of an image by bilinear interpolation.
 
@@ -54,7 +60,7 @@ def crop(image, window, glimpse_size):
   centres = _centres(glimpse_size)
   rows = _bilinear(_pixels(scale * centres + y, height), height)
   columns = _bilinear(_pixels(scale * centres + x, width), width)
-  return jnp.einsum('ih,hwc,jw->ijc', rows, image, columns)
+  return _each_channel(rows, image, columns)
 
 
 def paint(glimpse, window, canvas_size):
@@ -75,7 +81,7 @@ def paint(glimpse, window, canvas_size):
   centres = _centres(canvas_size)
   rows = _bilinear(_pixels((centres - y) / scale, height), height)
   columns = _bilinear(_pixels((centres - x) / scale, width), width)
-  return jnp.einsum('ih,hwc,jw->ijc', rows, glimpse, columns)
+  return _each_channel(rows, glimpse, columns)
 
 
 def box(window, canvas_size):
