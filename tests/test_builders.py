@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -89,8 +90,9 @@ def test_a_build_broken_off_is_never_read_and_made_good(data, tmp_path, monkeypa
   assert not builders.for_config(data).is_prepared()
   monkeypatch.setattr(scenes, 'compose', whole)
   builder = builders.for_config(data)
-  left = builder.data_path.parent / f'{builder.data_path.name}.incomplete.KILLED'  # by kill -9
+  left = builder.data_path.parent / f'incomplete.KILLED_{builder.data_path.name}'  # by kill -9
   left.mkdir(parents=True)
+  os.utime(left, (0, 0))
   builders.prepare(builder)
   assert len(builder.as_data_source('train')) == 700
   assert [path.name for path in builder.data_path.parent.iterdir()] == [builder.data_path.name]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import run_folder
+from PIL import Image
 
 from air_jax import evaluate, figures, learner, runs, train
 from air_jax.data import loading
@@ -219,3 +220,48 @@ def test_everything_happens_when_it_is_due(
   for line in lines:
     assert line['loss'] == (before + 1 + line['step']) / 2
     before = line['step']
+
+
+def test_streamed_run_is_the_run_from_memory_also_when_broken_off(
+  run_config, finished_run, tmp_path, monkeypatch, no_pictures
+):
+  run_config.data.reading = 'stream'
+  run_config.train.checkpoint_every = run_config.train.eval_every = 1000
+
+  def interrupt(*result):
+    signal.raise_signal(signal.SIGTERM)
+    return result
+
+  with monkeypatch.context() as patch:
+    after_chunk(patch, 2, interrupt)
+    with pytest.raises(Interrupted, match='at step 10;'):
+      train.train(run_config, tmp_path)
+  train.train(run_config, tmp_path)
+  streamed, resident = (run_folder.lines_of(folder, 'train') for folder in (tmp_path, finished_run))
+  assert len(streamed) == len(resident) == 4
+  for ours, theirs in zip(streamed, resident, strict=True):
+    del ours['split'], theirs['split']
+    assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_scenes_composed_on_the_device_train_too(run_config, tmp_path, no_pictures):
+  run_config.data.online = True
+  run_config.train.update(steps=5, eval_every=5)
+  summary = train.train(run_config, tmp_path)
+  assert summary['images'] == run_config.data.test_scenes
+  (line,) = run_folder.lines_of(tmp_path, 'train')
+  assert 0 <= line['count_accuracy'] <= 1 and np.isfinite(line['elbo'])
+
+
+def test_own_images_without_counts_are_trained_on_and_drawn(run_config, tmp_path):
+  rng = np.random.default_rng(0)
+  for i in range(24):
+    Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).save(tmp_path / f'{i}.png')
+  run_config.data.update(source='folder', dir=str(tmp_path), colour=True)
+  run_config.model.background = 'latent'
+  run_config.train.update(steps=5, eval_every=5)
+  summary = train.train(run_config, tmp_path / 'run')
+  assert 'count_accuracy' not in summary and sum(summary['predicted_counts']) == summary['images']
+  assert (tmp_path / 'run' / 'figures' / 'training.png').exists()
+  (line,) = run_folder.lines_of(tmp_path / 'run', 'train')
+  assert 'count_accuracy' not in line and np.isfinite(line['elbo'])

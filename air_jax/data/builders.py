@@ -8,6 +8,7 @@ Records are in the order of the scenes, and the same for one version, whenever t
 import dataclasses
 import hashlib
 import shutil
+import time
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -19,6 +20,7 @@ from air_jax.data import scenes as scenes_lib
 from air_jax.errors import UserError
 
 _VERSION = '2.0.0'  # its first number is raised when the same arguments give other scenes
+_ABANDONED = 3600.0  # seconds after which half a data set is cleared away
 _DEFAULT = DataConfig(
   source='digits', layout='disjoint', mnist_dir='', omniglot_dir='', dir='', counts_csv='',
   fit='crop', strict=False, cache_dir='', canvas_size=50, colour=False, min_objects=0,
@@ -212,8 +214,9 @@ def prepare(builder):
   if builder.is_prepared():
     return
   folder = builder.data_path.parent
-  for left in folder.glob(f'{builder.data_path.name}.incomplete*'):
-    shutil.rmtree(left, ignore_errors=True)
+  for left in folder.glob(f'incomplete.*_{builder.data_path.name}'):
+    if time.time() - left.stat().st_mtime > _ABANDONED:  # else another process may be at it
+      shutil.rmtree(left, ignore_errors=True)
   try:
     builder.download_and_prepare(
       download_config=tfds.download.DownloadConfig(try_download_gcs=False)
