@@ -7,6 +7,7 @@ Records are in the order of the scenes, and the same for one version, whenever t
 
 import dataclasses
 import hashlib
+import os
 import shutil
 import time
 
@@ -215,7 +216,7 @@ def prepare(builder):
     return
   folder = builder.data_path.parent
   for left in folder.glob(f'incomplete.*_{builder.data_path.name}'):
-    if time.time() - left.stat().st_mtime > _ABANDONED:  # else another process may be at it
+    if time.time() - os.path.getmtime(left) > _ABANDONED:  # else another process may be at it
       shutil.rmtree(left, ignore_errors=True)
   try:
     builder.download_and_prepare(
