@@ -249,7 +249,7 @@ _LAYERS = (
 )
 _FINITE = (lambda value: abs(value) < float('inf'), 'finite')
 
-_READ_AT_ONCE = "otherwise with data.source='folder', whose images are all read at the start"
+_FOLDER = "with data.source='folder', whose images are all read at the start"
 
 _ALLOWED = {
   'seed': (lambda value: 0 <= value < 2**32, 'in [0, 2**32)'),
@@ -331,8 +331,13 @@ def _check_data(given):
   _check_order(given, 'data.min_objects', 'data.max_objects')
   _check_order(given, 'data.min_scale', 'data.max_scale')
   if given['data.source'] == 'folder':
-    _check('data.online', given['data.online'], not given['data.online'], _READ_AT_ONCE)
-    _check('data.reading', given['data.reading'], given['data.reading'] != 'stream', _READ_AT_ONCE)
+    _check('data.online', given['data.online'], not given['data.online'], f'False {_FOLDER}')
+    _check(
+      'data.reading',
+      given['data.reading'],
+      given['data.reading'] != 'stream',
+      f"'auto' or 'resident' {_FOLDER}",
+    )
 
 
 def _check_together(given):

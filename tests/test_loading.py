@@ -155,7 +155,7 @@ def test_another_version_of_the_composition_does_not_read_the_file(
   data_config, composed, monkeypatch
 ):
   first = loading.load(data_config, 'test')
-  monkeypatch.setattr(loading, '_VERSION', loading._VERSION + 1)
+  monkeypatch.setattr(scenes, 'VERSION', 99)
   assert differ(loading.load(data_config, 'test'), first)
 
 

@@ -6,7 +6,6 @@ Records are in the order of the scenes, and the same for one version, whenever t
 """
 
 import dataclasses
-import hashlib
 import os
 import shutil
 import time
@@ -20,7 +19,7 @@ from air_jax.data import loading
 from air_jax.data import scenes as scenes_lib
 from air_jax.errors import UserError
 
-_VERSION = '2.0.0'  # its first number is raised when the same arguments give other scenes
+_VERSION = f'{scenes_lib.VERSION}.0.0'
 _ABANDONED = 3600.0  # seconds after which half a data set is cleared away
 _DEFAULT = DataConfig(
   source='digits', layout='disjoint', mnist_dir='', omniglot_dir='', dir='', counts_csv='',
@@ -181,9 +180,11 @@ def for_config(data):
   Returns:
     a builder, perhaps not prepared yet.
   """
-  what = data.train_scenes, data.test_scenes, data.seed, *scenes_lib.recipe(data)
-  digest = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
-  given = SceneConfig(name=f'scenes_{digest}', data=data)
+  parts = [
+    loading.fingerprint(data, loading.load_glyphs(data, split), split, size)[:12]
+    for split, size in (('train', data.train_scenes), ('test', data.test_scenes))
+  ]
+  given = SceneConfig(name='_'.join(['scenes', *parts]), data=data)
   return make(BUILDERS[data.source], given, loading.cache_folder(data) / 'tfds')
 
 

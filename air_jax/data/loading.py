@@ -17,8 +17,6 @@ from air_jax.data import glyphs as glyphs_lib
 from air_jax.data import scenes as scenes_lib
 from air_jax.types import Scenes
 
-_VERSION = 2  # of the composition: raise it when the same arguments give other scenes
-
 
 def load(config, split):
   """Loads the scenes of one split: from the cache, or composed and put there.
@@ -37,11 +35,7 @@ def load(config, split):
     return own_images.load(config, split)
   glyphs = load_glyphs(config, split)
   size = config.train_scenes if split == 'train' else config.test_scenes
-  what = _VERSION, split, size, config.seed, *scenes_lib.recipe(config)
-  digest = hashlib.sha256(repr(what).encode())
-  for array in glyphs or ():
-    digest.update(array.tobytes())
-  path = cache_folder(config) / f'scenes-{digest.hexdigest()[:24]}.npz'
+  path = cache_folder(config) / f'scenes-{fingerprint(config, glyphs, split, size)}.npz'
   try:
     with path.open('rb') as file, np.load(file) as kept:
       return Scenes(**kept)
@@ -55,6 +49,24 @@ def load(config, split):
   except OSError as error:
     logging.warning('composed scenes are not kept: cannot write %s (%s)', path, error)
   return scenes
+
+
+def fingerprint(config, glyphs, *more):
+  """A name for scenes, by everything that determines them.
+
+  Args:
+    config: `DataConfig`.
+    glyphs: `Glyphs` they are made of, or None.
+    more: what else decides them: split and size.
+
+  Returns:
+    24 hexadecimal digits.
+  """
+  what = scenes_lib.VERSION, *more, config.seed, *scenes_lib.recipe(config)
+  digest = hashlib.sha256(repr(what).encode())
+  for array in glyphs or ():
+    digest.update(array.tobytes())
+  return digest.hexdigest()[:24]
 
 
 def load_glyphs(config, split):
