@@ -86,6 +86,17 @@ def test_resident_batches_are_uniform_over_scenes_and_independent():
     assert stats.chi2_contingency(table).pvalue > 1e-3
 
 
+def test_blocks_are_drawn_as_scenes_are_and_hold_neighbours():
+  size, block = 70, 16  # the fifth block lacks ten scenes
+  blocks = np.stack([feeds.batch_blocks(3, step, BATCH, size, block) for step in range(500)])
+  chosen = np.stack([feeds.batch_indices(3, step, BATCH, size, block) for step in range(500)])
+  assert stats.chisquare(np.bincount(blocks.ravel(), minlength=5)).pvalue > 1e-3
+  neighbours = (block * blocks[..., None] + np.arange(block)) % size
+  np.testing.assert_array_equal(chosen, neighbours.reshape(500, BATCH))
+  cut = feeds.batch_indices(3, 7, BATCH - 5, size, block)
+  np.testing.assert_array_equal(cut, chosen[7, :-5])
+
+
 def test_online_counts_are_those_of_the_images_and_even(online):
   _, batches = online
   images, counts = map(np.concatenate, zip(*batches, strict=True))

@@ -2,10 +2,13 @@
 
 Importing this module registers them, so that `tfds.builder('multi_mnist/disjoint')` and
 `tfds.data_source('multi_mnist/disjoint')` find them; `python -m air_jax.data.build` builds one.
-Records are in the order of the scenes, and the same for one version, whenever they are built.
+Records are in the order of the scenes, and the same for one version, whenever they are built. A
+record holds a scene; those that training streams hold a block of them, since array_record takes as
+long to find a record as to read a hundred kilobytes.
 """
 
 import dataclasses
+import itertools
 import os
 import shutil
 import time
@@ -15,11 +18,11 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from air_jax.config import DataConfig
-from air_jax.data import loading
+from air_jax.data import feeds, loading
 from air_jax.data import scenes as scenes_lib
 from air_jax.errors import UserError
 
-_VERSION = f'{scenes_lib.VERSION}.0.0'
+_VERSION = f'{scenes_lib.VERSION}.1.0'
 _ABANDONED = 3600.0  # seconds after which half a data set is cleared away
 _DEFAULT = DataConfig(
   source='digits', layout='disjoint', mnist_dir='', omniglot_dir='', dir='', counts_csv='',
@@ -34,6 +37,7 @@ class SceneConfig(tfds.core.BuilderConfig):
   """Which scenes a builder composes."""
 
   data: DataConfig
+  block: int = 0  # scenes in a record, under a leading axis; 0: one, without that axis
 
 
 class _Scenes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -45,24 +49,27 @@ class _Scenes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   glyph_folders = {}  # `mnist_dir` and `omniglot_dir`, where not those of the configuration
 
   def _info(self):
-    data = self.builder_config.data
+    data, block = self.builder_config.data, self.builder_config.block
     side, most = data.canvas_size, data.max_objects
-    channels = 3 if data.colour else 1
-    # Most of a scene is one shade: zlib makes it a tenth.
-    image = tfds.features.Tensor(
-      shape=(side, side, channels), dtype=np.uint8, encoding=tfds.features.Encoding.ZLIB
-    )
+    shapes = {
+      'image': ((side, side, 3 if data.colour else 1), np.uint8),
+      'count': ((), np.int32),
+      'boxes': ((most, 4), np.float32),
+      'labels': ((most,), np.int32),
+      'scales': ((most,), np.float32),
+      'rotations': ((most,), np.float32),
+    }
     return tfds.core.DatasetInfo(
       builder=self,
       description=f'{self.__doc__}\n\n{self.builder_config.description or ""}',
       features=tfds.features.FeaturesDict(
         {
-          'image': image,
-          'count': tfds.features.Scalar(dtype=np.int32),
-          'boxes': tfds.features.Tensor(shape=(most, 4), dtype=np.float32),
-          'labels': tfds.features.Tensor(shape=(most,), dtype=np.int32),
-          'scales': tfds.features.Tensor(shape=(most,), dtype=np.float32),
-          'rotations': tfds.features.Tensor(shape=(most,), dtype=np.float32),
+          name: tfds.features.Tensor(
+            shape=(block, *shape) if block else shape,
+            dtype=dtype,
+            encoding=tfds.features.Encoding.BYTES if name == 'image' else 'none',
+          )
+          for name, (shape, dtype) in shapes.items()
         }
       ),
       disable_shuffling=True,
@@ -77,24 +84,19 @@ class _Scenes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return {split: self._generate_examples(split, size) for split, size in sizes.items()}
 
   def _generate_examples(self, split, size):
+    block = self.builder_config.block
+    # The last block is filled up with the first scenes.
+    endless = itertools.chain.from_iterable(self._rows(split, size) for _ in itertools.count())
+    for record in range(-(-size // max(block, 1))):
+      rows = list(itertools.islice(endless, max(block, 1)))
+      fields = map(np.stack, zip(*rows, strict=True)) if block else rows[0]
+      yield record, dict(zip(self.info.features, fields, strict=True))
+
+  def _rows(self, split, size):
+    """The fields of each scene, in their order."""
     data = dataclasses.replace(self.builder_config.data, **self.glyph_folders)
-    start = 0
     for scenes in scenes_lib.compose(data, loading.load_glyphs(data, split), split, 0, size):
-      for i, (image, count, boxes, labels, scales, rotations) in enumerate(
-        zip(*scenes, strict=True)
-      ):
-        yield (
-          start + i,
-          {
-            'image': image,
-            'count': count,
-            'boxes': boxes,
-            'labels': labels,
-            'scales': scales,
-            'rotations': rotations,
-          },
-        )
-      start += len(scenes.images)
+      yield from zip(*scenes, strict=True)
 
 
 def _configs(source, **variants):
@@ -172,7 +174,7 @@ BUILDERS = {
 
 
 def for_config(data):
-  """The builder of a configuration's scenes, whose records lie in its cache folder.
+  """The builder of a configuration's scenes, whose records of blocks lie in its cache folder.
 
   Args:
     data: `DataConfig` of a source that is composed.
@@ -184,7 +186,7 @@ def for_config(data):
     loading.fingerprint(data, loading.load_glyphs(data, split), split, size)[:12]
     for split, size in (('train', data.train_scenes), ('test', data.test_scenes))
   ]
-  given = SceneConfig(name='_'.join(['scenes', *parts]), data=data)
+  given = SceneConfig(name='_'.join(['scenes', *parts]), data=data, block=feeds.BLOCK)
   return make(BUILDERS[data.source], given, loading.cache_folder(data) / 'tfds')
 
 

@@ -13,6 +13,10 @@ import numpy as np
 
 from air_jax.data import scenes as scenes_lib
 
+# Neighbouring scenes that are drawn together: a stream reads them at the price of one. Composed
+# scenes are independent, so that neighbours are as good a sample as any.
+BLOCK = 16
+
 
 class Feed(NamedTuple):
   """A source of batches. `fetch` is pure and runs inside the jitted step."""
@@ -23,13 +27,14 @@ class Feed(NamedTuple):
   close: Callable = lambda: None  # lets go of what it holds
 
 
-def resident(scenes, seed, batch_size):
+def resident(scenes, seed, batch_size, block=1):
   """Batches of scenes that all lie on the device.
 
   Args:
     scenes: `Scenes`.
     seed: of the run.
     batch_size: B.
+    block: see `batch_indices`.
 
   Returns:
     `Feed`.
@@ -38,7 +43,7 @@ def resident(scenes, seed, batch_size):
   size = len(scenes.images)
 
   def draw(start, steps):
-    return np.stack([batch_indices(seed, start + i, batch_size, size) for i in range(steps)])
+    return np.stack([batch_indices(seed, start + i, batch_size, size, block) for i in range(steps)])
 
   return Feed(_gather, (jnp.asarray(scenes.images), counts), draw)
 
@@ -69,20 +74,28 @@ def online(config, glyphs, seed, batch_size):
   return Feed(compose, jax.tree.map(jnp.asarray, glyphs), draw)
 
 
-def batch_indices(seed, step, batch_size, size):
-  """The scenes of a step's batch, drawn with replacement.
+def batch_indices(seed, step, batch_size, size, block=1):
+  """The scenes of a step's batch, drawn with replacement, in blocks of neighbours.
 
   Args:
     seed: of the run.
     step: the step.
     batch_size: B.
     size: number of scenes.
+    block: scenes that are drawn together; the last block is filled up with the first scenes.
 
   Returns:
     [B] int32 in [0, size).
   """
+  blocks = batch_blocks(seed, step, batch_size, size, block)
+  chosen = block * blocks[:, None] + np.arange(block, dtype=np.int32)
+  return chosen.ravel()[:batch_size] % size
+
+
+def batch_blocks(seed, step, batch_size, size, block):
+  """The blocks of scenes that `batch_indices` draws, [ceil(B / block)] int32."""
   generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, step]))
-  return generator.integers(0, size, batch_size, np.int32)
+  return generator.integers(0, -(-size // block), -(-batch_size // block), np.int32)
 
 
 def _gather(data, chosen):

@@ -102,7 +102,8 @@ def feed(config, seed, batch_size):
     builder = builders.for_config(config)
     builders.prepare(builder)
     return streams.stream(builder, seed, batch_size, config.workers)
-  return feeds.resident(load(config, 'train'), seed, batch_size)
+  block = 1 if config.source == 'folder' else feeds.BLOCK  # a folder's neighbours may be alike
+  return feeds.resident(load(config, 'train'), seed, batch_size, block)
 
 
 def _streams(config):

@@ -1,7 +1,5 @@
 """Batches read from disk by worker processes, for data sets larger than memory."""
 
-import zlib
-
 import grain
 import numpy as np
 from absl import flags
@@ -15,35 +13,38 @@ _AHEAD = 50  # batches each worker reads ahead
 class Batches:
   """The batch of each step, by random access, for grain and its worker processes."""
 
-  def __init__(self, paths, shape, seed, batch_size, shard):
-    """Args: array_record files, [H, W, C] of an image, and as in `stream`."""
+  def __init__(self, paths, shape, size, seed, batch_size, shard):
+    """Args: array_record files, [H, W, C] of an image, number of scenes, and as in `stream`."""
     self._records = grain.sources.ArrayRecordDataSource(paths)
-    self._shape, self._seed, self._batch_size, self._shard = shape, seed, batch_size, shard
+    self._shape, self._size, self._seed, self._batch_size = shape, size, seed, batch_size
+    index, count = shard
+    share = np.array_split(np.arange(batch_size), count)[index]
+    self._start, self._stop = share[0], share[-1] + 1
 
   def __len__(self):
     return 2**31 - 1  # steps without end
 
   def __getitem__(self, step):
     """[B, H, W, C] uint8 images and [B] int32 counts of this host's share of a step's batch."""
-    chosen = feeds.batch_indices(self._seed, step, self._batch_size, len(self._records))
-    index, count = self._shard
-    chosen = np.array_split(chosen, count)[index]
-    images = np.empty((len(chosen), *self._shape), np.uint8)
-    counts = np.empty(len(chosen), np.int32)
-    for i, record in enumerate(self._records.__getitems__(chosen.tolist())):
+    blocks = feeds.batch_blocks(self._seed, step, self._batch_size, self._size, feeds.BLOCK)
+    first = self._start // feeds.BLOCK
+    blocks = blocks[first : -(-self._stop // feeds.BLOCK)]
+    images, counts = [], []
+    for record in self._records.__getitems__(blocks.tolist()):
       # TFDS would decode every feature, at twenty times the cost.
       feature = tf_example_pb2.Example.FromString(record).features.feature
-      raw = zlib.decompress(feature['image'].bytes_list.value[0])
-      images[i] = np.frombuffer(raw, np.uint8).reshape(self._shape)
-      counts[i] = feature['count'].int64_list.value[0]
-    return images, counts
+      images.append(np.frombuffer(feature['image'].bytes_list.value[0], np.uint8))
+      counts.append(np.array(feature['count'].int64_list.value, np.int32))
+    share = slice(self._start - feeds.BLOCK * first, self._stop - feeds.BLOCK * first)
+    images = np.concatenate(images).reshape(-1, *self._shape)
+    return images[share], np.concatenate(counts)[share]
 
 
 def stream(builder, seed, batch_size, workers, shard=(0, 1)):
-  """Batches of a prepared data set; the same as `feeds.resident` would give.
+  """Batches of a prepared data set; the same as `feeds.resident` would give of its blocks.
 
   Args:
-    builder: of `builders`, prepared.
+    builder: from `builders.for_config`, prepared.
     seed: of the run.
     batch_size: B.
     workers: number of processes that read ahead; 0 reads in this one.
@@ -55,8 +56,9 @@ def stream(builder, seed, batch_size, workers, shard=(0, 1)):
   if not flags.FLAGS.is_parsed():  # grain asks for one of its own, also outside of absl programs
     flags.FLAGS.mark_as_parsed()
   paths = [str(path) for path in builder.info.splits['train'].filepaths]
-  shape = builder.info.features['image'].shape
-  batches = Batches(paths, shape, seed, batch_size, shard)
+  shape = builder.info.features['image'].shape[1:]
+  size = builder.builder_config.data.train_scenes
+  batches = Batches(paths, shape, size, seed, batch_size, shard)
   reading = _Reading(batches, workers)
   return feeds.Feed(_given, (), reading.draw, reading.close)
 
