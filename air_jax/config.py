@@ -16,18 +16,11 @@ from air_jax.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True)
-class DataConfig:
-  """Which scenes: section `data`."""
+class Recipe:
+  """What of section `data` decides a scene, beside the glyphs and the seed."""
 
   source: str
   layout: str
-  mnist_dir: str
-  omniglot_dir: str
-  dir: str
-  counts_csv: str
-  fit: str
-  strict: bool
-  cache_dir: str
   canvas_size: int
   colour: bool
   min_objects: int
@@ -36,6 +29,19 @@ class DataConfig:
   max_scale: float
   background: str
   noise: float
+
+
+@dataclass(frozen=True)
+class DataConfig(Recipe):
+  """Which scenes: section `data`."""
+
+  mnist_dir: str
+  omniglot_dir: str
+  dir: str
+  counts_csv: str
+  fit: str
+  strict: bool
+  cache_dir: str
   train_scenes: int
   test_scenes: int
   seed: int

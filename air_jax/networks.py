@@ -64,7 +64,9 @@ class _Networks(nn.Module):
     self.image_encoder = _ImageEncoder(c.patch_size, c.patch_features, c.encoder_sizes)
     self.image_gates = nn.Dense(4 * c.cell_size, use_bias=False)
     if c.residual:
-      self.attention = _Attention(c.patch_size, c.patch_features, c.attention_heads)
+      self.attention = _Attention(
+        c.patch_size, c.patch_features, c.attention_heads, reach=c.size_prior_mean
+      )
     self.cell = _Lstm(c.cell_size)
     self.presence_head = _Mlp(c.presence_sizes, outputs=1, bias=c.presence_bias)
     self.location_head = _GaussianHead(
@@ -177,31 +179,38 @@ class _ImageEncoder(nn.Module):
 class _Attention(nn.Module):
   """Places that stand out in a picture, and what is there (spatial softmax: Levine et al., 2016).
 
-  Each head spreads a softmax over the patches, by what they and their neighbours show and by a
-  learned preference for places, which breaks the tie between objects that look alike.
+  Each head spreads a softmax over the patches, by what they and their surroundings show and by a
+  learned preference for places, which breaks the tie between objects that look alike. The mean of
+  a softmax spread over two objects lies between them, where nothing is: a few steps of mean shift
+  take it to one of the two (Cheng, "Mean shift, mode seeking, and clustering", 1995).
   """
 
   patch_size: int
   patch_features: int
   heads: int
+  reach: float  # of the mean shift, in [-1, 1] across the picture
 
   @nn.compact
   def __call__(self, image):
     patches = _patches(image, self.patch_size)
     rows, columns, _ = patches.shape
     features = nn.elu(nn.Dense(self.patch_features, kernel_init=_sparse)(patches))
-    features = jnp.pad(features, ((1, 1), (1, 1), (0, 0)))
-    around = [features[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    features = nn.elu(nn.Dense(2 * self.patch_features)(jnp.concatenate(around, -1)))
+    features = nn.elu(nn.Dense(2 * self.patch_features)(_surroundings(features, 1)))
+    # Seven patches across now, more than an object: the gap between two must not look like one.
+    wider = _surroundings(nn.elu(nn.Dense(self.patch_features)(features)), 2)
+    features = nn.elu(nn.Dense(2 * self.patch_features)(jnp.concatenate([wider, features], -1)))
     preference = self.param('preference', nn.initializers.normal(0.5), (rows, columns, self.heads))
-    scores = (nn.Dense(self.heads)(features) + preference).reshape(-1, self.heads)
-    weights = nn.softmax(_SHARPNESS * scores, axis=0).T
+    scores = _SHARPNESS * (nn.Dense(self.heads)(features) + preference).reshape(-1, self.heads).T
     y, x = jnp.meshgrid(
       *((2.0 * jnp.arange(n) + 1.0) / n - 1.0 for n in (rows, columns)), indexing='ij'
     )
-    places = jnp.stack([x.ravel(), y.ravel()], -1)
+    centres = jnp.stack([x.ravel(), y.ravel()], -1)
+    weights = nn.softmax(scores)
+    for _ in range(_SHIFTS):
+      away = jnp.sum((centres - (weights @ centres)[:, None]) ** 2, -1)
+      weights = nn.softmax(scores - 0.5 * away / self.reach**2)
     seen = features.reshape(-1, features.shape[-1])
-    return jnp.concatenate([(weights @ places).ravel(), (weights @ seen).ravel()])
+    return jnp.concatenate([(weights @ centres).ravel(), (weights @ seen).ravel()])
 
 
 class _Mlp(nn.Module):
@@ -257,9 +266,10 @@ class _Lstm(nn.Module):
     return (h, c), h
 
 
-# Attention spread over two objects looks between them, where nothing is: it starts fairly sharp.
-# (The best patch alone, with a straight-through gradient, learns faster at first and then fails.)
+# Attention starts fairly sharp. (The best patch alone, with a straight-through gradient, learns
+# faster at first and then fails.)
 _SHARPNESS = 5.0
+_SHIFTS = 3
 # Pictures are mostly black: larger weights bring features to unit variance.
 _sparse = nn.initializers.variance_scaling(9.0, 'fan_in', 'truncated_normal')
 # Heads start near their biases: a tenth of the usual variance.
@@ -272,6 +282,16 @@ def _patches(image, size):
   image = jnp.pad(image, ((0, -height % size), (0, -width % size), (0, 0)))
   image = image.reshape(-(-height // size), size, -(-width // size), size, channels)
   return image.swapaxes(1, 2).reshape(*image.shape[:3:2], -1)
+
+
+def _surroundings(features, apart):
+  """[rows, columns, 9 F]: at each place the features of three by three, so many places apart."""
+  rows, columns, _ = features.shape
+  features = jnp.pad(features, ((apart, apart), (apart, apart), (0, 0)))
+  starts = range(0, 2 * apart + 1, apart)
+  return jnp.concatenate(
+    [features[i : i + rows, j : j + columns] for i in starts for j in starts], -1
+  )
 
 
 def _resize(image, size):

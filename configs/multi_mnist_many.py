@@ -14,6 +14,6 @@ def get_config():
   config.model.max_steps = 6
   config.model.size_prior_mean = 0.26
   config.model.residual = True
-  config.objective.smoothing_steps = 6000
-  config.train.steps = 12_000
+  config.objective.smoothing_steps = 5000
+  config.train.steps = 8000
   return config

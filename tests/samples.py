@@ -19,7 +19,7 @@ def data_config(**changes):
 def compose(config, glyphs, stop, split='train', start=0):
   """Scenes start .. stop in one piece."""
   parts = list(scenes.compose(config, glyphs, split, start, stop))
-  assert max(len(part.images) for part in parts) <= 512
+  assert max(len(part.images) for part in parts) <= 256
   return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 

@@ -71,22 +71,48 @@ def test_pictures_are_encoded_by_an_mlp_on_patches_or_on_pixels(model, size, cha
   np.testing.assert_allclose(nets.encode_image(params, image), gates, rtol=1e-3, atol=1e-4)
 
 
-def test_attention_averages_places_and_features_by_a_softmax_over_patches(model):
+def _around(features, place, apart):
+  row, column = place
+  offsets = [(i, j) for i in (-apart, 0, apart) for j in (-apart, 0, apart)]
+  blank = np.zeros_like(next(iter(features.values())))
+  return np.concatenate([features.get((row + i, column + j), blank) for i, j in offsets])
+
+
+def test_attention_averages_places_and_features_near_a_mode_of_a_softmax_over_patches(model):
   nets, params = _variant(
     model, residual=True, attention_heads=2, patch_size=7, patch_features=3, channels=3
   )
   image, attention = np.random.default_rng(1).uniform(size=(50, 50, 3)), params['attention']
-  near = _describe(attention['Dense_0'], image, 7)
-  scores, places, features = [], [], []
-  for row, column in near:
-    around = [near.get((row + i, column + j), np.zeros(3)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    features.append(_elu(_dense(attention['Dense_1'], np.concatenate(around))))
-    scores.append(_dense(attention['Dense_2'], features[-1]) + attention['preference'][row, column])
-    places.append([(2 * column + 1) / 8 - 1, (2 * row + 1) / 8 - 1])
-  scores, places, features = map(np.stack, (scores, places, features))
-  weights = softmax(networks._SHARPNESS * scores, axis=0).T
+  dense = [attention[f'Dense_{i}'] for i in range(5)]
+  near = _describe(dense[0], image, 7)
+  near = {place: _elu(_dense(dense[1], _around(near, place, 1))) for place in near}
+  thin = {place: _elu(_dense(dense[2], near[place])) for place in near}
+  features = np.stack(
+    [_elu(_dense(dense[3], np.concatenate([_around(thin, at, 2), near[at]]))) for at in near]
+  )
+  places = np.array([[(2 * column + 1) / 8 - 1, (2 * row + 1) / 8 - 1] for row, column in near])
+  preference = np.stack([attention['preference'][at] for at in near])
+  scores = networks._SHARPNESS * (_dense(dense[4], features) + preference).T
+  weights = softmax(scores, axis=1)
+  for _ in range(networks._SHIFTS):
+    centre = weights @ places
+    away = ((places[None] - centre[:, None]) ** 2).sum(-1)
+    weights = softmax(scores - 0.5 * away / model.config.size_prior_mean**2, axis=1)
   expected = np.concatenate([(weights @ places).ravel(), (weights @ features).ravel()])
   np.testing.assert_allclose(nets.attend(params, image), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_attention_torn_between_two_objects_settles_on_one(model):
+  nets, params = _variant(
+    model, residual=True, attention_heads=1, patch_size=5, size_prior_mean=0.3
+  )
+  preference = np.zeros((10, 10, 1), np.float32)
+  preference[4, 1], preference[4, 8] = 1.0, 0.8  # left slightly more than right
+  params = params | {'attention': params['attention'] | {'preference': preference}}
+  blank = jax.tree.map(np.zeros_like, params['attention']['Dense_4'])
+  params['attention'] = params['attention'] | {'Dense_4': blank}
+  x, y = nets.attend(params, np.zeros((50, 50, 1)))[:2]
+  assert abs(x - -0.7) < 0.15 and abs(y - -0.1) < 0.15
 
 
 def test_location_starts_from_the_first_place_attended_to(model):

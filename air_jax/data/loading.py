@@ -62,7 +62,7 @@ def fingerprint(config, glyphs, *more):
   Returns:
     24 hexadecimal digits.
   """
-  what = scenes_lib.VERSION, *more, config.seed, *scenes_lib.recipe(config)
+  what = scenes_lib.VERSION, *more, config.seed, scenes_lib.recipe(config)
   digest = hashlib.sha256(repr(what).encode())
   for array in glyphs or ():
     digest.update(array.tobytes())

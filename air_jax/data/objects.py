@@ -51,40 +51,72 @@ def draw(config, glyphs, key):
   Returns:
     `Objects`, N = config.max_objects.
   """
-  which_key, scale_key, turn_key, colour_key = jax.random.split(key, 4)
+  what_key, scale_key, turn_key, colour_key = jax.random.split(key, 4)
   shape = (config.max_objects,)
   scales = jax.random.uniform(scale_key, shape, minval=config.min_scale, maxval=config.max_scale)
-  rotations = jnp.zeros(shape)
-  side = largest(config)
   if config.source in SHAPES:
-    names = SHAPES[config.source]
-    labels = jax.random.randint(which_key, shape, 0, len(names))
-    if config.source == 'dsprites':
-      rotations = jax.random.uniform(turn_key, shape, maxval=2 * jnp.pi)
-    ink = jax.vmap(lambda *which: _shape(names, side, *which))(labels, scales, rotations)
+    drawn = _draw_shapes(config, what_key, turn_key, scales)
+  elif config.layout == 'touching':
+    drawn = _draw_bordered_glyphs(config, glyphs, what_key, turn_key, scales)
   else:
-    which = jax.random.randint(which_key, shape, 0, len(glyphs.images))
-    labels = glyphs.labels[which]
-    ink = glyphs.images[which].astype(jnp.float32)
-    sides = jnp.round(glyphs_lib.SIZE * scales)
-    if config.layout == 'touching':
-      mean, std = _SHRINKAGE
-      factors = mean + std * jax.random.normal(turn_key, shape)
-      sides = jnp.clip(jnp.floor(sides / factors), 1, sides)
-      scales = sides / glyphs_lib.SIZE
-    if config.layout == 'touching' or config.max_scale != 1.0 or config.min_scale != 1.0:
-      ink = jax.vmap(lambda picture, new: _resize(picture, new, side))(ink, sides)
-  if config.layout == 'touching' and config.source not in SHAPES:  # whole with their borders
-    anchors = jnp.zeros((*shape, 2), jnp.int32)
-    extents = jnp.broadcast_to(sides.astype(jnp.int32)[:, None], anchors.shape)
-  else:
-    if config.source in SHAPES or config.max_scale != 1.0 or config.min_scale != 1.0:
-      ink = jnp.where(ink < _FAINT, 0, ink)
-    anchors, extents = jax.vmap(ink_bounds)(ink)
+    drawn = _draw_glyphs(config, glyphs, what_key, scales)
   colours = jnp.ones((*shape, 1))
   if config.colour:
     colours = jax.random.choice(colour_key, jnp.array(_COLOURS, jnp.float32), shape)
-  return Objects(ink, colours, anchors, extents, labels, scales, rotations)
+  return drawn._replace(colours=colours)
+
+
+def _draw_shapes(config, what_key, turn_key, scales):
+  names, shape = SHAPES[config.source], scales.shape
+  labels = jax.random.randint(what_key, shape, 0, len(names))
+  rotations = jnp.zeros(shape)
+  if config.source == 'dsprites':
+    rotations = jax.random.uniform(turn_key, shape, maxval=2 * jnp.pi)
+  side = largest(config)
+  ink = jax.vmap(lambda *what: _shape(names, side, *what))(labels, scales, rotations)
+  return _within_ink(Objects(_sharp(ink), None, None, None, labels, scales, rotations))
+
+
+def _draw_glyphs(config, glyphs, what_key, scales):
+  ink, labels = _choose(glyphs, what_key, scales.shape)
+  if (config.min_scale, config.max_scale) != (1.0, 1.0):
+    sides = jnp.round(glyphs_lib.SIZE * scales)
+    ink = _sharp(_resize(ink, sides, largest(config)))
+  return _within_ink(Objects(ink, None, None, None, labels, scales, jnp.zeros(scales.shape)))
+
+
+def _draw_bordered_glyphs(config, glyphs, what_key, size_key, scales):
+  """Glyphs shrunk by N(1.3, 0.1), which must lie on the canvas with their borders."""
+  ink, labels = _choose(glyphs, what_key, scales.shape)
+  mean, std = _SHRINKAGE
+  factors = mean + std * jax.random.normal(size_key, scales.shape)
+  sides = jnp.round(glyphs_lib.SIZE * scales)
+  sides = jnp.clip(jnp.floor(sides / factors), 1, sides)
+  extents = jnp.broadcast_to(sides.astype(jnp.int32)[:, None], (*scales.shape, 2))
+  return Objects(
+    ink=_resize(ink, sides, largest(config)),
+    colours=None,
+    anchors=jnp.zeros_like(extents),
+    extents=extents,
+    labels=labels,
+    scales=sides / glyphs_lib.SIZE,
+    rotations=jnp.zeros(scales.shape),
+  )
+
+
+def _choose(glyphs, key, shape):
+  chosen = jax.random.randint(key, shape, 0, len(glyphs.images))
+  return glyphs.images[chosen].astype(jnp.float32), glyphs.labels[chosen]
+
+
+def _sharp(ink):
+  return jnp.where(ink < _FAINT, 0, ink)
+
+
+def _within_ink(drawn):
+  """Objects of which only the ink must lie on the canvas."""
+  anchors, extents = jax.vmap(ink_bounds)(drawn.ink)
+  return drawn._replace(anchors=anchors, extents=extents)
 
 
 def ink_bounds(ink):
@@ -98,18 +130,18 @@ def ink_bounds(ink):
   return jnp.stack(corner).astype(jnp.int32), jnp.stack(size).astype(jnp.int32)
 
 
-def _resize(picture, new, side):
-  """Resizes [s, s] ink to [] `new` pixels, in the corner of [side, side]."""
-  weights = _area_weights(picture.shape[0], new, side)
+def _resize(ink, sides, largest):
+  """Resizes pictures [N, s, s] to [N] sides, in the corners of [N, largest, largest]."""
+  weights = jax.vmap(lambda side: _area_weights(ink.shape[1], side, largest))(sides)
   return jnp.round(
-    jnp.einsum('ij,jk,lk->il', weights, picture, weights, precision=jax.lax.Precision.HIGHEST)
+    jnp.einsum('nij,njk,nlk->nil', weights, ink, weights, precision=jax.lax.Precision.HIGHEST)
   )
 
 
-def _area_weights(size, new, side):
-  """[side, size] triangle filter, widened by the reduction (PIL's BILINEAR); 0 from row new on."""
+def _area_weights(size, new, rows):
+  """[rows, size] triangle filter, widened by the reduction (PIL's BILINEAR); 0 from row new on."""
   factor = size / new
-  rows = jnp.arange(side)[:, None]
+  rows = jnp.arange(rows)[:, None]
   distance = jnp.abs(jnp.arange(size) + 0.5 - (rows + 0.5) * factor) / jnp.maximum(factor, 1.0)
   weights = jnp.where(rows < new, jnp.maximum(0.0, 1.0 - distance), 0.0)
   return weights / jnp.maximum(weights.sum(1, keepdims=True), 1e-9)

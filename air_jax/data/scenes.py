@@ -13,6 +13,7 @@ takes; if one cannot, the scene begins anew with the same count, so that refusal
 the fuller scenes. Scene i is a function of the configuration, the split and i alone.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -20,35 +21,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from air_jax.config import Recipe
 from air_jax.data import backgrounds, objects
 from air_jax.errors import UserError
 from air_jax.types import Scenes
 
-VERSION = 2  # of the composition: raise it when the same arguments give other scenes
+VERSION = 3  # of the composition: raise it when the same arguments give other scenes
 SPLITS = ('train', 'test')  # the position of a split seeds its scenes
-_BATCH = 512  # scenes composed at once: bounds memory
+_BATCH = 256  # scenes composed at once; larger arrays cost page faults at every turn
+_FEW = 32  # scenes at once, of those that need another attempt
 _TRIES = 100  # places tried for an object
 _FRESH_STARTS = 50  # of a scene, before its canvas is called too small
 
 
-class Recipe(NamedTuple):
-  """What of a `DataConfig` decides its scenes, beside the glyphs and the seed."""
-
-  source: str
-  layout: str
-  canvas_size: int
-  colour: bool
-  min_objects: int
-  max_objects: int
-  min_scale: float
-  max_scale: float
-  background: str
-  noise: float
-
-
 def recipe(config):
   """The `Recipe` of a `DataConfig`."""
-  return Recipe(*(getattr(config, name) for name in Recipe._fields))
+  return Recipe(*(getattr(config, field.name) for field in dataclasses.fields(Recipe)))
 
 
 def split_key(config, split):
@@ -67,36 +55,51 @@ def compose(config, glyphs, split, start, stop):
     stop: the one after the last.
 
   Yields:
-    `Scenes` of NumPy arrays, at most 512 at a time.
+    `Scenes` of NumPy arrays, at most 256 at a time.
 
   Raises:
     UserError: the objects do not fit on the canvas.
   """
+  compose_batch = functools.partial(_compose_batch, recipe(config))
   with jax.default_device(jax.local_devices(backend='cpu')[0]):
     glyphs, key = jax.tree.map(jnp.asarray, glyphs), split_key(config, split)
     for begin in range(start, stop, _BATCH):
-      scenes, placed = _compose_batch(recipe(config), glyphs, key, begin)
-      if not placed[: stop - begin].all():
-        raise UserError(
-          f'data.max_objects={config.max_objects} {config.layout} objects do not fit on '
-          f'data.canvas_size={config.canvas_size}; take fewer or smaller objects or a larger canvas'
+      numbers = begin + np.arange(_BATCH)
+      scenes, placed = compose_batch(glyphs, key, numbers, attempts=1)
+      scenes = Scenes(*(np.array(field)[: stop - begin] for field in scenes))
+      # The few that need another attempt are seen to apart: a batch goes on until its last is done.
+      left = np.flatnonzero(~np.asarray(placed)[: stop - begin])
+      for these in np.split(left, range(_FEW, len(left), _FEW)):
+        if not len(these):
+          continue
+        again, placed = compose_batch(
+          glyphs, key, numbers[np.resize(these, _FEW)], attempts=_FRESH_STARTS
         )
-      yield Scenes(*(np.asarray(field)[: stop - begin] for field in scenes))
+        if not placed.all():
+          raise UserError(
+            f'data.max_objects={config.max_objects} {config.layout} objects do not fit on '
+            f'data.canvas_size={config.canvas_size}; take fewer or smaller objects or a larger '
+            'canvas'
+          )
+        for field, values in zip(scenes, again, strict=True):
+          field[these] = values[: len(these)]
+      yield scenes
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _compose_batch(recipe, glyphs, key, begin):
-  keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(begin + jnp.arange(_BATCH))
-  return jax.vmap(lambda key: compose_one(recipe, glyphs, key))(keys)
+@functools.partial(jax.jit, static_argnums=0, static_argnames='attempts')
+def _compose_batch(recipe, glyphs, key, numbers, attempts):
+  keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
+  return jax.vmap(lambda key: compose_one(recipe, glyphs, key, attempts))(keys)
 
 
-def compose_one(config, glyphs, key):
+def compose_one(config, glyphs, key, attempts=_FRESH_STARTS):
   """Composes a scene: pure, so that it can be vmapped and jitted anywhere.
 
   Args:
     config: `Recipe`.
     glyphs: `Glyphs` as JAX arrays; None for shapes.
     key: consumed.
+    attempts: how often it may begin.
 
   Returns:
     (`Scenes` without the leading [B], [] whether its objects found places).
@@ -104,29 +107,27 @@ def compose_one(config, glyphs, key):
   count_key, object_key, background_key, noise_key = jax.random.split(key, 4)
   count = jax.random.randint(count_key, (), config.min_objects, config.max_objects + 1)
 
-  def begin_anew(carry):
-    attempt, *_ = carry
-    draw_key, place_key = jax.random.split(jax.random.fold_in(object_key, attempt))
+  def attempt(number):
+    draw_key, place_key = jax.random.split(jax.random.fold_in(object_key, number))
     drawn = objects.draw(config, glyphs, draw_key)
-    return attempt + 1, drawn, *_place(config, drawn, count, place_key)
+    return _Attempt(drawn, *_place(config, drawn, count, place_key))
 
-  def in_vain(carry):
-    attempt, *_, placed = carry
-    return ~placed & (attempt < _FRESH_STARTS)
-
-  start = jax.tree.map(
-    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(begin_anew, (jnp.int32(0),))
-  )
-  _, drawn, corners, ink, colour, placed = jax.lax.while_loop(in_vain, begin_anew, start)
+  tried = attempt(0)
+  if attempts > 1:
+    _, tried = jax.lax.while_loop(
+      lambda carry: ~carry[1].placed & (carry[0] < attempts),
+      lambda carry: (carry[0] + 1, attempt(carry[0])),
+      (1, tried),
+    )
   background = 255 * backgrounds.draw(
-    config.background, background_key, config.canvas_size, colour.shape[-1]
+    config.background, background_key, config.canvas_size, len(tried.colour)
   )
-  image = background * (1 - ink[..., None] / 255) + colour
+  image = background * (1 - tried.ink[..., None] / 255) + jnp.moveaxis(tried.colour, 0, -1)
   if config.noise:
     image += 255 * config.noise * jax.random.normal(noise_key, image.shape)
-  present = jnp.arange(config.max_objects) < count
+  drawn, present = tried.drawn, jnp.arange(config.max_objects) < count
   offsets, sizes = jax.vmap(objects.ink_bounds)(drawn.ink)
-  boxes = jnp.concatenate([corners - drawn.anchors + offsets, sizes], -1)
+  boxes = jnp.concatenate([tried.corners - drawn.anchors + offsets, sizes], -1)
   scene = Scenes(
     images=jnp.clip(jnp.round(image), 0, 255).astype(jnp.uint8),
     counts=count,
@@ -135,27 +136,34 @@ def compose_one(config, glyphs, key):
     scales=jnp.where(present, drawn.scales, 0),
     rotations=jnp.where(present, drawn.rotations, 0),
   )
-  return scene, placed
+  return scene, tried.placed
+
+
+class _Attempt(NamedTuple):
+  """Objects, and what came of placing them."""
+
+  drawn: objects.Objects
+  corners: jax.Array  # [N, 2]
+  ink: jax.Array  # [H, W] in 0..255
+  colour: jax.Array  # [C, H, W], the same coloured
+  placed: jax.Array  # [] whether all found places
 
 
 def _place(config, drawn, count, key):
-  """Finds places for the first `count` objects, one after another.
-
-  Returns:
-    corners [N, 2], ink [H, W] in 0..255 and the same coloured [H, W, C], and whether all went well.
-  """
+  """Finds places for the first `count` objects, one after another: the fields of `_Attempt`."""
   size, collides = config.canvas_size, _COLLISIONS[config.layout]
 
   def place_next(carry, k):
     corners, ink, colour, placed = carry
     needed = placed & (k < count)
+    bordered = jnp.pad(ink, drawn.ink.shape[-1])
 
     def attempt(state):
       tries, *_ = state
       try_key = jax.random.fold_in(jax.random.fold_in(key, k), tries)
       corner = jax.random.randint(try_key, (2,), 0, size - drawn.extents[k] + 1)
       # An object larger than the canvas has no place.
-      free = (drawn.extents[k] <= size).all() & ~collides(drawn, corners, ink, k, corner)
+      free = (drawn.extents[k] <= size).all() & ~collides(drawn, corners, bordered, k, corner)
       return tries + 1, corner, free
 
     _, corner, free = jax.lax.while_loop(
@@ -163,29 +171,28 @@ def _place(config, drawn, count, key):
     )
     painted = needed * _shift(drawn.ink[k], corner - drawn.anchors[k], size)
     corners = corners.at[k].set(corner)
-    colour += painted[..., None] * drawn.colours[k]
+    colour += painted * drawn.colours[k][:, None, None]
     return (corners, ink + painted, colour, placed & free), None
 
   blank = jnp.zeros((size, size))
-  blank_colour = jnp.zeros((size, size, drawn.colours.shape[-1]))
+  blank_colour = jnp.zeros((drawn.colours.shape[-1], size, size))
   nothing = jnp.zeros_like(drawn.anchors), blank, blank_colour, jnp.array(True)
   return jax.lax.scan(place_next, nothing, jnp.arange(config.max_objects))[0]
 
 
-def _boxes_overlap(drawn, corners, ink, k, corner):
+def _boxes_overlap(drawn, corners, bordered, k, corner):
   """Whether object k's box, put at a corner, shares a pixel with that of an earlier object."""
-  del ink
+  del bordered
   apart = (corner + drawn.extents[k] <= corners) | (corners + drawn.extents <= corner)
   earlier = jnp.arange(len(corners)) < k
   return (earlier & ~apart.any(-1)).any()
 
 
-def _ink_exceeds(drawn, corners, ink, k, corner):
+def _ink_exceeds(drawn, corners, bordered, k, corner):
   """Whether object k's ink, put at a corner, adds up with what is there to more than 255."""
   del corners
   picture = drawn.ink[k]
-  side = len(picture)
-  below = jax.lax.dynamic_slice(jnp.pad(ink, side), corner - drawn.anchors[k] + side, picture.shape)
+  below = jax.lax.dynamic_slice(bordered, corner - drawn.anchors[k] + len(picture), picture.shape)
   return (below + picture).max() > 255
 
 
