@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import re
+import signal
 import sys
 
 from absl import flags
@@ -15,7 +16,10 @@ _OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
 
 
 def one_line_errors(function):
-  """Decorates a function so that a `UserError` ends the program with its message and code."""
+  """Decorates a function so that a `UserError` ends the program with its message and code.
+
+  So does Ctrl-C, wherever nobody else sees to it.
+  """
 
   @functools.wraps(function)
   def guarded(*args):
@@ -24,6 +28,9 @@ def one_line_errors(function):
     except UserError as error:
       print(f'{pathlib.Path(sys.argv[0]).name}: {error}', file=sys.stderr)
       sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+      print(f'{pathlib.Path(sys.argv[0]).name}: interrupted', file=sys.stderr)
+      sys.exit(128 + signal.SIGINT)
 
   return guarded
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
+from air_jax import checks
 from air_jax.errors import UserError
-from air_jax.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def parse(config):
     raise unknown_key(min(unknown), _TYPES)
   if missing:
     raise UserError(f'config lacks {", ".join(sorted(missing))}; see configs/default.py')
-  _check_values(given)
-  _check_together(given)
+  checks.check(given, _TYPES)
   sections = {
     section: {key: _freeze(value) for key, value in config[section].items()}
     for section in ('data', 'model', 'objective', 'train')
@@ -179,9 +178,7 @@ def check_data(fields):
   Raises:
     UserError: a field is of the wrong type or has an impossible value.
   """
-  given = {f'data.{name}': value for name, value in fields.items()}
-  _check_values(given)
-  _check_data(given)
+  checks.check_data({f'data.{name}': value for name, value in fields.items()}, _TYPES)
 
 
 def flatten(config):
@@ -237,139 +234,3 @@ def _types():
 
 
 _TYPES = _types()
-
-
-def _at_least(least):
-  return lambda value: value >= least, f'at least {least}'
-
-
-def _one_of(*names):
-  return lambda value: value in names, f'one of {", ".join(map(repr, names))}'
-
-
-_POSITIVE = (lambda value: 0 < value < float('inf'), 'a finite number greater than 0')
-_SHARE = (lambda value: 0 <= value <= 1, 'in [0, 1]')
-_LAYERS = (
-  lambda sizes: len(sizes) > 0 and all(_is_a(s, int) and s > 0 for s in sizes),
-  'at least one layer size, each a whole number greater than 0',
-)
-_FINITE = (lambda value: abs(value) < float('inf'), 'finite')
-
-_FOLDER = "with data.source='folder', whose images are all read at the start"
-
-_ALLOWED = {
-  'seed': (lambda value: 0 <= value < 2**32, 'in [0, 2**32)'),
-  'data.source': _one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder'),
-  'data.layout': _one_of('disjoint', 'touching'),
-  'data.fit': _one_of('crop', 'pad', 'squash'),
-  'data.canvas_size': _at_least(1),
-  'data.min_objects': _at_least(0),
-  'data.max_objects': _at_least(1),
-  'data.min_scale': _POSITIVE,
-  'data.max_scale': _POSITIVE,
-  'data.background': _one_of('black', 'grey', 'gradient', 'texture'),
-  'data.noise': _SHARE,
-  'data.train_scenes': _at_least(1),
-  'data.test_scenes': _at_least(1),
-  'data.seed': (lambda value: 0 <= value < 2**32, 'in [0, 2**32)'),
-  'data.reading': _one_of('auto', 'resident', 'stream'),
-  'data.resident_gb': (lambda value: 0 <= value < float('inf'), 'a finite number, at least 0'),
-  'data.workers': _at_least(0),
-  'model.max_steps': _at_least(1),
-  'model.glimpse_size': _at_least(1),
-  'model.code_size': _at_least(1),
-  'model.cell_size': _at_least(1),
-  'model.patch_size': _at_least(0),
-  'model.patch_features': _at_least(1),
-  'model.encoder_sizes': _LAYERS,
-  'model.presence_sizes': _LAYERS,
-  'model.location_sizes': _LAYERS,
-  'model.glimpse_encoder_sizes': _LAYERS,
-  'model.glimpse_decoder_sizes': _LAYERS,
-  'model.attention_heads': _at_least(1),
-  'model.background': _one_of('black', 'constant', 'latent'),
-  'model.background_code_size': _at_least(1),
-  'model.background_grid': _at_least(2),
-  'model.background_sizes': _LAYERS,
-  'model.baseline_sizes': _LAYERS,
-  'model.likelihood_std': _POSITIVE,
-  'model.presence_bias': _FINITE,
-  'model.where_std_bias': _FINITE,
-  'model.what_std_bias': _FINITE,
-  'model.output_bias': _FINITE,
-  'model.size_prior_mean': (lambda value: 0 < value < 1, 'in (0, 1)'),
-  'model.size_prior_std': _POSITIVE,
-  'model.shift_prior_std': _POSITIVE,
-  'objective.name': _one_of(*OBJECTIVES),
-  'objective.smoothing': _SHARE,
-  'objective.smoothing_hold': _at_least(0),
-  'objective.smoothing_steps': _at_least(0),
-  'objective.kl_warmup': (lambda value: 0 < value <= 1, 'in (0, 1]'),
-  'objective.kl_warmup_steps': _at_least(0),
-  'objective.prior_start': _POSITIVE,
-  'objective.prior_end': _POSITIVE,
-  'objective.prior_steps': _at_least(0),
-  'train.steps': _at_least(1),
-  'train.batch_size': _at_least(1),
-  'train.learning_rate': _POSITIVE,
-  'train.adam_b2': (lambda value: 0 <= value < 1, 'in [0, 1)'),
-  'train.final_learning_rate': _SHARE,
-  'train.baseline_learning_rate': _POSITIVE,
-  'train.average': (lambda value: 0 <= value < 1, 'in [0, 1)'),
-  'train.clip_norm': (lambda value: 0 <= value < float('inf'), 'a finite number, at least 0'),
-  'train.log_every': _at_least(1),
-  'train.eval_every': _at_least(1),
-  'train.checkpoint_every': _at_least(1),
-  'train.keep_checkpoints': _at_least(1),
-}
-
-
-def _check_values(given):
-  for key, value in given.items():
-    _check(key, value, _is_a(value, _TYPES[key]), f'of type {_TYPES[key].__name__}')
-    if key in _ALLOWED:
-      allowed, says = _ALLOWED[key]
-      _check(key, value, allowed(value), says)
-
-
-def _check_data(given):
-  """Checks that concern two keys of section `data`."""
-  _check_order(given, 'data.min_objects', 'data.max_objects')
-  _check_order(given, 'data.min_scale', 'data.max_scale')
-  if given['data.source'] == 'folder':
-    _check('data.online', given['data.online'], not given['data.online'], f'False {_FOLDER}')
-    _check(
-      'data.reading',
-      given['data.reading'],
-      given['data.reading'] != 'stream',
-      f"'auto' or 'resident' {_FOLDER}",
-    )
-
-
-def _check_together(given):
-  """Checks that concern two keys."""
-  _check_data(given)
-  _check_order(given, 'model.glimpse_size', 'data.canvas_size')
-  _check_order(given, 'model.patch_size', 'data.canvas_size')
-  if given['data.source'] != 'folder':
-    _check_order(given, 'train.batch_size', 'data.train_scenes')
-  if given['model.residual']:
-    patch = given['model.patch_size']
-    _check('model.patch_size', patch, patch > 0, 'greater than 0 with model.residual=True')
-
-
-def _check_order(given, small, large):
-  _check(small, given[small], given[small] <= given[large], f'at most {large}={given[large]}')
-
-
-def _check(key, value, good, allowed):
-  if not good:
-    raise UserError(f'config.{key}={value!r} is not allowed; it must be {allowed}')
-
-
-def _is_a(value, kind):
-  if kind is float:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-  if kind is int:
-    return isinstance(value, int) and not isinstance(value, bool)
-  return isinstance(value, (tuple, list) if kind is tuple else kind)

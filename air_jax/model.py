@@ -65,10 +65,6 @@ def rollout(model, params, image, noise):
   foreground = image - jax.lax.stop_gradient(background)
   image_gates = nets.encode_image(params, foreground)
 
-  def decode(z_where, z_what):
-    glimpse = nets.decode_glimpse(params, z_what)
-    return glimpse, transformer.paint(glimpse, transformer.place(z_where), config.canvas_size)
-
   def step(carry, noise):
     state, z, canvas = carry
     attended = nets.attend(params, foreground - canvas)
@@ -78,7 +74,7 @@ def rollout(model, params, image, noise):
     crop = transformer.crop(foreground, transformer.place(z_where), config.glimpse_size)
     what = nets.encode_glimpse(params, crop)
     z_what = what.mean + what.std * noise[3:]
-    drawn = decode(z_where, z_what) if config.residual else None
+    drawn = _draw(model, params, z_where, z_what) if config.residual else None
     if config.residual:
       canvas += jax.lax.stop_gradient(drawn[1])
     carry = (state, jnp.concatenate([z_where, z_what]), canvas)
@@ -90,7 +86,9 @@ def rollout(model, params, image, noise):
   h, where, what, z_where, z_what, crops, drawn = steps
   # What does not feed back is done for all steps at once, in larger, faster matrix products.
   logits = jax.vmap(lambda h: nets.presence(params, h))(h)
-  glimpses, painted = drawn or jax.vmap(decode)(z_where, z_what)
+  if not config.residual:
+    drawn = jax.vmap(lambda *z: _draw(model, params, *z))(z_where, z_what)
+  glimpses, painted = drawn
   canvases = jnp.stack(list(itertools.accumulate(painted, initial=background)))
   return Rollout(
     presence_logits=logits,
@@ -177,15 +175,9 @@ def decode(model, params, latents):
   Returns:
     [H, W, C] canvas; overlapping objects add up.
   """
-  config, nets = model
-
-  def paint(z_where, z_what):
-    glimpse = nets.decode_glimpse(params, z_what)
-    return transformer.paint(glimpse, transformer.place(z_where), config.canvas_size)
-
-  painted = jax.vmap(paint)(latents.z_where, latents.z_what)
-  present = jnp.arange(config.max_steps) < latents.count
-  background = nets.decode_background(params, latents.z_background)
+  _, painted = jax.vmap(lambda *z: _draw(model, params, *z))(latents.z_where, latents.z_what)
+  present = jnp.arange(model.config.max_steps) < latents.count
+  background = model.networks.decode_background(params, latents.z_background)
   return background + jnp.einsum('t,tijc->ijc', present.astype(painted.dtype), painted)
 
 
@@ -225,6 +217,12 @@ def priors(config):
   mean = jnp.array([jnp.log(odds), 0.0, 0.0])
   std = jnp.array([config.size_prior_std, config.shift_prior_std, config.shift_prior_std])
   return Normal(mean, std), Normal(jnp.zeros(()), jnp.ones(()))
+
+
+def _draw(model, params, z_where, z_what):
+  """An object's glimpse, and the glimpse painted at its place on an empty canvas."""
+  glimpse = model.networks.decode_glimpse(params, z_what)
+  return glimpse, transformer.paint(glimpse, transformer.place(z_where), model.config.canvas_size)
 
 
 def _nll(image, canvas, std):

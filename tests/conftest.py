@@ -23,9 +23,19 @@ def tiny_config():
 @pytest.fixture
 def mnist_dir():
   """The folder of MNIST's four files that this project's machines have."""
-  folder = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'mnist'
+  return _shared('mnist')
+
+
+@pytest.fixture
+def omniglot_dir():
+  """The folder of Omniglot's two small archives that this project's machines have."""
+  return _shared('omniglot')
+
+
+def _shared(name):
+  folder = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data' / name
   if not folder.is_dir():
-    pytest.skip(f'no MNIST at {folder}')
+    pytest.skip(f'no {name} at {folder}')
   return folder
 
 

@@ -100,7 +100,12 @@ def test_arguments_that_touch_the_configuration_are_known(argument, touches):
 
 @pytest.mark.parametrize(
   ('error', 'code'),
-  [(UserError('so'), 2), (DivergenceError('so'), 3), (Interrupted(15, 7), 143)],
+  [
+    (UserError('so'), 2),
+    (DivergenceError('so'), 3),
+    (Interrupted(15, 7), 143),
+    (KeyboardInterrupt('interrupted'), 130),
+  ],
 )
 def test_errors_end_the_program_with_their_message_and_code(capsys, error, code):
   def fail():

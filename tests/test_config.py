@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from air_jax import config as config_lib
 from air_jax.errors import UserError
+from air_jax.objectives import OBJECTIVES
 from configs import default
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
@@ -51,7 +52,7 @@ def test_variants_have_the_keys_of_the_default(name):
 
 
 def test_there_is_a_baseline_for_nvil_alone(tiny_config):
-  for name in config_lib.OBJECTIVES:
+  for name in OBJECTIVES:
     tiny_config.objective.name = name
     assert config_lib.parse(tiny_config).model.baseline == (name == 'nvil')
 

@@ -1,5 +1,6 @@
 """Batches: from memory, and composed for the step they are used in."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -9,6 +10,7 @@ import samples
 from scipy import stats
 
 from air_jax.data import feeds
+from air_jax.errors import UserError
 from air_jax.types import Scenes
 
 CONFIG = samples.data_config(canvas_size=20, min_objects=1, max_objects=3)
@@ -114,6 +116,11 @@ def test_online_scenes_are_new_in_each_step_and_independent(online):
   for a, b in ((counts[:-1], counts[1:]), (counts[:, :-1], counts[:, 1:])):
     table = np.histogram2d(a.ravel(), b.ravel(), bins=3)[0]
     assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_online_objects_that_do_not_fit_are_refused_before_training():
+  with pytest.raises(UserError, match='do not fit on data.canvas_size=6'):
+    feeds.online(dataclasses.replace(CONFIG, canvas_size=6), small_glyphs(), 0, 8)
 
 
 def test_online_batches_are_a_function_of_seed_and_step_alone(online, make_online):

@@ -1,7 +1,6 @@
 """Characters by alphabet: small archives made here, spoilt ones, and the real files."""
 
 import io
-import pathlib
 import zipfile
 
 import numpy as np
@@ -32,15 +31,6 @@ def write(path, drawings, root='images_background', compression=zipfile.ZIP_DEFL
     archive.writestr(f'{root}/', b'')
     for where, content in drawings.items():
       archive.writestr('/'.join((root, *where)), content)
-
-
-@pytest.fixture
-def omniglot_dir():
-  """The folder of the two small archives that this project's machines have."""
-  folder = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'omniglot'
-  if not folder.is_dir():
-    pytest.skip(f'no Omniglot at {folder}')
-  return folder
 
 
 @pytest.fixture

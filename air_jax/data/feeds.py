@@ -59,7 +59,11 @@ def online(config, glyphs, seed, batch_size):
 
   Returns:
     `Feed`.
+
+  Raises:
+    UserError: the objects do not fit on the canvas.
   """
+  next(scenes_lib.compose(config, glyphs, 'train', 0, batch_size))  # a jitted step cannot refuse
   recipe = scenes_lib.recipe(config)
   key = jax.random.fold_in(scenes_lib.split_key(config, 'train'), seed)
 
