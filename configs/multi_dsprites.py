@@ -13,4 +13,5 @@ def get_config():
   config.data.min_scale, config.data.max_scale = 0.7, 1.3
   config.model.size_prior_mean = 0.38
   config.model.size_prior_std = 0.25
+  config.train.steps = 5000
   return config

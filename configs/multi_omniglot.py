@@ -10,4 +10,5 @@ def get_config():
   """Returns the configuration."""
   config = multi_mnist.get_config()
   config.data.source = 'omniglot'
+  config.train.steps = 5000
   return config
