@@ -3,6 +3,7 @@
     python main.py                                    trains on the embedded digits
     python main.py --config=configs/multi_mnist.py --config.data.mnist_dir=FOLDER --workdir=FOLDER
     python main.py --mode=evaluate --workdir=FOLDER   held-out figures, as a table and as JSON
+        [--particles=100]                             with a bound of so many samples
     python main.py --mode=figures --workdir=FOLDER    pictures
 
 Every key of the configuration can be set, as in --config.train.steps=5000.
@@ -20,6 +21,10 @@ from air_jax.errors import UserError
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; a file in configs/.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; default runs/<config name>.')
 _MODE = flags.DEFINE_enum('mode', 'train', ['train', 'evaluate', 'figures'], 'What to do.')
+
+_PARTICLES = flags.DEFINE_integer(
+  'particles', 0, 'With --mode=evaluate: samples of a tighter bound; 0 has none.', lower_bound=0
+)
 
 
 @command_line.one_line_errors
@@ -50,7 +55,8 @@ def main(argv):
     )
   learning, state, folder = runs.restore(workdir)
   scenes = loading.load(learning.config.data, 'test')
-  evaluation, summary = evaluate.held_out(learning, state, scenes)
+  particles = _PARTICLES.value if _MODE.value == 'evaluate' else 0
+  evaluation, summary = evaluate.held_out(learning, state, scenes, particles)
   if _MODE.value == 'evaluate':
     evaluate.write(summary, folder)
     print(evaluate.table(summary))

@@ -83,7 +83,7 @@ class ModelConfig:
   shift_prior_std: float
   canvas_size: int  # data.canvas_size
   channels: int  # 3 if data.colour, else 1
-  baseline: bool  # whether objective.name is 'nvil'
+  baseline: bool  # whether objective.name is 'nvil' or 'iwae'
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class ObjectiveConfig:
   """The loss and its schedules: section `objective`."""
 
   name: str
+  particles: int
   sampled_kl: bool
   smoothing: float
   smoothing_hold: int
@@ -161,7 +162,7 @@ def parse(config):
     **sections['model'] | {'background_code_size': background_code_size},
     canvas_size=config.data.canvas_size,
     channels=3 if config.data.colour else 1,
-    baseline=config.objective.name == 'nvil',
+    baseline=config.objective.name in ('nvil', 'iwae'),
   )
   return Config(
     seed=config.seed,

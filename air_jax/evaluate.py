@@ -2,17 +2,22 @@
 
 import functools
 import json
+import sys
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tqdm
 
-from air_jax import metrics, objectives
+from air_jax import metrics, objectives, particles
 from air_jax import model as air
 from air_jax import spatial_transformer as transformer
 
-_BATCH = 250  # images at once; bounds memory
+# Roll-outs at once; bounds memory.
+_BATCH = 250  # of as many images
+_PARTICLES = 10  # of each image
+_IMAGES = 25
 
 
 class Evaluation(NamedTuple):
@@ -80,6 +85,56 @@ def _explain(model, params, images, success, keys):
   return jax.vmap(explain)(images, keys)
 
 
+def tight_bound(model, params, images, success, key, number):
+  """A bound of log p(x) by many importance-weighted roll-outs, the count summed out of each.
+
+      log (1 / K) sum_i sum_k p(x, z_i, k) / q(z_i)      (Burda et al., ICLR 2016)
+
+  Memory does not grow with K.
+
+  Args:
+    model: `air_jax.model.Model`.
+    params: its parameters.
+    images: [B, H, W, C] uint8.
+    success: success probability of the prior of the count.
+    key: consumed, for the roll-outs.
+    number: K, of an image.
+
+  Returns:
+    [B] nats, as a NumPy array.
+  """
+  bounds = []
+  starts = range(0, len(images), _IMAGES)
+  hidden = not sys.stderr.isatty()
+  for start in tqdm.tqdm(starts, desc='bound', dynamic_ncols=True, disable=hidden):
+    batch = images[start : start + _IMAGES]
+    padded = np.zeros((_IMAGES, *images.shape[1:]), images.dtype)
+    padded[: len(batch)] = batch
+    keys = jax.random.split(jax.random.fold_in(key, start), _IMAGES)
+    bounds.append(np.asarray(_tight_bound(model, params, padded, success, keys, number)))
+    bounds[-1] = bounds[-1][: len(batch)]
+  return np.concatenate(bounds)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def _tight_bound(model, params, images, success, keys, number):
+  def bound(image, key):
+    def add(total, i):
+      own = i * _PARTICLES + jnp.arange(_PARTICLES)
+      keys = jax.vmap(lambda j: jax.random.fold_in(key, j))(own)
+      log_w = particles.log_weights(jax.vmap(lambda key: terms(image, key))(keys))
+      return jnp.logaddexp(total, jax.nn.logsumexp(log_w, where=own < number)), None
+
+    chunks = jnp.arange(-(-number // _PARTICLES))
+    return jax.lax.scan(add, -jnp.inf, chunks)[0] - jnp.log(number)
+
+  def terms(image, key):
+    rolled = air.rollout(model, params, image, air.draw_noise(model, key))
+    return air.elbo_terms(model, params, image, rolled, success)
+
+  return jax.vmap(bound)(images / 255.0, keys)
+
+
 def summarise(evaluation, scenes, max_steps):
   """Sets what the model saw against the truth.
 
@@ -136,22 +191,34 @@ def _mean_iou(evaluation, scenes):
   return float(np.concatenate(matched).mean()) if matched else 0.0
 
 
-def held_out(learning, state, scenes):
+def held_out(learning, state, scenes, number=0):
   """Evaluates a state of training on test scenes.
 
   Args:
     learning: `Learner`.
     state: `TrainState`.
     scenes: `Scenes` it was not trained on.
+    number: of roll-outs for a tighter bound, which takes as many times as long; 0 has none.
 
   Returns:
-    (`Evaluation`, summary as `summarise` gives it, with the `step`).
+    (`Evaluation`, summary as `summarise` gives it, with the `step`, and with `tight_bound` and its
+    `particles` where one was asked for).
   """
   config = learning.config
-  key = jax.random.key(config.seed)  # the same sample at every evaluation of a run
+  key = jax.random.key(config.seed)  # the same samples at every evaluation of a run
   evaluation = run(learning.model, state.average, scenes.images, config.objective.prior_end, key)
-  summary = summarise(evaluation, scenes, config.model.max_steps)
-  return evaluation, {'step': int(state.step)} | summary
+  summary = {'step': int(state.step)} | summarise(evaluation, scenes, config.model.max_steps)
+  if number:
+    bounds = tight_bound(
+      learning.model,
+      state.average,
+      scenes.images,
+      config.objective.prior_end,
+      jax.random.fold_in(key, len(scenes.images)),
+      number,
+    )
+    summary |= {'tight_bound': float(bounds.mean()), 'particles': number}
+  return evaluation, summary
 
 
 def scalars(summary):
@@ -174,6 +241,10 @@ def table(summary):
     f'  KL                 {summary["kl"]:>10.1f}   nats',
     f'reconstruction error {summary["reconstruction_mse"]:>10.5f}   mean square of a pixel',
   ]
+  if 'tight_bound' in summary:
+    lines.insert(
+      -1, f'{summary["particles"]:>5}-sample bound   {summary["tight_bound"]:>10.1f}   nats'
+    )
   if 'box_iou' in summary:
     lines.append(f'box IoU              {summary["box_iou"]:>10.3f}')
   found = summary['predicted_counts']

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from air_jax import distributions, networks, objectives, schedules
+from air_jax import distributions, networks, objectives, particles, schedules
 from air_jax import model as air
 from air_jax.config import Config
 
@@ -64,28 +64,34 @@ def loss(learner, params, step, image, noise, key):
     params: parameters of the model.
     step: [] int, for the schedules.
     image: [H, W, C] in [0, 1].
-    noise: `Noise` from `air.draw_noise`.
+    noise: `Noise` from `air.draw_noise`; with a leading [K] for the objectives of `particles`.
     key: consumed, by objectives that draw a count.
 
   Returns:
     ([] loss, dict of scalars in nats; `predicted_count` is the mode of q(n)).
   """
   model, schedule, objective = learner.model, learner.schedules, learner.config.objective
-  rolled = air.rollout(model, params, image, noise)
-  terms = air.elbo_terms(model, params, image, rolled, schedule.success(step))
+
+  def roll_out(noise):
+    rolled = air.rollout(model, params, image, noise)
+    return air.elbo_terms(model, params, image, rolled, schedule.success(step))
+
+  several = objective.name in particles.OBJECTIVES
+  terms = jax.vmap(roll_out)(noise) if several else roll_out(noise)
   kl_z = terms.log_ratio if objective.sampled_kl else terms.kl_z
-  weighted = terms._replace(kl_z=schedule.kl_weight(step) * kl_z)
-  value = objectives.OBJECTIVES[objective.name](weighted, key, schedule.smoothing(step))
-  elbo = objectives.elbo(terms)
-  nll = jnp.exp(terms.log_q) @ terms.nll
-  report = {
-    'loss': value,
-    'elbo': elbo,
-    'nll': nll,
-    'kl': -elbo - nll,
-    'predicted_count': distributions.count_mode(terms.log_q),
-  }
-  return value, report
+  weight = schedule.kl_weight(step)
+  weighted = terms._replace(kl_z=weight * kl_z, log_ratio=weight * terms.log_ratio)
+  function = (objectives.OBJECTIVES | particles.OBJECTIVES)[objective.name]
+  value = function(weighted, key, schedule.smoothing(step))
+  described = jax.vmap(_describe)(terms) if several else _describe(terms)
+  report = {name: jnp.mean(figure) for name, figure in described.items()}
+  log_q = particles.log_mean_exp(terms.log_q) if several else terms.log_q
+  return value, report | {'loss': value, 'predicted_count': distributions.count_mode(log_q)}
+
+
+def _describe(terms):
+  elbo, nll = objectives.elbo(terms), jnp.exp(terms.log_q) @ terms.nll
+  return {'elbo': elbo, 'nll': nll, 'kl': -elbo - nll}
 
 
 def train_step(learner, state, images, counts):
@@ -104,7 +110,9 @@ def train_step(learner, state, images, counts):
   step_key = jax.random.fold_in(train_key, state.step)
   noise_key, count_key = jax.random.split(step_key)
   images = images / 255.0
-  noise = air.draw_noise(learner.model, noise_key, (len(images),))
+  objective = learner.config.objective
+  several = (objective.particles,) if objective.name in particles.OBJECTIVES else ()
+  noise = air.draw_noise(learner.model, noise_key, (len(images), *several))
   keys = jax.random.split(count_key, len(images))
 
   def mean_loss(params):

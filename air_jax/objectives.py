@@ -120,7 +120,61 @@ def nvil(terms, key, smoothing=0.0):
   return cost + signal * log_q + (terms.baseline - _sg(cost)) ** 2
 
 
-OBJECTIVES = {loss.__name__: loss for loss in (exact, collapsed, reinforce, nvil)}
+def mvd(terms, key, smoothing=0.0):
+  """The measure-valued derivative of each presence (Mohamed et al., 2020, arXiv:1906.10652).
+
+      n ~ q_e,      n_t ~ q_e(n | n >= t)      p_t = q_e(n >= t) / q_e(n >= t - 1)
+      L = F[n] + sum_{t <= n + 1} sg(F[n_t] - F[t - 1]) p_t
+
+  Unbiased for `exact`: a step that is reached either goes on, as n_t does, or stops, and its
+  probability is taught by the difference in cost.
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1].
+    key: consumed, draws n and every n_t.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    [] surrogate loss.
+  """
+  log_q, cost = _costs(terms, smoothing)
+  key, *keys = jax.random.split(key, len(cost))
+  n = jax.random.categorical(key, _sg(log_q))
+  difference, go_on = [], jnp.exp(_log_tails(log_q)[1:] - _log_tails(log_q)[:-1])
+  for t, key in enumerate(keys, 1):
+    later = t + jax.random.categorical(key, _sg(log_q[t:]))
+    difference.append(jnp.where(t <= n + 1, cost[later] - cost[t - 1], 0.0))
+  return cost[n] + _sg(jnp.stack(difference)) @ go_on
+
+
+def disarm(terms, key, smoothing=0.0):
+  """Antithetic presences (Dong, Mnih & Tucker, 2020, arXiv:2006.10680).
+
+      u ~ U(0, 1)^T,      b_t = [u_t > s(-l_t)],      b'_t = [u_t < s(l_t)]
+      L = (F[n] + F[n']) / 2 + sum_t sg((F[n] - F[n']) / 2 (-1)^b'_t [b_t != b'_t] s(|l_t|)) l_t
+
+  n and n' are how many presences are 1 before the first 0, l_t the log-odds that step t goes on.
+  Unbiased for `exact`.
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1].
+    key: consumed, draws u.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e, whose log-odds l_t are.
+
+  Returns:
+    [] surrogate loss.
+  """
+  log_q, cost = _costs(terms, smoothing)
+  logits = _log_tails(log_q)[1:] - log_q[:-1]
+  u = jax.random.uniform(key, logits.shape)
+  present, antithetic = u > jax.nn.sigmoid(-logits), u < jax.nn.sigmoid(logits)
+  ours, theirs = (cost[jnp.cumprod(b).sum()] for b in (present, antithetic))
+  differ = jnp.where(present == antithetic, 0.0, jnp.where(antithetic, -1.0, 1.0))
+  signal = 0.5 * (ours - theirs) * differ * jax.nn.sigmoid(jnp.abs(logits))
+  return 0.5 * (ours + theirs) + _sg(signal) @ logits
+
+
+OBJECTIVES = {loss.__name__: loss for loss in (exact, collapsed, reinforce, nvil, mvd, disarm)}
 
 
 def smooth(log_w, smoothing):
@@ -142,8 +196,19 @@ def _expected_cost(log_w, terms):
   return jnp.sum(jnp.exp(log_w) * (terms.nll + terms.kl_z - terms.log_p + log_w))
 
 
+def _costs(terms, smoothing):
+  """The smoothed posterior, log q_e [T + 1], and the costs F [T + 1] under it."""
+  log_q = smooth(terms.log_q, smoothing)
+  return log_q, terms.nll + terms.kl_z - terms.log_p + log_q
+
+
 def _sampled_cost(terms, key, smoothing):
   """F[n] and log q_e[n] for n ~ q_e."""
-  log_q = smooth(terms.log_q, smoothing)
+  log_q, cost = _costs(terms, smoothing)
   n = jax.random.categorical(key, _sg(log_q))
-  return terms.nll[n] + terms.kl_z[n] - terms.log_p[n] + log_q[n], log_q[n]
+  return cost[n], log_q[n]
+
+
+def _log_tails(log_q):
+  """[T + 1] log q(n >= t)."""
+  return jax.lax.cumlogsumexp(log_q, reverse=True)

@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from air_jax import config as config_lib
+from air_jax import particles
 from air_jax.errors import UserError
 from air_jax.objectives import OBJECTIVES
 from configs import default
@@ -39,7 +40,7 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   flat = config_lib.flatten(dataclasses.asdict(parsed))
   assert flat.pop('model.canvas_size') == given.data.canvas_size
   assert flat.pop('model.channels') == (3 if given.data.colour else 1)
-  assert flat.pop('model.baseline') == (given.objective.name == 'nvil')
+  assert flat.pop('model.baseline') == (given.objective.name in ('nvil', 'iwae'))
   if given.model.background != 'latent':
     assert flat.pop('model.background_code_size') == 0
     del given.model.background_code_size
@@ -51,10 +52,10 @@ def test_variants_have_the_keys_of_the_default(name):
   assert config_lib.flatten(get(name)).keys() == config_lib.flatten(default.get_config()).keys()
 
 
-def test_there_is_a_baseline_for_nvil_alone(tiny_config):
-  for name in OBJECTIVES:
+def test_there_is_a_baseline_where_an_objective_learns_one(tiny_config):
+  for name in (*OBJECTIVES, *particles.OBJECTIVES):
     tiny_config.objective.name = name
-    assert config_lib.parse(tiny_config).model.baseline == (name == 'nvil')
+    assert config_lib.parse(tiny_config).model.baseline == (name in ('nvil', 'iwae'))
 
 
 def test_there_are_channels_for_colour_and_a_code_for_a_latent_background_alone(tiny_config):
@@ -179,6 +180,7 @@ IMPOSSIBLE = {
   'model.size_prior_std': (0.0, -1.0, INF, NAN),
   'model.shift_prior_std': (0.0, -1.0, INF, NAN),
   'objective.name': ('elbow', ''),
+  'objective.particles': (0, -1),
   'objective.smoothing': (-0.1, 1.1, NAN),
   'objective.smoothing_hold': (-1,),
   'objective.smoothing_steps': (-1,),
@@ -267,6 +269,15 @@ def test_attention_needs_patches():
     config_lib.parse(config)
 
 
+@pytest.mark.parametrize('name', ['vimco', 'vimco_arithmetic'])
+def test_leaving_one_out_needs_two_roll_outs(name):
+  config = override(default.get_config(), objective__name=name, objective__particles=1)
+  with pytest.raises(UserError, match=r'config\.objective\.particles=1 .* at least 2 with'):
+    config_lib.parse(config)
+  config_lib.parse(override(config, objective__particles=2))
+  config_lib.parse(override(config, objective__name='iwae', objective__particles=1))
+
+
 @pytest.mark.parametrize(('key', 'value'), [('data.online', True), ('data.reading', 'stream')])
 def test_own_images_are_neither_composed_nor_streamed(key, value):
   changes = {key.replace('.', '__'): value}
@@ -285,7 +296,7 @@ def test_own_images_are_neither_composed_nor_streamed(key, value):
     ('data.background', ['black', 'grey', 'gradient', 'texture']),
     ('data.reading', ['auto', 'resident', 'stream']),
     ('model.background', ['black', 'constant', 'latent']),
-    ('objective.name', ['exact', 'collapsed', 'reinforce', 'nvil']),
+    ('objective.name', [*OBJECTIVES, *particles.OBJECTIVES]),
   ],
 )
 def test_unknown_names_list_the_known(key, names):

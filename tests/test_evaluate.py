@@ -55,6 +55,28 @@ def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(mod
     np.testing.assert_allclose(evaluation.squared_error[b], error, rtol=1e-4)
 
 
+def test_tight_bound_is_the_log_mean_of_the_weights_of_so_many_roll_outs(model, params):
+  images = np.random.default_rng(0).integers(0, 256, (27, 50, 50, 1), np.uint8)  # two batches
+  key = jax.random.key(3)
+  bounds = evaluate.tight_bound(model, params, images, 0.2, key, 13)
+  assert bounds.shape == (27,)
+
+  @jax.jit
+  def log_weight(image, key):
+    rolled = air.rollout(model, params, image, air.draw_noise(model, key))
+    terms = air.elbo_terms(model, params, image, rolled, 0.2)
+    return jax.nn.logsumexp(terms.log_p - terms.nll - terms.log_ratio)
+
+  for b in (0, 26):
+    start = 25 * (b // 25)
+    own = jax.random.split(jax.random.fold_in(key, start), 25)[b - start]
+    weights = [log_weight(images[b] / 255, jax.random.fold_in(own, i)) for i in range(13)]
+    expected = jax.nn.logsumexp(jnp.array(weights)) - np.log(13)
+    np.testing.assert_allclose(bounds[b], expected, rtol=1e-5)
+  single = evaluate.tight_bound(model, params, images, 0.2, key, 1)
+  assert single.mean() < bounds.mean()
+
+
 def _summarise(counts, boxes, predicted=(0, 2, 1, 2)):
   """The summary of four scenes, in which steps find the boxes (0, 0, 4, 4) and (8, 8, 4, 4)."""
   value = np.array([1.0, 2.0, 3.0, 6.0])
@@ -93,6 +115,9 @@ def test_summary_where_everything_is_known():
   assert ['count', 'accuracy', '75.00%'] in [row[:3] for row in rows]
   assert ['box', 'IoU', '0.875'] in rows
   assert ['1', '50.00%', '0', '1', '1', '0'] in rows
+  assert ['100-sample', 'bound', '-2.5', 'nats'] in _rows(
+    summary | {'tight_bound': -2.5, 'particles': 100}
+  )
 
 
 def test_summary_of_images_without_counts_or_boxes_tells_what_was_found():

@@ -9,6 +9,7 @@ import pytest
 from air_jax import config as configuration
 from air_jax import learner as learning
 from air_jax import model as air
+from air_jax import objectives, particles
 from air_jax.data import feeds
 from air_jax.types import Scenes
 from configs import tiny
@@ -55,6 +56,31 @@ def test_loss_is_the_objective_of_the_terms_at_the_schedules_of_the_step(
   np.testing.assert_allclose(report['kl'], kl, rtol=1e-3)
   np.testing.assert_allclose(report['elbo'], -q @ nll - kl, rtol=1e-5)
   assert report['predicted_count'] == np.argmax(q)
+
+
+@pytest.mark.parametrize('name', ('iwae', 'vimco', 'collapsed_iwae'))
+def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, name):
+  tiny_config.objective.update(
+    name=name, particles=3, kl_warmup=0.5, kl_warmup_steps=0, prior_start=0.2, prior_end=0.2
+  )
+  learner = learning.make(configuration.parse(tiny_config))
+  noise = air.draw_noise(learner.model, jax.random.key(5), (3,))
+  key = jax.random.key(0)
+
+  @jax.jit
+  def run(params):
+    def roll_out(noise):
+      rolled = air.rollout(learner.model, params, image, noise)
+      return air.elbo_terms(learner.model, params, image, rolled, 0.2)
+
+    return learning.loss(learner, params, 9999, image, noise, key), jax.vmap(roll_out)(noise)
+
+  (loss, report), terms = run(learning.init(learner).params)
+  np.testing.assert_allclose(loss, particles.OBJECTIVES[name](terms, key, 0.0), rtol=1e-5)
+  elbos = [objectives.elbo(jax.tree.map(lambda x, i=i: x[i], terms)) for i in range(3)]
+  np.testing.assert_allclose(report['elbo'], np.mean(elbos), rtol=1e-5)
+  state, report = _train_step(learner, learning.init(learner), *_scenes(4))
+  assert state.step == 1 and all(np.isfinite(value).all() for value in report.values())
 
 
 def test_the_optimiser_is_adam_clipped_for_the_model_and_faster_for_the_baseline(tiny_config):

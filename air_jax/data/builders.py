@@ -131,6 +131,7 @@ class MultiMnist(_Scenes):
     small=('Digits at half size.', {'min_scale': 0.5, 'max_scale': 0.5}),
     sizes=('Digits at 0.4 to 1.3 of their size.', {'min_scale': 0.4, 'max_scale': 1.3}),
     many=('0-6 digits on 80x80.', {'canvas_size': 80, 'max_objects': 6}),
+    noisy=('Over textures, with noise.', {'background': 'texture', 'noise': 0.05}),
   )
   citation = 'Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits.'
   license = 'CC BY-SA 3.0'

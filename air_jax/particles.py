@@ -1,0 +1,139 @@
+"""Losses of K roll-outs of an image, its particles: tighter bounds (Burda et al., ICLR 2016).
+
+A particle's weight is w_i = p(x, z_i, n_i) / q(z_i, n_i | x), and
+
+    log p(x) >= E log (1 / K) sum_i w_i,
+
+the tighter the more particles. Like those of objectives.py these are pure functions of the terms,
+which have a leading [K] here; smoothing is explained there.
+
+Where counts are drawn, the gradient is that of the score function: unbiased for the smoothed bound.
+All use the sampled log-ratio of the continuous latents, `terms.log_ratio`; `kl_z` is not read, for
+its mean over a particle would be no bound.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from air_jax import objectives
+
+_sg = jax.lax.stop_gradient
+
+
+def log_mean_exp(log_w):
+  """The logarithm of the mean of exp(log_w) over its first axis."""
+  return jax.nn.logsumexp(log_w, axis=0) - jnp.log(len(log_w))
+
+
+def log_weights(terms):
+  """The particles' log-weights with the count summed out, [K]: no q(n) is in them.
+
+      log W_i = log sum_k exp(log p[k] - nll_i[k] - log_ratio_i[k])
+
+  Args:
+    terms: `ElboTerms`, fields [K, T + 1].
+
+  Returns:
+    [K] nats; their log-mean-exp is a bound of log p(x) in expectation.
+  """
+  return jax.nn.logsumexp(terms.log_p - terms.nll - terms.log_ratio, axis=-1)
+
+
+def iwae(terms, key, smoothing=0.0):
+  """The bound itself, with NVIL's baseline (Mnih & Gregor, 2014) against its variance.
+
+      n_i ~ q_e,      B = log (1 / K) sum_i w_i
+      L = -B - sum_i sg(B + b_i) log q_e,i[n_i] + (1 / K) sum_i (b_i + sg(B))^2
+
+  b_i guesses -B from x and the latents of particle i, which are drawn before n_i.
+
+  Args:
+    terms: `ElboTerms`, fields [K, T + 1], with a learnt baseline [K].
+    key: consumed, draws the counts.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    [] surrogate loss; nats.
+  """
+  log_w, log_q = _drawn(terms, key, smoothing)
+  bound = log_mean_exp(log_w)
+  signal = _sg(bound + terms.baseline)
+  return -bound - signal @ log_q + jnp.mean((terms.baseline + _sg(bound)) ** 2)
+
+
+def vimco(terms, key, smoothing=0.0):
+  """Every particle's signal is what the others do not explain (Mnih & Rezende, arXiv:1602.06725).
+
+      B_-i = log (1 / K) (sum_{j != i} w_j + v_i),      v_i the geometric mean of w_j, j != i
+      L = -B - sum_i sg(B - B_-i) log q_e,i[n_i]
+
+  Args:
+    terms: `ElboTerms`, fields [K, T + 1], K >= 2.
+    key: consumed, draws the counts.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    [] surrogate loss; nats.
+  """
+
+  def geometric(others):
+    return others.mean()
+
+  return _vimco(terms, key, smoothing, geometric)
+
+
+def vimco_arithmetic(terms, key, smoothing=0.0):
+  """`vimco` with v_i the arithmetic mean of w_j, j != i: B_-i is then the bound of the others."""
+  return _vimco(terms, key, smoothing, log_mean_exp)
+
+
+def collapsed_iwae(terms, key, smoothing=0.0):
+  """The bound with the count summed out of each weight: nothing discrete is drawn.
+
+      L = -log (1 / K) sum_i W_i - sum_i sg(W_i / sum_j W_j) sum_k sg(r_i[k]) log q_i[k]
+
+  W_i is that of `log_weights`, r_i the exact posterior of the count given particle i, which the
+  presence head imitates. With smoothing, log W_i is the smaller sum_k r_e[k] (-G[k] - log r_e[k]),
+  as in `objectives.collapsed`; K = 1 is that loss, with the sampled log-ratio for the KL.
+
+  Args:
+    terms: `ElboTerms`, fields [K, T + 1].
+    key: not used; every loss takes one.
+    smoothing: [] e in [0, 1], share of the uniform distribution in r_e.
+
+  Returns:
+    [] loss in nats: negative bound plus cross-entropy.
+  """
+  del key
+  log_joint = terms.log_p - terms.nll - terms.log_ratio
+  log_r = _sg(jax.nn.log_softmax(log_joint, axis=-1))
+  log_r_e = jax.vmap(lambda log_r: objectives.smooth(log_r, smoothing))(log_r)
+  log_w = jnp.sum(jnp.exp(log_r_e) * (log_joint - log_r_e), axis=-1)
+  imitation = -jnp.sum(jnp.exp(log_r) * terms.log_q, axis=-1)
+  return _sg(jax.nn.softmax(log_weights(terms))) @ imitation - log_mean_exp(log_w)
+
+
+OBJECTIVES = {loss.__name__: loss for loss in (iwae, vimco, vimco_arithmetic, collapsed_iwae)}
+
+
+def _drawn(terms, key, smoothing):
+  """For n_i ~ q_e,i the log-weights log w_i and log q_e,i[n_i], both [K]."""
+
+  def draw(terms, key):
+    log_q = objectives.smooth(terms.log_q, smoothing)
+    n = jax.random.categorical(key, _sg(log_q))
+    return terms.log_p[n] - terms.nll[n] - terms.log_ratio[n] - log_q[n], log_q[n]
+
+  return jax.vmap(draw)(terms, jax.random.split(key, len(terms.nll)))
+
+
+def _vimco(terms, key, smoothing, mean):
+  log_w, log_q = _drawn(terms, key, smoothing)
+  bound = log_mean_exp(log_w)
+
+  def without(i):
+    others = jnp.delete(log_w, i, assume_unique_indices=True)
+    return log_mean_exp(jnp.append(others, mean(others)))
+
+  leave_one_out = jnp.stack([without(i) for i in range(len(log_w))])
+  return -bound - _sg(bound - leave_one_out) @ log_q

@@ -1,0 +1,124 @@
+"""Losses of several roll-outs: values and gradients against enumeration of all drawn counts."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from air_jax import distributions, objectives, particles
+from air_jax.types import ElboTerms
+
+KEY = jax.random.key(0)
+K, T = 3, 2
+DRAWN = (particles.iwae, particles.vimco, particles.vimco_arithmetic)
+
+
+@pytest.fixture
+def theta():
+  rng = np.random.default_rng(0)
+  return {
+    'nll': jnp.asarray(rng.uniform(0, 4, (K, T + 1)), jnp.float32),
+    'log_ratio': jnp.asarray(rng.normal(0, 1, (K, T + 1)), jnp.float32),
+    'logits': jnp.asarray(rng.normal(0, 1, (K, T)), jnp.float32),
+    'baseline': jnp.array([2.0, 1.0, 3.0]),
+  }
+
+
+def _terms(theta):
+  """Terms of K made-up roll-outs, a function of what gradients are wanted for."""
+  return ElboTerms(
+    nll=theta['nll'],
+    kl_z=jnp.full((K, T + 1), jnp.nan),  # not to be read
+    log_ratio=theta['log_ratio'],
+    log_q=jax.vmap(distributions.count_log_probs)(theta['logits']),
+    log_p=jnp.tile(distributions.geometric_log_probs(0.3, T), (K, 1)),
+    baseline=theta['baseline'],
+  )
+
+
+def _by_enumeration(theta, smoothing):
+  """E of the bound over all drawn counts of all particles."""
+  terms = _terms(theta)
+  log_q = jax.vmap(lambda log_q: objectives.smooth(log_q, smoothing))(terms.log_q)
+  log_w = terms.log_p - terms.nll - terms.log_ratio - log_q
+  expected = 0.0
+  for counts in itertools.product(range(T + 1), repeat=K):
+    chosen = np.arange(K), np.array(counts)
+    bound = jnp.log(jnp.exp(log_w[chosen]).mean())
+    expected += jnp.exp(log_q[chosen].sum()) * bound
+  return expected
+
+
+@pytest.mark.parametrize('smoothing', (0.0, 0.4))
+@pytest.mark.parametrize('objective', DRAWN)
+def test_gradients_average_to_that_of_the_expected_bound(theta, objective, smoothing):
+  exact = jax.grad(lambda theta: -_by_enumeration(theta, smoothing))(theta)
+  gradient = jax.grad(lambda theta, key: objective(_terms(theta), key, smoothing))
+  keys = jax.random.split(jax.random.key(1), 100_000)
+  sampled = jax.jit(jax.vmap(gradient, (None, 0)))(theta, keys)
+  for name in ('logits', 'nll', 'log_ratio'):
+    samples = np.asarray(sampled[name], np.float64)
+    error = samples.std(0) / np.sqrt(len(samples)) + 1e-6
+    assert (np.abs(samples.mean(0) - exact[name]) < 4 * error).all(), name
+
+
+def test_leave_one_out_signals_vary_less_than_the_bound(theta):
+  def variance(objective):
+    theta_without = theta | {'baseline': jnp.zeros(K)}
+    gradient = jax.grad(lambda theta, key: objective(_terms(theta), key))
+    sampled = jax.vmap(gradient, (None, 0))(theta_without, jax.random.split(KEY, 20_000))
+    return sampled['logits'].var(0).sum()
+
+  assert variance(particles.vimco) < 0.5 * variance(particles.iwae)
+  assert variance(particles.vimco_arithmetic) < 0.5 * variance(particles.iwae)
+
+
+def test_the_baseline_of_iwae_learns_the_negative_bound(theta):
+  counts, log_q = jnp.zeros(K, int), jnp.full((K, T), -90.0)  # nothing there, for certain
+  terms = _terms(theta | {'logits': log_q})
+  bound = jnp.log(jnp.exp(terms.log_p - terms.nll - terms.log_ratio)[jnp.arange(K), counts].mean())
+  slope = jax.grad(lambda b: particles.iwae(terms._replace(baseline=b), KEY))(terms.baseline)
+  np.testing.assert_allclose(slope, 2 / K * (terms.baseline + bound), rtol=1e-4)
+
+
+def test_one_particle_is_the_loss_of_one_roll_out(theta):
+  terms = jax.tree.map(lambda x: x[:1], _terms(theta))
+  alone = jax.tree.map(lambda x: x[0], terms)._replace(kl_z=terms.log_ratio[0])
+  for smoothing in (0.0, 0.4):
+    np.testing.assert_allclose(
+      particles.collapsed_iwae(terms, KEY, smoothing),
+      objectives.collapsed(alone, KEY, smoothing),
+      rtol=1e-5,
+    )
+
+
+def test_collapsed_iwae_is_its_formula_with_its_gradient(theta):
+  def plain(theta):
+    terms = _terms(theta)
+    joint = jnp.exp(terms.log_p - terms.nll - terms.log_ratio)
+    share = jax.lax.stop_gradient(joint / joint.sum())  # of particle and count
+    return -jnp.log(joint.sum() / K) - (share * terms.log_q).sum()
+
+  ours = jax.value_and_grad(lambda theta: particles.collapsed_iwae(_terms(theta), KEY))(theta)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    ours,
+    jax.value_and_grad(plain)(theta),
+  )
+
+
+def test_more_particles_and_fewer_draws_give_tighter_bounds(theta):
+  terms = _terms(theta)
+  summed_out = particles.log_mean_exp(particles.log_weights(terms))
+  assert particles.log_weights(terms).mean() < summed_out
+  assert _by_enumeration(theta, 0.0) < summed_out
+
+
+@pytest.mark.parametrize('objective', particles.OBJECTIVES.values())
+def test_losses_are_finite_for_certain_counts_and_costs_of_thousands_of_nats(theta, objective):
+  theta |= {'nll': theta['nll'] * 3000, 'logits': jnp.array([[90.0, -90.0]] * K)}
+  loss = jax.jit(jax.value_and_grad(lambda theta, e: objective(_terms(theta), KEY, e)))
+  for smoothing in (0.0, 0.5, 1.0):
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(loss(theta, smoothing)))
