@@ -21,7 +21,7 @@ _WHAT = flags.DEFINE_enum('what', 'stream', ['compose', 'stream'], 'What to meas
 _MNIST_DIR = flags.DEFINE_string('mnist_dir', '', 'Folder of the four IDX files of MNIST.')
 _CACHE_DIR = flags.DEFINE_string('cache_dir', '', 'Where sets are built; default as in training.')
 _SCENES = flags.DEFINE_integer('scenes', 60_000, 'Size of the set that is streamed.')
-_WORKERS = flags.DEFINE_integer('workers', 1, 'Processes that read the stream.')
+_WORKERS = flags.DEFINE_integer('workers', 0, 'Processes that read the stream; 0: a thread.')
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Timed rounds.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 100, 'Training steps a round.', lower_bound=1)
 _COMPOSED = 4096

@@ -39,7 +39,7 @@ def get_config():
   # processes) or 'auto' (resident up to resident_gb)
   data.reading = 'auto'
   data.resident_gb = 2.0  # >= 0, GB of images that 'auto' puts on the device
-  data.workers = 1  # >= 0, processes that read a stream
+  data.workers = 0  # >= 0, processes that read a stream; 0: a thread of this one
 
   model = config.model = ConfigDict()
   model.max_steps = 3  # T >= 1, most objects the model can find

@@ -28,7 +28,7 @@ _DEFAULT = DataConfig(
   source='digits', layout='disjoint', mnist_dir='', omniglot_dir='', dir='', counts_csv='',
   fit='crop', strict=False, cache_dir='', canvas_size=50, colour=False, min_objects=0,
   max_objects=2, min_scale=1.0, max_scale=1.0, background='black', noise=0.0, train_scenes=60_000,
-  test_scenes=10_000, seed=0, online=False, reading='auto', resident_gb=2.0, workers=1,
+  test_scenes=10_000, seed=0, online=False, reading='auto', resident_gb=2.0, workers=0,
 )  # fmt: skip
 
 

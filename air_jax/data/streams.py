@@ -7,11 +7,11 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from air_jax.data import feeds
 
-_AHEAD = 50  # batches each worker reads ahead
+_AHEAD = 1  # of what is drawn at once, what each worker has ready
 
 
 class Batches:
-  """The batch of each step, by random access, for grain and its worker processes."""
+  """The batch of each step, by random access."""
 
   def __init__(self, paths, shape, size, seed, batch_size, shard):
     """Args: array_record files, [H, W, C] of an image, number of scenes, and as in `stream`."""
@@ -21,23 +21,38 @@ class Batches:
     share = np.array_split(np.arange(batch_size), count)[index]
     self._start, self._stop = share[0], share[-1] + 1
 
-  def __len__(self):
-    return 2**31 - 1  # steps without end
-
   def __getitem__(self, step):
     """[B, H, W, C] uint8 images and [B] int32 counts of this host's share of a step's batch."""
     blocks = feeds.batch_blocks(self._seed, step, self._batch_size, self._size, feeds.BLOCK)
     first = self._start // feeds.BLOCK
     blocks = blocks[first : -(-self._stop // feeds.BLOCK)]
     images, counts = [], []
-    for record in self._records.__getitems__(blocks.tolist()):
-      # TFDS would decode every feature, at twenty times the cost.
-      feature = tf_example_pb2.Example.FromString(record).features.feature
+    for block in blocks:
+      # Reading all at once would start a pool of threads, at ten times the cost; TFDS would decode
+      # every feature.
+      record = tf_example_pb2.Example.FromString(self._records[block])
+      feature = record.features.feature
       images.append(np.frombuffer(feature['image'].bytes_list.value[0], np.uint8))
       counts.append(np.array(feature['count'].int64_list.value, np.int32))
     share = slice(self._start - feeds.BLOCK * first, self._stop - feeds.BLOCK * first)
     images = np.concatenate(images).reshape(-1, *self._shape)
     return images[share], np.concatenate(counts)[share]
+
+
+class Chunks:
+  """Batches of many steps at once, for grain: a message to this process costs as much as ten."""
+
+  def __init__(self, batches, start, steps):
+    self._batches, self._start, self._steps = batches, start, steps
+
+  def __len__(self):
+    return 2**31 - 1  # steps without end
+
+  def __getitem__(self, number):
+    """[steps, B, H, W, C] images and [steps, B] counts of a chunk, the first of which is 0."""
+    first = self._start + number * self._steps
+    batches = (self._batches[step] for step in range(first, first + self._steps))
+    return tuple(np.stack(field) for field in zip(*batches, strict=True))
 
 
 def stream(builder, seed, batch_size, workers, shard=(0, 1)):
@@ -64,16 +79,17 @@ def stream(builder, seed, batch_size, workers, shard=(0, 1)):
 
 
 class _Reading:
-  """Reads on from where it is; begins anew where it is asked for another step."""
+  """Reads on from where it is, so many steps at a time; begins anew where asked for others."""
 
   def __init__(self, batches, workers):
     self._batches, self._workers = batches, workers
     self._next, self._iterator = None, None
 
   def draw(self, start, steps):
-    if start != self._next:
+    if (start, steps) != self._next:
       self.close()
-      ahead = grain.MapDataset.source(self._batches)[start:].to_iter_dataset(
+      chunks = Chunks(self._batches, start, steps)
+      ahead = grain.MapDataset.source(chunks).to_iter_dataset(
         grain.ReadOptions(num_threads=0 if self._workers else 1, prefetch_buffer_size=_AHEAD)
       )
       if self._workers:
@@ -81,9 +97,8 @@ class _Reading:
           grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=_AHEAD)
         )
       self._iterator = iter(ahead)
-    self._next = start + steps
-    images, counts = zip(*(next(self._iterator) for _ in range(steps)), strict=True)
-    return np.stack(images), np.stack(counts)
+    self._next = start + steps, steps
+    return next(self._iterator)
 
   def close(self):
     """Stops the workers."""
