@@ -11,11 +11,14 @@ import dataclasses
 import itertools
 import os
 import shutil
+import sys
 import time
 
 import numpy as np
 import tensorflow_datasets as tfds
+import tqdm
 from absl import logging
+from tensorflow_datasets.core import dataset_builder, example_serializer, sequential_writer
 
 from air_jax.config import DataConfig
 from air_jax.data import feeds, loading
@@ -23,6 +26,7 @@ from air_jax.data import scenes as scenes_lib
 from air_jax.errors import UserError
 
 _VERSION = f'{scenes_lib.VERSION}.1.0'
+_FILE_BYTES = 2**28  # of a file, before array_record compresses it
 _ABANDONED = 3600.0  # seconds after which half a data set is cleared away
 _DEFAULT = DataConfig(
   source='digits', layout='disjoint', mnist_dir='', omniglot_dir='', dir='', counts_csv='',
@@ -40,8 +44,11 @@ class SceneConfig(tfds.core.BuilderConfig):
   block: int = 0  # scenes in a record, under a leading axis; 0: one, without that axis
 
 
-class _Scenes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """What all of them share: the features, and composition."""
+class _Scenes(dataset_builder.FileReaderBuilder, skip_registration=True):
+  """What all of them share: the features, composition, and records written as they come.
+
+  (TFDS's own way holds all records in memory, and beyond a gigabyte needs TensorFlow.)
+  """
 
   VERSION = tfds.core.Version(_VERSION)
   RELEASE_NOTES = {_VERSION: 'Scenes are a function of configuration, split and index alone.'}
@@ -77,20 +84,50 @@ class _Scenes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       license=self.license,
     )
 
-  def _split_generators(self, dl_manager):
-    del dl_manager  # what is fetched is fetched by data/downloads.py, shared with plain training
+  def _download_and_prepare(self, dl_manager, download_config):
+    del dl_manager, download_config  # data/downloads.py fetches, shared with plain training
     data = self.builder_config.data
     sizes = {'train': data.train_scenes, 'test': data.test_scenes}
-    return {split: self._generate_examples(split, size) for split, size in sizes.items()}
+    splits = [self._write(split, size) for split, size in sizes.items()]
+    self.info.set_splits(tfds.core.SplitDict(splits))
 
-  def _generate_examples(self, split, size):
+  def _write(self, split, size):
+    """Writes the files of a split; returns its `SplitInfo`."""
+    template = tfds.core.ShardedFileTemplate(
+      dataset_name=self.name,
+      data_dir=self.data_path,
+      split=split,
+      filetype_suffix='array_record',
+      template='{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}',
+    )
+    files = sequential_writer.Split(
+      tfds.core.SplitInfo(split, shard_lengths=[], num_bytes=0, filename_template=template),
+      file_format=tfds.core.FileFormat.ARRAY_RECORD,
+    )
+    serializer = example_serializer.ExampleSerializer(self.info.features.get_serialized_info())
+    records = tqdm.tqdm(
+      self._records(split, size),
+      desc=f'{self.name}, {split}',
+      total=-(-size // max(self.builder_config.block, 1)),
+      unit='record',
+      dynamic_ncols=True,
+      disable=not sys.stderr.isatty(),
+    )
+    for record in records:
+      files.add_example(serializer.serialize_example(self.info.features.encode_example(record)))
+      if files.current_shard.num_bytes > _FILE_BYTES:
+        files.close_shard()
+    files.close()
+    return files.info
+
+  def _records(self, split, size):
     block = self.builder_config.block
     # The last block is filled up with the first scenes.
     endless = itertools.chain.from_iterable(self._rows(split, size) for _ in itertools.count())
-    for record in range(-(-size // max(block, 1))):
+    for _ in range(-(-size // max(block, 1))):
       rows = list(itertools.islice(endless, max(block, 1)))
       fields = map(np.stack, zip(*rows, strict=True)) if block else rows[0]
-      yield record, dict(zip(self.info.features, fields, strict=True))
+      yield dict(zip(self.info.features, fields, strict=True))
 
   def _rows(self, split, size):
     """The fields of each scene, in their order."""
