@@ -11,8 +11,9 @@ def get_config():
   config = default.get_config()
   config.data.source = 'sprites'
   config.data.colour = True
-  config.model.size_prior_mean = 0.33  # at 0.36 one seed of two split lone shapes in two
-  config.train.steps = 10_000
+  config.model.size_prior_mean = 0.33
+  config.model.residual = True  # without, some seeds first look where nothing is, and count it
+  config.train.steps = 5000
   config.train.eval_every = 1000
   config.train.checkpoint_every = 1000
   return config

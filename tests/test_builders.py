@@ -132,6 +132,18 @@ def test_a_stream_gives_the_batches_that_memory_gives(data, built, workers):
   stream.close()
 
 
+def test_a_large_set_is_several_files_that_read_as_one(data, built, tmp_path, monkeypatch):
+  monkeypatch.setattr(builders, '_FILE_BYTES', 100_000)
+  several = builders.for_config(dataclasses.replace(data, cache_dir=str(tmp_path)))
+  builders.prepare(several)
+  assert len(files_of(several)) > 10 and len(files_of(built)) == 2
+  ours, theirs = (streams.stream(builder, 3, 16, 0) for builder in (several, built))
+  for a, b in zip(ours.draw(0, 5), theirs.draw(0, 5), strict=True):
+    np.testing.assert_array_equal(a, b)
+  ours.close()
+  theirs.close()
+
+
 def test_hosts_share_every_batch(built):
   parts = []
   for index in range(3):
