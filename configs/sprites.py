@@ -13,6 +13,7 @@ def get_config():
   config.data.colour = True
   config.model.size_prior_mean = 0.33
   config.model.residual = True  # without, some seeds first look where nothing is, and count it
+  config.train.clip_norm = 2000.0  # a few times the usual; attention has rare, ruinous gradients
   config.train.steps = 5000
   config.train.eval_every = 1000
   config.train.checkpoint_every = 1000
