@@ -14,6 +14,7 @@ def get_config():
   config.model.max_steps = 6
   config.model.size_prior_mean = 0.26
   config.model.residual = True
-  config.objective.smoothing_steps = 5000
-  config.train.steps = 8000
+  config.objective.smoothing_steps = 3000
+  config.train.clip_norm = 4000.0  # about the usual; attention has rare, ruinous gradients
+  config.train.steps = 4000
   return config

@@ -40,7 +40,7 @@ INDIFFERENT = {
   'online': True,
   'reading': 'stream',
   'resident_gb': 1.0,
-  'workers': 0,
+  'workers': 2,
 }
 
 
