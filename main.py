@@ -33,6 +33,8 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)  # orbax tells every rename
   if argv[1:]:
     raise UserError(f'unexpected argument {argv[1]!r}; flags look like --workdir=FOLDER')
+  if _PARTICLES.value and _MODE.value != 'evaluate':
+    raise UserError(f'--particles goes with --mode=evaluate, not with --mode={_MODE.value}')
   # These take seconds to import; mistyped flags are reported without them.
   from air_jax import config as config_lib
   from air_jax import evaluate, figures, runs, train
@@ -55,8 +57,7 @@ def main(argv):
     )
   learning, state, folder = runs.restore(workdir)
   scenes = loading.load(learning.config.data, 'test')
-  particles = _PARTICLES.value if _MODE.value == 'evaluate' else 0
-  evaluation, summary = evaluate.held_out(learning, state, scenes, particles)
+  evaluation, summary = evaluate.held_out(learning, state, scenes, _PARTICLES.value)
   if _MODE.value == 'evaluate':
     evaluate.write(summary, folder)
     print(evaluate.table(summary))

@@ -46,15 +46,9 @@ def run(model, params, images, success, key):
     `Evaluation`.
   """
   parts = []
-  for start in range(0, len(images), _BATCH):
-    batch = images[start : start + _BATCH]
-    padded = np.zeros((_BATCH, *images.shape[1:]), images.dtype)
-    padded[: len(batch)] = batch
-    evaluated, painted = _explain(
-      model, params, padded, success, jax.random.split(jax.random.fold_in(key, start), _BATCH)
-    )
+  for batch, keys, size in _batches(images, key, _BATCH):
+    evaluated, painted = _explain(model, params, batch, success, keys)
     evaluated = evaluated._replace(boxes=metrics.ink_boxes(painted))
-    size = len(batch)
     parts.append(Evaluation(*(np.asarray(field)[:size] for field in evaluated)))
   return Evaluation(*map(np.concatenate, zip(*parts, strict=True)))
 
@@ -104,16 +98,22 @@ def tight_bound(model, params, images, success, key, number):
     [B] nats, as a NumPy array.
   """
   bounds = []
-  starts = range(0, len(images), _IMAGES)
   hidden = not sys.stderr.isatty()
-  for start in tqdm.tqdm(starts, desc='bound', dynamic_ncols=True, disable=hidden):
-    batch = images[start : start + _IMAGES]
-    padded = np.zeros((_IMAGES, *images.shape[1:]), images.dtype)
-    padded[: len(batch)] = batch
-    keys = jax.random.split(jax.random.fold_in(key, start), _IMAGES)
-    bounds.append(np.asarray(_tight_bound(model, params, padded, success, keys, number)))
-    bounds[-1] = bounds[-1][: len(batch)]
+  with tqdm.tqdm(total=len(images), desc='bound', unit='image', disable=hidden) as bar:
+    for batch, keys, size in _batches(images, key, _IMAGES):
+      bound = _tight_bound(model, params, batch, success, keys, number)
+      bounds.append(np.asarray(bound)[:size])
+      bar.update(size)
   return np.concatenate(bounds)
+
+
+def _batches(images, key, most):
+  """Batches filled up with blank images to one size, a key for each image, how many are real."""
+  for start in range(0, len(images), most):
+    batch = images[start : start + most]
+    padded = np.zeros((most, *images.shape[1:]), images.dtype)
+    padded[: len(batch)] = batch
+    yield padded, jax.random.split(jax.random.fold_in(key, start), most), len(batch)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5))

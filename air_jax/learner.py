@@ -76,7 +76,7 @@ def loss(learner, params, step, image, noise, key):
     rolled = air.rollout(model, params, image, noise)
     return air.elbo_terms(model, params, image, rolled, schedule.success(step))
 
-  several = objective.name in particles.OBJECTIVES
+  several = bool(_roll_outs(learner))
   terms = jax.vmap(roll_out)(noise) if several else roll_out(noise)
   kl_z = terms.log_ratio if objective.sampled_kl else terms.kl_z
   weight = schedule.kl_weight(step)
@@ -87,6 +87,12 @@ def loss(learner, params, step, image, noise, key):
   report = {name: jnp.mean(figure) for name, figure in described.items()}
   log_q = particles.log_mean_exp(terms.log_q) if several else terms.log_q
   return value, report | {'loss': value, 'predicted_count': distributions.count_mode(log_q)}
+
+
+def _roll_outs(learner):
+  """(K,) for the objectives of several roll-outs, () for the others."""
+  objective = learner.config.objective
+  return (objective.particles,) if objective.name in particles.OBJECTIVES else ()
 
 
 def _describe(terms):
@@ -110,9 +116,7 @@ def train_step(learner, state, images, counts):
   step_key = jax.random.fold_in(train_key, state.step)
   noise_key, count_key = jax.random.split(step_key)
   images = images / 255.0
-  objective = learner.config.objective
-  several = (objective.particles,) if objective.name in particles.OBJECTIVES else ()
-  noise = air.draw_noise(learner.model, noise_key, (len(images), *several))
+  noise = air.draw_noise(learner.model, noise_key, (len(images), *_roll_outs(learner)))
   keys = jax.random.split(count_key, len(images))
 
   def mean_loss(params):

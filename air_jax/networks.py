@@ -269,7 +269,7 @@ class _Lstm(nn.Module):
 # Attention starts fairly sharp. (The best patch alone, with a straight-through gradient, learns
 # faster at first and then fails.)
 _SHARPNESS = 5.0
-_SHIFTS = 3
+_SHIFTS = 3  # steps of mean shift
 # Pictures are mostly black: larger weights bring features to unit variance.
 _sparse = nn.initializers.variance_scaling(9.0, 'fan_in', 'truncated_normal')
 # Heads start near their biases: a tenth of the usual variance.

@@ -33,7 +33,7 @@ def elbo(terms):
   Returns:
     [] nats.
   """
-  return -_expected_cost(terms.log_q, terms)
+  return -expected_cost(terms.log_q, terms)
 
 
 def exact(terms, key, smoothing=0.0):
@@ -50,7 +50,7 @@ def exact(terms, key, smoothing=0.0):
     [] loss in nats; with smoothing 0 the negative ELBO.
   """
   del key
-  return _expected_cost(smooth(terms.log_q, smoothing), terms)
+  return expected_cost(smooth(terms.log_q, smoothing), terms)
 
 
 def collapsed(terms, key, smoothing=0.0):
@@ -75,7 +75,7 @@ def collapsed(terms, key, smoothing=0.0):
   del key
   log_r = _sg(jax.nn.log_softmax(terms.log_p - terms.nll - terms.kl_z))
   imitation = -jnp.sum(jnp.exp(log_r) * terms.log_q)
-  return _expected_cost(smooth(log_r, smoothing), terms) + imitation
+  return expected_cost(smooth(log_r, smoothing), terms) + imitation
 
 
 def reinforce(terms, key, smoothing=0.0):
@@ -93,7 +93,7 @@ def reinforce(terms, key, smoothing=0.0):
   Returns:
     [] surrogate loss.
   """
-  cost, log_q = _sampled_cost(terms, key, smoothing)
+  cost, log_q = sampled_cost(terms, key, smoothing)
   return cost + _sg(cost) * log_q
 
 
@@ -115,7 +115,7 @@ def nvil(terms, key, smoothing=0.0):
   Returns:
     [] surrogate loss.
   """
-  cost, log_q = _sampled_cost(terms, key, smoothing)
+  cost, log_q = sampled_cost(terms, key, smoothing)
   signal = _sg(cost - terms.baseline)
   return cost + signal * log_q + (terms.baseline - _sg(cost)) ** 2
 
@@ -191,8 +191,16 @@ def smooth(log_w, smoothing):
   return jnp.logaddexp(jnp.log1p(-smoothing) + log_w, uniform)
 
 
-def _expected_cost(log_w, terms):
-  """sum_k w[k] (nll[k] + kl_z[k] - log p[k] + log w[k])."""
+def expected_cost(log_w, terms):
+  """The cost of a posterior of the count, sum_k w[k] (nll[k] + kl_z[k] - log p[k] + log w[k]).
+
+  Args:
+    log_w: [T + 1] normalised log-probabilities.
+    terms: `ElboTerms`, fields [T + 1].
+
+  Returns:
+    [] nats.
+  """
   return jnp.sum(jnp.exp(log_w) * (terms.nll + terms.kl_z - terms.log_p + log_w))
 
 
@@ -202,8 +210,17 @@ def _costs(terms, smoothing):
   return log_q, terms.nll + terms.kl_z - terms.log_p + log_q
 
 
-def _sampled_cost(terms, key, smoothing):
-  """F[n] and log q_e[n] for n ~ q_e."""
+def sampled_cost(terms, key, smoothing):
+  """The cost of a drawn count, n ~ q_e.
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1].
+    key: consumed, draws n.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    ([] F[n] in nats, [] log q_e[n]).
+  """
   log_q, cost = _costs(terms, smoothing)
   n = jax.random.categorical(key, _sg(log_q))
   return cost[n], log_q[n]

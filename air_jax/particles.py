@@ -75,11 +75,7 @@ def vimco(terms, key, smoothing=0.0):
   Returns:
     [] surrogate loss; nats.
   """
-
-  def geometric(others):
-    return others.mean()
-
-  return _vimco(terms, key, smoothing, geometric)
+  return _vimco(terms, key, smoothing, jnp.mean)  # the mean of logarithms
 
 
 def vimco_arithmetic(terms, key, smoothing=0.0):
@@ -105,10 +101,10 @@ def collapsed_iwae(terms, key, smoothing=0.0):
     [] loss in nats: negative bound plus cross-entropy.
   """
   del key
-  log_joint = terms.log_p - terms.nll - terms.log_ratio
-  log_r = _sg(jax.nn.log_softmax(log_joint, axis=-1))
+  sampled = _with_sampled_ratio(terms)
+  log_r = _sg(jax.nn.log_softmax(terms.log_p - terms.nll - terms.log_ratio, axis=-1))
   log_r_e = jax.vmap(lambda log_r: objectives.smooth(log_r, smoothing))(log_r)
-  log_w = jnp.sum(jnp.exp(log_r_e) * (log_joint - log_r_e), axis=-1)
+  log_w = -jax.vmap(objectives.expected_cost)(log_r_e, sampled)
   imitation = -jnp.sum(jnp.exp(log_r) * terms.log_q, axis=-1)
   return _sg(jax.nn.softmax(log_weights(terms))) @ imitation - log_mean_exp(log_w)
 
@@ -116,15 +112,16 @@ def collapsed_iwae(terms, key, smoothing=0.0):
 OBJECTIVES = {loss.__name__: loss for loss in (iwae, vimco, vimco_arithmetic, collapsed_iwae)}
 
 
+def _with_sampled_ratio(terms):
+  return terms._replace(kl_z=terms.log_ratio)
+
+
 def _drawn(terms, key, smoothing):
   """For n_i ~ q_e,i the log-weights log w_i and log q_e,i[n_i], both [K]."""
-
-  def draw(terms, key):
-    log_q = objectives.smooth(terms.log_q, smoothing)
-    n = jax.random.categorical(key, _sg(log_q))
-    return terms.log_p[n] - terms.nll[n] - terms.log_ratio[n] - log_q[n], log_q[n]
-
-  return jax.vmap(draw)(terms, jax.random.split(key, len(terms.nll)))
+  cost, log_q = jax.vmap(objectives.sampled_cost, (0, 0, None))(
+    _with_sampled_ratio(terms), jax.random.split(key, len(terms.nll)), smoothing
+  )
+  return -cost, log_q
 
 
 def _vimco(terms, key, smoothing, mean):

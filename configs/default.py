@@ -35,8 +35,8 @@ def get_config():
   data.test_scenes = 10_000  # >= 1, made of held-out glyphs
   data.seed = 0  # in [0, 2**32); decides the scenes
   data.online = False  # compose training scenes on the device, ever new ones, inside the step
-  # Otherwise they are read 'resident' (all on the device), as a 'stream' (from disk, by worker
-  # processes) or 'auto' (resident up to resident_gb)
+  # Otherwise they are read 'resident' (all on the device), as a 'stream' (from disk) or
+  # 'auto' (resident up to resident_gb)
   data.reading = 'auto'
   data.resident_gb = 2.0  # >= 0, GB of images that 'auto' puts on the device
   data.workers = 0  # >= 0, processes that read a stream; 0: a thread of this one

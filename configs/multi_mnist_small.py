@@ -15,5 +15,4 @@ def get_config():
   config.model.likelihood_std = 0.2  # at 0.3 a digit is worth too little to be looked for
   config.objective.kl_warmup = 0.02
   config.objective.kl_warmup_steps = 1000
-  config.train.clip_norm = 4000.0  # attention has rare, ruinous gradients
   return config

@@ -1,14 +1,20 @@
-"""Small stand-ins for MNIST, and scenes composed by the hundred."""
+"""Small stand-ins: for MNIST, for the model; and scenes composed by the hundred."""
 
 import dataclasses
+import functools
 import gzip
 
+import jax
 import numpy as np
 
 from air_jax import config as configuration
+from air_jax import model as air
+from air_jax import networks
 from air_jax.data import glyphs, scenes
 from air_jax.types import Scenes
 from configs import tiny
+
+SUCCESS = 0.3  # of the prior of the count
 
 
 def data_config(**changes):
@@ -47,3 +53,20 @@ def write_idx(folder):
     for name, array in zip(glyphs.IDX_FILES[split], arrays[split], strict=True):
       (folder / name).write_bytes(gzip.compress(idx_bytes(array)))
   return arrays
+
+
+@functools.cache
+def variant(model, **changes):
+  """The tiny model with another configuration; parameters, an image and noise for it."""
+  config = dataclasses.replace(model.config, **changes)
+  model = air.Model(config, networks.build(config))
+  shape = config.canvas_size, config.canvas_size, config.channels
+  image = jax.random.uniform(jax.random.key(1), shape)
+  noise = air.draw_noise(model, jax.random.key(2))
+  return model, model.networks.init(jax.random.key(0)), image, noise
+
+
+def terms(model, params, image, noise):
+  """The terms of one roll-out."""
+  rolled = air.rollout(model, params, image, noise)
+  return air.elbo_terms(model, params, image, rolled, SUCCESS)

@@ -76,6 +76,11 @@ def test_other_modes_need_a_run(tmp_path, mode):
   assert not list(tmp_path.iterdir())
 
 
+def test_particles_are_for_evaluation(tmp_path):
+  line = refused(tmp_path, '--mode=figures', '--particles=9', '--workdir=run')
+  assert line == '--particles goes with --mode=evaluate, not with --mode=figures'
+
+
 def test_evaluation_takes_no_configuration(tmp_path):
   line = refused(tmp_path, '--mode=evaluate', '--workdir=run', '--config.train.steps=3')
   assert line.startswith('--mode=evaluate takes the configuration kept in --workdir')

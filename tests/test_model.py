@@ -1,24 +1,22 @@
 """The roll-out and the bound against loops, enumeration and sampling."""
 
-import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import samples
 import scipy.special
 import scipy.stats
-from jax.scipy.special import logsumexp
 
 from air_jax import model as air
-from air_jax import networks, objectives
+from air_jax import objectives
 from air_jax import spatial_transformer as transformer
 from air_jax.types import ElboTerms, Latents, Noise
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
-SUCCESS = 0.3
 VARIANTS = {
   'plain': {},
   'residual': {'residual': True},
@@ -32,42 +30,26 @@ _parse = jax.jit(air.parse, static_argnums=0)
 _decode = jax.jit(air.decode, static_argnums=0)
 
 
-@functools.cache
-def _variant(model, **changes):
-  """The tiny model with another configuration; parameters, an image and noise for it."""
-  config = dataclasses.replace(model.config, **changes)
-  model = air.Model(config, networks.build(config))
-  shape = config.canvas_size, config.canvas_size, config.channels
-  image = jax.random.uniform(jax.random.key(1), shape)
-  noise = air.draw_noise(model, jax.random.key(2))
-  return model, model.networks.init(jax.random.key(0)), image, noise
-
-
 @pytest.fixture(params=VARIANTS)
 def variant(request, model):
-  return _variant(model, baseline=True, **VARIANTS[request.param])
+  return samples.variant(model, baseline=True, **VARIANTS[request.param])
 
 
 @pytest.fixture
 def plain(model):
-  return _variant(model, baseline=True)
+  return samples.variant(model, baseline=True)
 
 
 @pytest.fixture
 def coloured(model):
-  return _variant(model, baseline=True, **VARIANTS['coloured scenes'])
-
-
-def _terms(model, params, image, noise):
-  rolled = air.rollout(model, params, image, noise)
-  return air.elbo_terms(model, params, image, rolled, SUCCESS)
+  return samples.variant(model, baseline=True, **VARIANTS['coloured scenes'])
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _differentiate(model, params, image, noise, weights):
   def terms(params, noise):
     rolled = air.rollout(model, params, image, noise)
-    return air.elbo_terms(model, params, image, rolled, SUCCESS), rolled
+    return air.elbo_terms(model, params, image, rolled, samples.SUCCESS), rolled
 
   terms, pull_back, rolled = jax.vjp(terms, params, noise, has_aux=True)
   return rolled, terms, *pull_back(weights)
@@ -153,7 +135,7 @@ def test_one_rollout_gives_the_elbo_that_separate_ones_give(variant):
   model, params, image, noise = variant
   parts = [_cost_of_count(model, params, image, noise, count) for count in range(4)]
   nll, kl_z, log_ratio, log_q = np.array(parts).T
-  log_p = np.log(SUCCESS ** np.arange(4) / sum(SUCCESS ** np.arange(4)))
+  log_p = np.log(samples.SUCCESS ** np.arange(4) / sum(samples.SUCCESS ** np.arange(4)))
   elbo = -np.exp(log_q) @ (nll + kl_z + log_q - log_p)
   _, terms, *_ = _run(model, params, image, noise)
   np.testing.assert_allclose(terms.nll, nll, rtol=1e-5)
@@ -196,7 +178,7 @@ def test_only_the_picture_teaches_a_background_beside_its_own_kl(model, coloured
   assert _taught(coloured, kl_z=[1, 2, 3, 4]) & ends == {'background_encoder'}
   assert _taught(coloured, kl_z=[-1, 1, 0, 0]) & ends == set()
   assert _taught(coloured, log_q=[1, 2, 3, 4]) & ends == set()
-  constant = _variant(model, baseline=True, **VARIANTS['constant background'])
+  constant = samples.variant(model, baseline=True, **VARIANTS['constant background'])
   assert _taught(constant, nll=[1, 0, 0, 0]) == {'background_image'}
   for name in ('kl_z', 'log_q'):
     assert 'background_image' not in _taught(constant, **{name: [1, 2, 3, 4]})
@@ -209,7 +191,7 @@ def test_costs_teach_the_presence_head_nothing(plain):
 
 
 def test_the_residual_feeds_back_the_canvas_but_no_gradient(model):
-  model, params, image, noise = _variant(model, baseline=True, **VARIANTS['residual'])
+  model, params, image, noise = samples.variant(model, baseline=True, **VARIANTS['residual'])
   _, terms, by_params, _ = _run(model, params, image, noise, log_q=[1, 2, 3, 4])
   assert _is_zero(by_params['glimpse_decoder']) and not _is_zero(by_params['attention'])
   brighter = jax.tree.map(lambda leaf: leaf + 0.5, params['glimpse_decoder'])
@@ -273,106 +255,11 @@ def test_editing_an_objects_place_moves_and_resizes_its_ink(plain, latents):
   np.testing.assert_allclose(larger[0], 1.4**2 * mass, rtol=0.02)
 
 
-@pytest.fixture(scope='module')
-def generated(model):
-  """4,000 scenes from the prior: latents, pictures and the backgrounds in them."""
-  model, params, *_ = _variant(model, background='latent', background_code_size=2)
-
-  def generate(key):
-    latents = air.sample_prior(model, key)
-    background = model.networks.decode_background(params, latents.z_background)
-    return latents, air.decode(model, params, latents), background
-
-  return jax.jit(jax.vmap(generate))(jax.random.split(jax.random.key(4), 4000))
-
-
-def test_scenes_from_the_prior_are_distributed_as_they_should_be(generated):
-  drawn, *_ = generated
-  assert scipy.stats.chisquare(np.bincount(drawn.count, minlength=4)).pvalue > 1e-3
-  for t in range(3):
-    for i, (mean, std) in enumerate(((np.log(0.42 / 0.58), 0.12), (0, 1), (0, 1))):
-      assert scipy.stats.kstest(drawn.z_where[:, t, i], 'norm', (mean, std)).pvalue > 1e-3
-    assert scipy.stats.kstest(drawn.z_what[:, t, 0], 'norm').pvalue > 1e-3
-  for i in range(2):
-    assert scipy.stats.kstest(drawn.z_background[:, i], 'norm').pvalue > 1e-3
-  # No two numbers of a scene come from the same randomness.
-  flat = np.concatenate([part.reshape(4000, -1) for part in drawn], 1)
-  assert np.abs(np.corrcoef(flat.T) - np.eye(flat.shape[1])).max() < 5 / np.sqrt(4000)
-
-
-def test_generated_pictures_are_glimpses_on_a_background_which_is_all_without_objects(generated):
-  drawn, pictures, backgrounds = generated
-  assert pictures.shape == (4000, 50, 50, 1)
-  added = np.asarray(pictures - backgrounds).max((1, 2, 3))
-  assert (pictures >= backgrounds).all() and (added <= drawn.count).all()
-  np.testing.assert_array_equal(added > 0, drawn.count > 0)
-  assert (np.ptp(backgrounds, 0) > 0).all()
-
-
-@pytest.fixture(scope='module')
-def many(model):
-  """A wide posterior and a weak likelihood, for importance sampling; terms of 10,000 roll-outs."""
-  model, params, image, _ = _variant(
-    model,
-    max_steps=2,
-    background='latent',
-    background_code_size=2,
-    likelihood_std=4.0,
-    size_prior_std=0.5,
-    where_std_bias=0.8,
-    what_std_bias=0.9,
-  )
-  noise = air.draw_noise(model, jax.random.key(6), (10_000,))
-  terms = jax.lax.map(lambda noise: _terms(model, params, image, noise), noise, batch_size=1000)
-  return model, params, image, terms
-
-
-def _log_mean_exp(x):
-  """The logarithm of the mean of exp(x), and its standard error."""
-  share = np.exp(np.asarray(x, np.float64) - np.max(x))
-  error = share.std() / share.mean() / np.sqrt(len(share))
-  return np.log(share.mean()) + np.max(x), error
-
-
-def test_log_ratio_averages_to_the_kl(many):
-  *_, terms = many
-  difference = np.asarray(terms.log_ratio - terms.kl_z, np.float64)
-  error = difference.std(0) / np.sqrt(len(difference))
-  assert (np.abs(difference.mean(0)) < 4 * error).all()
-  # An empty scene has the background's alone, and each object adds its own.
-  assert (0 < error[0]) and (np.diff(error) > 0).all() and (error < 0.05).all()
-
-
-def test_posterior_and_prior_sampling_agree_on_log_p_which_no_bound_exceeds(many):
-  model, params, image, terms = many
-  weights = logsumexp(terms.log_p - terms.nll - terms.log_ratio, axis=1)
-  log_p, error = _log_mean_exp(weights)
-
-  def log_likelihood(key):
-    latents = air.sample_prior(model, key, SUCCESS)
-    canvas = air.decode(model, params, latents)
-    return jax.scipy.stats.norm.logpdf(image, canvas, 4.0).sum()
-
-  keys = jax.random.split(jax.random.key(7), 10_000)
-  prior_log_p, prior_error = _log_mean_exp(jax.lax.map(log_likelihood, keys, batch_size=1000))
-  assert error < 0.1 and prior_error < 0.1
-  assert abs(log_p - prior_log_p) < 4 * np.hypot(error, prior_error)
-
-  elbo = np.mean(jax.vmap(objectives.elbo)(terms))
-  one_sample = np.mean(weights)  # the strict form of `collapsed`, less its cross-entropy
-  assert elbo < one_sample - 0.1 < log_p - 0.2
-
-
-def test_without_a_baseline_it_is_zero_and_has_no_parameters(many):
-  _, params, _, terms = many
-  assert 'baseline_net' not in params and not terms.baseline.any()
-
-
 def test_a_batch_of_rollouts_is_a_loop_of_single_ones(coloured):
   model, params, image, noise = coloured
   images = jnp.stack([image, image**2, 1 - image])
   noises = Noise(*(jnp.stack([part, -part, 0 * part]) for part in noise))
-  batch = jax.jit(jax.vmap(functools.partial(_terms, model, params)))(images, noises)
+  batch = jax.jit(jax.vmap(functools.partial(samples.terms, model, params)))(images, noises)
   loop = [
     _run(model, params, image, Noise(*noise))[1]
     for image, *noise in zip(images, *noises, strict=True)

@@ -69,9 +69,7 @@ def compose(config, glyphs, split, start, stop):
       scenes = Scenes(*(np.array(field)[: stop - begin] for field in scenes))
       # The few that need another attempt are seen to apart: a batch goes on until its last is done.
       left = np.flatnonzero(~np.asarray(placed)[: stop - begin])
-      for these in np.split(left, range(_FEW, len(left), _FEW)):
-        if not len(these):
-          continue
+      for these in (left[i : i + _FEW] for i in range(0, len(left), _FEW)):
         again, placed = compose_batch(
           glyphs, key, numbers[np.resize(these, _FEW)], attempts=_FRESH_STARTS
         )

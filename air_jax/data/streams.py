@@ -1,4 +1,4 @@
-"""Batches read from disk by worker processes, for data sets larger than memory."""
+"""Batches read ahead from disk, for data sets larger than memory."""
 
 import grain
 import numpy as np
@@ -62,7 +62,7 @@ def stream(builder, seed, batch_size, workers, shard=(0, 1)):
     builder: from `builders.for_config`, prepared.
     seed: of the run.
     batch_size: B.
-    workers: number of processes that read ahead; 0 reads in this one.
+    workers: number of processes that read ahead; 0 is a thread of this one.
     shard: (index, count) of hosts; each reads its share of every batch.
 
   Returns:

@@ -1,0 +1,132 @@
+"""Pictures of a folder of own images: fitted to the canvas, turned upright, converted."""
+
+import numpy as np
+import own_images
+import pytest
+from PIL import Image
+
+
+def resized(picture, height, width):
+  """[H, W] resampled by triangles, widened where the picture shrinks."""
+  for axis, side in enumerate((height, width)):
+    size = picture.shape[axis]
+    factor = size / side
+    offsets = (np.arange(side)[:, None] + 0.5) * factor - (np.arange(size) + 0.5)
+    weights = np.maximum(0, 1 - abs(offsets) / max(factor, 1))
+    weights /= weights.sum(1, keepdims=True)
+    picture = np.moveaxis(np.tensordot(weights, picture, (1, axis)), 0, axis)
+  return picture
+
+
+# Heights and widths of which a crop to 8 pixels has as much to cut on either side, in whole pixels.
+@pytest.mark.parametrize('sides', [(40, 20), (20, 40), (4, 6), (100, 1), (8, 8)])
+@pytest.mark.parametrize('fit', ['crop', 'pad', 'squash'])
+def test_fit_is_that_of_triangle_resampling(tmp_path, sides, fit):
+  picture = np.random.default_rng(0).integers(256, size=sides, dtype=np.uint8)
+  own_images.save(picture, tmp_path / own_images.TRAIN_NAME)
+  reference = min(sides) if fit == 'crop' else max(sides)
+  target = (8, 8) if fit == 'squash' else [max(1, round(side * 8 / reference)) for side in sides]
+  expected = resized(picture.astype(float), *target)
+  if fit == 'crop':
+    top, left = ((side - 8) // 2 for side in target)
+    expected = expected[top : top + 8, left : left + 8]
+  else:
+    before = [(8 - side) // 2 for side in target]
+    expected = np.pad(expected, [(b, 8 - s - b) for b, s in zip(before, target, strict=True)])
+  image = own_images.only(tmp_path, fit=fit, canvas_size=8)
+  assert image.dtype == np.uint8 and image.shape == (8, 8, 1)
+  np.testing.assert_allclose(image[..., 0], expected, atol=1.5)  # Pillow rounds after each axis
+
+
+def test_two_colours_cropped_padded_and_squashed(tmp_path):
+  picture = np.zeros((4, 8, 3), np.uint8)
+  picture[:, :4], picture[:, 4:] = (250, 0, 0), (0, 0, 250)
+  own_images.save(picture, tmp_path / own_images.TRAIN_NAME)
+  red, blue, black = [250, 0, 0], [0, 0, 250], [0, 0, 0]
+  crop = own_images.only(tmp_path, fit='crop', canvas_size=4, colour=True)
+  assert crop.tolist() == [[red, red, blue, blue]] * 4
+  pad = own_images.only(tmp_path, fit='pad', canvas_size=4, colour=True)
+  assert pad[[0, 3]].tolist() == [[black] * 4] * 2
+  squash = own_images.only(tmp_path, fit='squash', canvas_size=4, colour=True)
+  for rows in (pad[1:3], squash):
+    assert (rows[:, 0] == red).all() and (rows[:, 3] == blue).all()
+    assert (rows[:, 1, 0] > 200).all() and (rows[:, 2, 2] > 200).all()
+
+
+@pytest.mark.parametrize('dtype, high, read', [(np.uint8, 200, 200), (np.uint16, 25700, 100)])
+def test_orientation_is_respected(tmp_path, dtype, high, read):
+  exif = Image.Exif()
+  exif[0x0112] = 6  # to be turned clockwise by a quarter
+  own_images.save(
+    np.array([[high, high], [0, 0]], dtype), tmp_path / own_images.TRAIN_NAME, exif=exif
+  )
+  assert own_images.only(tmp_path)[..., 0].tolist() == [[0, read], [0, read]]
+
+
+def test_jpeg_photograph_is_upright_before_it_is_fitted(tmp_path):
+  exif = Image.Exif()
+  exif[0x0112] = 3  # upside down
+  picture = np.repeat(np.array([[255], [255], [0], [0]], np.uint8), 8, 0).repeat(16, 1)
+  own_images.save(picture, tmp_path / 'a.jpg', exif=exif, quality=95)
+  image = own_images.only(tmp_path, fit='crop', canvas_size=16)[..., 0]
+  assert (image[:8] < 5).all() and (image[8:] > 250).all()
+
+
+COLOUR = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [90, 90, 90]]], np.uint8)
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'P', 'RGBA', 'CMYK'])
+def test_colour_and_grey(tmp_path, mode):
+  picture = Image.fromarray(COLOUR)
+  picture = picture.quantize(4) if mode == 'P' else picture.convert(mode)
+  # JPEG would smear CMYK, and PNG cannot hold it; a file's content says what it is.
+  picture.save(tmp_path / own_images.TRAIN_NAME, format='TIFF' if mode == 'CMYK' else 'PNG')
+  np.testing.assert_allclose(own_images.only(tmp_path, colour=True).astype(int), COLOUR, atol=1)
+  luma = COLOUR @ [0.299, 0.587, 0.114]  # ITU-R BT.601
+  np.testing.assert_allclose(own_images.only(tmp_path)[..., 0], luma, atol=1)
+
+
+@pytest.mark.parametrize('mode', ['1', 'L'])
+def test_grey_in_colour_has_equal_channels(tmp_path, mode):
+  picture = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert(mode)
+  picture.save(tmp_path / own_images.TRAIN_NAME)
+  image = own_images.only(tmp_path, colour=True)
+  assert image.tolist() == [[[0] * 3, [255] * 3], [[255] * 3, [0] * 3]]
+
+
+def test_alpha_is_composited_on_black(tmp_path):
+  clear, half, solid = (200, 100, 50, 0), (200, 100, 50, 128), (200, 100, 50, 255)
+  own_images.save(
+    np.array([[clear, half], [half, solid]], np.uint8), tmp_path / own_images.TRAIN_NAME
+  )
+  expected = np.array([[[0, 0, 0], [100, 50, 25]], [[100, 50, 25], [200, 100, 50]]])
+  np.testing.assert_allclose(own_images.only(tmp_path, colour=True).astype(int), expected, atol=1)
+  luma = expected @ [0.299, 0.587, 0.114]
+  np.testing.assert_allclose(own_images.only(tmp_path)[..., 0], luma, atol=1)
+
+
+def test_transparent_entry_of_a_palette_is_black(tmp_path):
+  picture = Image.new('P', (2, 2), 1)
+  picture.putpalette([255, 255, 255, 240, 0, 0])
+  picture.putpixel((1, 0), 0)
+  picture.save(tmp_path / own_images.TRAIN_NAME, transparency=b'\0\xff')
+  red = [240, 0, 0]
+  assert own_images.only(tmp_path, colour=True).tolist() == [[red, [0, 0, 0]], [red, red]]
+
+
+@pytest.mark.parametrize(
+  'dtype, given, read',
+  [
+    (np.uint16, [[0, 257], [128 * 257, 65535]], [[0, 1], [128, 255]]),
+    (np.uint16, [[0, 100], [257, 514]], [[0, 0], [1, 2]]),  # by the range, not by the maximum
+    (np.int32, [[0, 100], [200, 255]], [[0, 100], [200, 255]]),
+    (np.int32, [[-5, 2], [200, 510]], [[0, 1], [100, 255]]),
+    (np.float32, [[0, 1], [99.6, 255]], [[0, 1], [100, 255]]),
+    (np.float32, [[np.nan, 4], [400, 1020]], [[0, 1], [100, 255]]),
+  ],
+)
+def test_deep_greys_are_scaled_to_eight_bits(tmp_path, dtype, given, read):
+  form = 'PNG' if dtype == np.uint16 else 'TIFF'  # what PNG cannot hold
+  own_images.save(np.array(given, dtype), tmp_path / own_images.TRAIN_NAME, format=form)
+  assert own_images.only(tmp_path)[..., 0].tolist() == read
+  assert own_images.only(tmp_path, colour=True)[..., 2].tolist() == read
