@@ -1,7 +1,7 @@
 """Which values of a configuration are allowed, key by key and together."""
 
-from air_jax import objectives, particles
 from air_jax.errors import UserError
+from air_jax.estimators import ESTIMATORS
 
 
 def check(given, types):
@@ -22,9 +22,16 @@ def check(given, types):
   if given['model.residual']:
     patch = given['model.patch_size']
     _check('model.patch_size', patch, patch > 0, 'greater than 0 with model.residual=True')
-  if given['objective.name'].startswith('vimco'):
-    number = given['objective.particles']
-    _check('objective.particles', number, number > 1, "at least 2 with objective.name 'vimco'")
+  name, number = given['objective.name'], given['objective.particles']
+  fewest = ESTIMATORS[name].particles
+  says = f'at least {fewest} with objective.name={name!r}'
+  _check('objective.particles', number, number >= fewest, says)
+  _check(
+    'objective.sleep',
+    given['objective.sleep'],
+    name == 'rws' or not given['objective.sleep'],
+    "False unless objective.name is 'rws'",
+  )
 
 
 def check_data(given, types):
@@ -119,8 +126,11 @@ _ALLOWED = {
   'model.size_prior_mean': (lambda value: 0 < value < 1, 'in (0, 1)'),
   'model.size_prior_std': _POSITIVE,
   'model.shift_prior_std': _POSITIVE,
-  'objective.name': _one_of(*objectives.OBJECTIVES, *particles.OBJECTIVES),
+  'objective.name': _one_of(*ESTIMATORS),
   'objective.particles': _at_least(1),
+  'objective.temperature': _POSITIVE,
+  'objective.final_temperature': _POSITIVE,
+  'objective.temperature_steps': _at_least(0),
   'objective.smoothing': _SHARE,
   'objective.smoothing_hold': _at_least(0),
   'objective.smoothing_steps': _at_least(0),

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from air_jax import checks
 from air_jax.errors import UserError
+from air_jax.estimators import ESTIMATORS
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ class ModelConfig:
   shift_prior_std: float
   canvas_size: int  # data.canvas_size
   channels: int  # 3 if data.colour, else 1
-  baseline: bool  # whether objective.name is 'nvil' or 'iwae'
+  baseline: bool  # whether the objective learns one
+  centre: bool  # objective.centre
+  normalise: bool  # objective.normalise
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,12 @@ class ObjectiveConfig:
 
   name: str
   particles: int
+  centre: bool
+  normalise: bool
+  sleep: bool
+  temperature: float
+  final_temperature: float
+  temperature_steps: int
   sampled_kl: bool
   smoothing: float
   smoothing_hold: int
@@ -162,7 +171,9 @@ def parse(config):
     **sections['model'] | {'background_code_size': background_code_size},
     canvas_size=config.data.canvas_size,
     channels=3 if config.data.colour else 1,
-    baseline=config.objective.name in ('nvil', 'iwae'),
+    baseline=ESTIMATORS[config.objective.name].baseline,
+    centre=config.objective.centre,
+    normalise=config.objective.normalise,
   )
   return Config(
     seed=config.seed,
@@ -225,7 +236,7 @@ def _freeze(value):
 
 
 def _types():
-  derived = {'canvas_size', 'channels', 'baseline'}
+  derived = {'canvas_size', 'channels', 'baseline', 'centre', 'normalise'}
   types = {'seed': int}
   for field in dataclasses.fields(Config)[1:]:
     for inner in dataclasses.fields(field.type):

@@ -10,6 +10,10 @@ import optax
 from air_jax import distributions, networks, objectives, particles, schedules
 from air_jax import model as air
 from air_jax.config import Config
+from air_jax.estimators import ESTIMATORS
+
+BASELINE_PARTS = ('baseline_net', 'signal')  # of the parameters; optimised by themselves
+_SIGNAL_DECAY = 0.8  # of the moving averages of a baseline's signal (Mnih & Gregor, 2014)
 
 
 class TrainState(NamedTuple):
@@ -40,9 +44,10 @@ def make(config):
   optimizer = optax.partition(
     {
       'model': optax.chain(*model_optimizer),
-      'baseline': optax.adam(lambda step: multiple * schedule.learning_rate(step)),
+      'baseline_net': optax.adam(lambda step: multiple * schedule.learning_rate(step)),
+      'signal': optax.sgd(1.0 - _SIGNAL_DECAY),
     },
-    lambda params: {part: 'baseline' if part == 'baseline_net' else 'model' for part in params},
+    lambda params: {part: part if part in BASELINE_PARTS else 'model' for part in params},
   )
   model = air.Model(config.model, networks.build(config.model))
   return Learner(config, model, schedule, optimizer)
@@ -64,16 +69,18 @@ def loss(learner, params, step, image, noise, key):
     params: parameters of the model.
     step: [] int, for the schedules.
     image: [H, W, C] in [0, 1].
-    noise: `Noise` from `air.draw_noise`; with a leading [K] for the objectives of `particles`.
-    key: consumed, by objectives that draw a count.
+    noise: `Noise` from `air.draw_noise`; with a leading [K] for losses of several roll-outs.
+    key: consumed, by losses that draw a count.
 
   Returns:
     ([] loss, dict of scalars in nats; `predicted_count` is the mode of q(n)).
   """
   model, schedule, objective = learner.model, learner.schedules, learner.config.objective
+  estimator = ESTIMATORS[objective.name]
+  sample = air.reparameterise if estimator.pathwise else air.stop_sample
 
   def roll_out(noise):
-    rolled = air.rollout(model, params, image, noise)
+    rolled = air.rollout(model, params, image, noise, sample)
     return air.elbo_terms(model, params, image, rolled, schedule.success(step))
 
   several = bool(_roll_outs(learner))
@@ -81,8 +88,10 @@ def loss(learner, params, step, image, noise, key):
   kl_z = terms.log_ratio if objective.sampled_kl else terms.kl_z
   weight = schedule.kl_weight(step)
   weighted = terms._replace(kl_z=weight * kl_z, log_ratio=weight * terms.log_ratio)
-  function = (objectives.OBJECTIVES | particles.OBJECTIVES)[objective.name]
-  value = function(weighted, key, schedule.smoothing(step))
+  options = {'temperature': schedule.temperature(step)} if estimator.temperature else {}
+  value = estimator.loss(weighted, key, schedule.smoothing(step), **options)
+  if objective.sleep:
+    value += _sleep(learner, params, step, jax.random.fold_in(key, 1))
   described = jax.vmap(_describe)(terms) if several else _describe(terms)
   report = {name: jnp.mean(figure) for name, figure in described.items()}
   log_q = particles.log_mean_exp(terms.log_q) if several else terms.log_q
@@ -92,12 +101,49 @@ def loss(learner, params, step, image, noise, key):
 def _roll_outs(learner):
   """(K,) for the objectives of several roll-outs, () for the others."""
   objective = learner.config.objective
-  return (objective.particles,) if objective.name in particles.OBJECTIVES else ()
+  return (objective.particles,) if ESTIMATORS[objective.name].particles else ()
+
+
+def _sleep(learner, params, step, key):
+  """How badly the model explains a scene it has dreamt: -log q(z, n | x) of z, n, x ~ p."""
+  model, stopped = learner.model, jax.lax.stop_gradient(params)
+  latents_key, pixels_key = jax.random.split(key)
+  latents = air.sample_prior(model, latents_key, learner.schedules.success(step))
+  canvas = air.decode(model, stopped, latents)
+  noise = jax.random.normal(pixels_key, canvas.shape)
+  dream = canvas + model.config.likelihood_std * noise
+  return -air.log_posterior(model, params, dream, latents)
 
 
 def _describe(terms):
   elbo, nll = objectives.elbo(terms), jnp.exp(terms.log_q) @ terms.nll
   return {'elbo': elbo, 'nll': nll, 'kl': -elbo - nll}
+
+
+def gradient(learner, params, step, images, key):
+  """The gradient of a batch's mean loss.
+
+  Args:
+    learner: `Learner`.
+    params: parameters of the model.
+    step: [] int, for the schedules.
+    images: [B, H, W, C] uint8.
+    key: consumed, for noise and counts.
+
+  Returns:
+    (gradient, the reports of `loss` with a leading [B]).
+  """
+  noise_key, count_key = jax.random.split(key)
+  images = images / 255.0
+  noise = air.draw_noise(learner.model, noise_key, (len(images), *_roll_outs(learner)))
+  keys = jax.random.split(count_key, len(images))
+
+  def mean_loss(params):
+    one = functools.partial(loss, learner, params, step)
+    losses, report = jax.vmap(one)(images, noise, keys)
+    return losses.mean(), report
+
+  return jax.grad(mean_loss, has_aux=True)(params)
 
 
 def train_step(learner, state, images, counts):
@@ -114,23 +160,13 @@ def train_step(learner, state, images, counts):
   """
   _, train_key = _keys(learner)
   step_key = jax.random.fold_in(train_key, state.step)
-  noise_key, count_key = jax.random.split(step_key)
-  images = images / 255.0
-  noise = air.draw_noise(learner.model, noise_key, (len(images), *_roll_outs(learner)))
-  keys = jax.random.split(count_key, len(images))
-
-  def mean_loss(params):
-    one = functools.partial(loss, learner, params, state.step)
-    losses, report = jax.vmap(one)(images, noise, keys)
-    return losses.mean(), report
-
-  gradient, report = jax.grad(mean_loss, has_aux=True)(state.params)
-  updates, opt_state = learner.optimizer.update(gradient, state.opt_state, state.params)
+  slope, report = gradient(learner, state.params, state.step, images, step_key)
+  updates, opt_state = learner.optimizer.update(slope, state.opt_state, state.params)
   if counts is not None:
     report['count_accuracy'] = report['predicted_count'] == counts
   report = {name: jnp.mean(value) for name, value in report.items()}
   params = optax.apply_updates(state.params, updates)
-  report['grad_norm'] = jnp.sqrt(optax.tree.vdot(gradient, gradient))
+  report['grad_norm'] = jnp.sqrt(optax.tree.vdot(slope, slope))
   # Early on the average is over a share of the steps made, so that it forgets the start.
   decay = jnp.minimum(learner.config.train.average, state.step / (state.step + 10.0))
   average = optax.incremental_update(params, state.average, 1.0 - decay)

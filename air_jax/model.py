@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from air_jax import distributions
 from air_jax import spatial_transformer as transformer
-from air_jax.types import ElboTerms, Latents, Noise, Normal, Rollout
+from air_jax.types import Baseline, ElboTerms, Latents, Noise, Normal, Rollout
 
 
 class Model(NamedTuple):
@@ -42,7 +42,17 @@ def draw_noise(model, key, shape=()):
   )
 
 
-def rollout(model, params, image, noise):
+def reparameterise(normal, noise):
+  """A sample of a Gaussian that is differentiable in mean and deviation: mean + std * noise."""
+  return normal.mean + normal.std * noise
+
+
+def stop_sample(normal, noise):
+  """The same sample as a given number, which no gradient passes."""
+  return jax.lax.stop_gradient(reparameterise(normal, noise))
+
+
+def rollout(model, params, image, noise, sample=reparameterise):
   """Runs the cell for all T steps, as if each found an object.
 
   Steps after the n-th cannot influence what was painted up to it, so that this one roll-out serves
@@ -53,13 +63,14 @@ def rollout(model, params, image, noise):
     params: parameters of its networks.
     image: [H, W, C] in [0, 1].
     noise: `Noise` from `draw_noise`; the roll-out is a deterministic function of it.
+    sample: `Normal`, noise -> latents. `reparameterise`, `stop_sample`, or any other.
 
   Returns:
     `Rollout`.
   """
   config, nets = model
   behind = nets.encode_background(params, image)
-  z_background = behind.mean + behind.std * noise.background
+  z_background = sample(behind, noise.background)
   background = nets.decode_background(params, z_background)
   # What the cell looks for and at is what the background leaves to explain.
   foreground = image - jax.lax.stop_gradient(background)
@@ -70,10 +81,10 @@ def rollout(model, params, image, noise):
     attended = nets.attend(params, foreground - canvas)
     state, h = nets.recur(params, state, image_gates, jnp.concatenate([z, attended]))
     where = nets.location(params, h, attended)
-    z_where = where.mean + where.std * noise[:3]
+    z_where = sample(where, noise[:3])
     crop = transformer.crop(foreground, transformer.place(z_where), config.glimpse_size)
     what = nets.encode_glimpse(params, crop)
-    z_what = what.mean + what.std * noise[3:]
+    z_what = sample(what, noise[3:])
     drawn = _draw(model, params, z_where, z_what) if config.residual else None
     if config.residual:
       canvas += jax.lax.stop_gradient(drawn[1])
@@ -118,7 +129,7 @@ def elbo_terms(model, params, image, rolled, success):
     success: [] success probability of the geometric prior on the count, > 0.
 
   Returns:
-    `ElboTerms`, fields [T + 1]. The baseline sees the image and the roll-out, stopped.
+    `ElboTerms`. The baseline sees the image and the roll-out, stopped.
   """
   config, nets = model
   where_prior, what_prior = priors(config)
@@ -129,11 +140,11 @@ def elbo_terms(model, params, image, rolled, success):
   ratio += _log_ratio(rolled.z_what, rolled.what, what_prior)
   kl_behind = distributions.normal_kl(rolled.background, what_prior).sum()
   ratio_behind = _log_ratio(rolled.z_background, rolled.background, what_prior)
-  baseline = jnp.zeros(())
+  baseline = None
   if config.baseline:
     seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
     seen = jnp.concatenate([part.ravel() for part in seen])
-    baseline = nets.baseline(params, jax.lax.stop_gradient(seen))
+    baseline = Baseline(*nets.baseline(params, jax.lax.stop_gradient(seen)))
   return ElboTerms(
     nll=nll,
     kl_z=kl_behind + _prefix_sums(kl),
@@ -141,7 +152,29 @@ def elbo_terms(model, params, image, rolled, success):
     log_q=distributions.count_log_probs(rolled.presence_logits),
     log_p=distributions.geometric_log_probs(success, config.max_steps),
     baseline=baseline,
+    products=_products(image, rolled.canvases, config.likelihood_std),
   )
+
+
+def log_posterior(model, params, image, latents):
+  """Log-probability of an explanation, log q(z, n | x), of its count and of what is present.
+
+  Args:
+    model: `Model`.
+    params: parameters of its networks.
+    image: [H, W, C] in [0, 1].
+    latents: `Latents`.
+
+  Returns:
+    [] nats.
+  """
+  given = Noise(jnp.concatenate([latents.z_where, latents.z_what], -1), latents.z_background)
+  rolled = rollout(model, params, image, given, sample=lambda normal, given: given)
+  each = distributions.normal_log_prob(rolled.z_where, rolled.where).sum(-1)
+  each += distributions.normal_log_prob(rolled.z_what, rolled.what).sum(-1)
+  behind = distributions.normal_log_prob(rolled.z_background, rolled.background).sum()
+  log_q = distributions.count_log_probs(rolled.presence_logits)
+  return behind + (_prefix_sums(each) + log_q)[latents.count]
 
 
 def parse(model, params, image):
@@ -230,6 +263,14 @@ def _nll(image, canvas, std):
   error = ((image - canvas) / std).ravel()
   squares = jnp.dot(error, error, precision=jax.lax.Precision.HIGHEST)
   return 0.5 * squares + error.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
+
+
+def _products(image, canvases, std):
+  """Inner products of the image less the background and of each paint, in units of std."""
+  background = canvases[:1]
+  vectors = jnp.concatenate([image - background, jnp.diff(canvases, axis=0)]) / std
+  vectors = vectors.reshape(len(vectors), -1)
+  return jnp.dot(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
 
 
 def _log_ratio(z, q, p):

@@ -29,7 +29,7 @@ class Networks(NamedTuple):
   decode_glimpse: Callable  # params, z_what [D] -> glimpse [h, w, C] in (0, 1)
   encode_background: Callable  # params, image [H, W, C] -> Normal [E], q(z_background)
   decode_background: Callable  # params, z_background [E] -> [H, W, C] in [0, 1)
-  baseline: Callable  # params, inputs [J] -> [] the cost it expects, nats
+  baseline: Callable  # params, inputs [J] -> guesses [T], centre [], variance [], see `Baseline`
 
 
 def build(config):
@@ -90,7 +90,8 @@ class _Networks(nn.Module):
         c.background_sizes, outputs=c.background_grid**2 * c.channels, bias=c.output_bias
       )
     if c.baseline:
-      self.baseline_net = _Mlp(c.baseline_sizes, outputs=1)
+      self.baseline_net = _Mlp(c.baseline_sizes, outputs=c.max_steps)
+      self.signal = _MovingAverages(c.centre, c.normalise)
 
   def initial_state(self):
     return self.cell.initial_state()
@@ -138,7 +139,7 @@ class _Networks(nn.Module):
     return nn.sigmoid(_resize(grid, c.canvas_size))
 
   def baseline(self, inputs):
-    return self.baseline_net(inputs)[0]
+    return self.baseline_net(inputs), *self.signal()
 
   def touch(self):
     """Runs every part once, so that `init` gives each its parameters."""
@@ -264,6 +265,20 @@ class _Lstm(nn.Module):
     c = nn.sigmoid(forget + 1.0) * c + nn.sigmoid(write) * nn.tanh(value)
     h = nn.sigmoid(keep) * nn.tanh(c)
     return (h, c), h
+
+
+class _MovingAverages(nn.Module):
+  """Of NVIL's signal, its mean and its variance; where none is kept, those that change nothing."""
+
+  centre: bool
+  variance: bool
+
+  @nn.compact
+  def __call__(self):
+    def average(name, kept, start):
+      return self.param(name, _constant(start), ()) if kept else jnp.asarray(start)
+
+    return average('centre', self.centre, 0.0), average('variance', self.variance, 1.0)
 
 
 # Attention starts fairly sharp. (The best patch alone, with a straight-through gradient, learns

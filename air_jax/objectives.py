@@ -1,5 +1,8 @@
 """Losses that train AIR: pure functions of the terms of one roll-out, in nats.
 
+Here are those that sum the count out or draw it as a whole; those that go through each presence
+stand in presences.py, those of several roll-outs in particles.py, and estimators.py names all.
+
 The count n is discrete, and everything here is an answer to one question: how to differentiate
 through it. One roll-out gives the cost of every count k (design: presence masking),
 
@@ -100,15 +103,13 @@ def reinforce(terms, key, smoothing=0.0):
 def nvil(terms, key, smoothing=0.0):
   """The score function with a learnt baseline (Mnih & Gregor, 2014, arXiv:1402.0030).
 
-      n ~ q_e,      L = F[n] + sg(F[n] - b) log q_e[n] + (b - sg(F[n]))^2
+      n ~ q_e,      L = F[n] + sg(signal(F[n], b)) log q_e[n] + (what teaches b)
 
   b may depend on the image and on every latent of the roll-out, for n is drawn after them: it sees
-  no sampled presence, and the gradient stays unbiased for `exact`. Gradients reach the baseline
-  through the last term alone, and nothing but the baseline provided that b was made from
-  stopped inputs.
+  no sampled presence, and the gradient stays unbiased for `exact`. See `score_signal`.
 
   Args:
-    terms: `ElboTerms`, fields [T + 1], with a learnt baseline.
+    terms: `ElboTerms`, fields [T + 1], with a learnt baseline, whose first guess is used.
     key: consumed, draws n.
     smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
 
@@ -116,65 +117,8 @@ def nvil(terms, key, smoothing=0.0):
     [] surrogate loss.
   """
   cost, log_q = sampled_cost(terms, key, smoothing)
-  signal = _sg(cost - terms.baseline)
-  return cost + signal * log_q + (terms.baseline - _sg(cost)) ** 2
-
-
-def mvd(terms, key, smoothing=0.0):
-  """The measure-valued derivative of each presence (Mohamed et al., 2020, arXiv:1906.10652).
-
-      n ~ q_e,      n_t ~ q_e(n | n >= t)      p_t = q_e(n >= t) / q_e(n >= t - 1)
-      L = F[n] + sum_{t <= n + 1} sg(F[n_t] - F[t - 1]) p_t
-
-  Unbiased for `exact`: a step that is reached either goes on, as n_t does, or stops, and its
-  probability is taught by the difference in cost.
-
-  Args:
-    terms: `ElboTerms`, fields [T + 1].
-    key: consumed, draws n and every n_t.
-    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
-
-  Returns:
-    [] surrogate loss.
-  """
-  log_q, cost = _costs(terms, smoothing)
-  key, *keys = jax.random.split(key, len(cost))
-  n = jax.random.categorical(key, _sg(log_q))
-  difference, go_on = [], jnp.exp(_log_tails(log_q)[1:] - _log_tails(log_q)[:-1])
-  for t, key in enumerate(keys, 1):
-    later = t + jax.random.categorical(key, _sg(log_q[t:]))
-    difference.append(jnp.where(t <= n + 1, cost[later] - cost[t - 1], 0.0))
-  return cost[n] + _sg(jnp.stack(difference)) @ go_on
-
-
-def disarm(terms, key, smoothing=0.0):
-  """Antithetic presences (Dong, Mnih & Tucker, 2020, arXiv:2006.10680).
-
-      u ~ U(0, 1)^T,      b_t = [u_t > s(-l_t)],      b'_t = [u_t < s(l_t)]
-      L = (F[n] + F[n']) / 2 + sum_t sg((F[n] - F[n']) / 2 (-1)^b'_t [b_t != b'_t] s(|l_t|)) l_t
-
-  n and n' are how many presences are 1 before the first 0, l_t the log-odds that step t goes on.
-  Unbiased for `exact`.
-
-  Args:
-    terms: `ElboTerms`, fields [T + 1].
-    key: consumed, draws u.
-    smoothing: [] e in [0, 1], share of the uniform distribution in q_e, whose log-odds l_t are.
-
-  Returns:
-    [] surrogate loss.
-  """
-  log_q, cost = _costs(terms, smoothing)
-  logits = _log_tails(log_q)[1:] - log_q[:-1]
-  u = jax.random.uniform(key, logits.shape)
-  present, antithetic = u > jax.nn.sigmoid(-logits), u < jax.nn.sigmoid(logits)
-  ours, theirs = (cost[jnp.cumprod(b).sum()] for b in (present, antithetic))
-  differ = jnp.where(present == antithetic, 0.0, jnp.where(antithetic, -1.0, 1.0))
-  signal = 0.5 * (ours - theirs) * differ * jax.nn.sigmoid(jnp.abs(logits))
-  return 0.5 * (ours + theirs) + _sg(signal) @ logits
-
-
-OBJECTIVES = {loss.__name__: loss for loss in (exact, collapsed, reinforce, nvil, mvd, disarm)}
+  signal, lesson = score_signal(cost, terms.baseline.guess[0], terms.baseline)
+  return cost + signal * log_q + lesson
 
 
 def smooth(log_w, smoothing):
@@ -204,12 +148,6 @@ def expected_cost(log_w, terms):
   return jnp.sum(jnp.exp(log_w) * (terms.nll + terms.kl_z - terms.log_p + log_w))
 
 
-def _costs(terms, smoothing):
-  """The smoothed posterior, log q_e [T + 1], and the costs F [T + 1] under it."""
-  log_q = smooth(terms.log_q, smoothing)
-  return log_q, terms.nll + terms.kl_z - terms.log_p + log_q
-
-
 def sampled_cost(terms, key, smoothing):
   """The cost of a drawn count, n ~ q_e.
 
@@ -221,11 +159,50 @@ def sampled_cost(terms, key, smoothing):
   Returns:
     ([] F[n] in nats, [] log q_e[n]).
   """
-  log_q, cost = _costs(terms, smoothing)
+  log_q, cost = costs(terms, smoothing)
   n = jax.random.categorical(key, _sg(log_q))
   return cost[n], log_q[n]
 
 
-def _log_tails(log_q):
-  """[T + 1] log q(n >= t)."""
-  return jax.lax.cumlogsumexp(log_q, reverse=True)
+def costs(terms, smoothing):
+  """The smoothed posterior of the count and what each count costs under it.
+
+  Args:
+    terms: `ElboTerms`, fields [T + 1].
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
+
+  Returns:
+    ([T + 1] log q_e, [T + 1] F in nats).
+  """
+  log_q = smooth(terms.log_q, smoothing)
+  return log_q, terms.nll + terms.kl_z - terms.log_p + log_q
+
+
+def score_signal(cost, guess, baseline):
+  """What a cost tells about the decision that brought it, beyond what was to be expected.
+
+      (F - b - c) / max(1, sqrt v)
+
+  with c a moving average of F - b, and v one of (F - b - c)^2 (Mnih & Gregor, 2014, section 2.3).
+  The guess b learns by its squared error (F - b - c)^2. A moving average here is a parameter whose
+  gradient is its distance from what it averages: plain gradient descent moves it.
+
+  Args:
+    cost: [] F, nats.
+    guess: [] b, nats; nothing but the baseline learns if it was made from stopped inputs.
+    baseline: `Baseline`, which holds c and v.
+
+  Returns:
+    ([] signal, stopped; [] loss that teaches b, c and v).
+  """
+  left = _sg(cost) - guess
+  centred = left - _sg(baseline.centre)
+  signal = _sg(centred / jnp.maximum(1.0, jnp.sqrt(baseline.variance)))
+  averages = _follow(baseline.centre, left) + _follow(baseline.variance, centred**2)
+  return signal, centred**2 + averages
+
+
+def _follow(average, value):
+  """A loss of value 0 whose gradient in the average is its distance from the value."""
+  loss = average * _sg(average - value)
+  return loss - _sg(loss)

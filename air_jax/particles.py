@@ -43,12 +43,13 @@ def iwae(terms, key, smoothing=0.0):
   """The bound itself, with NVIL's baseline (Mnih & Gregor, 2014) against its variance.
 
       n_i ~ q_e,      B = log (1 / K) sum_i w_i
-      L = -B - sum_i sg(B + b_i) log q_e,i[n_i] + (1 / K) sum_i (b_i + sg(B))^2
+      L = -B + sum_i sg(signal(-B, b_i)) log q_e,i[n_i] + (what teaches b, a mean over i)
 
-  b_i guesses -B from x and the latents of particle i, which are drawn before n_i.
+  b_i guesses -B from x and the latents of particle i, which are drawn before n_i; see
+  `objectives.score_signal`.
 
   Args:
-    terms: `ElboTerms`, fields [K, T + 1], with a learnt baseline [K].
+    terms: `ElboTerms`, fields [K, T + 1], with a learnt baseline.
     key: consumed, draws the counts.
     smoothing: [] e in [0, 1], share of the uniform distribution in q_e.
 
@@ -57,8 +58,9 @@ def iwae(terms, key, smoothing=0.0):
   """
   log_w, log_q = _drawn(terms, key, smoothing)
   bound = log_mean_exp(log_w)
-  signal = _sg(bound + terms.baseline)
-  return -bound - signal @ log_q + jnp.mean((terms.baseline + _sg(bound)) ** 2)
+  score = jax.vmap(lambda b: objectives.score_signal(-bound, b.guess[0], b))
+  signal, lesson = score(terms.baseline)
+  return -bound + signal @ log_q + jnp.mean(lesson)
 
 
 def vimco(terms, key, smoothing=0.0):
@@ -103,13 +105,39 @@ def collapsed_iwae(terms, key, smoothing=0.0):
   del key
   sampled = _with_sampled_ratio(terms)
   log_r = _sg(jax.nn.log_softmax(terms.log_p - terms.nll - terms.log_ratio, axis=-1))
-  log_r_e = jax.vmap(lambda log_r: objectives.smooth(log_r, smoothing))(log_r)
+  log_r_e = jax.vmap(objectives.smooth, (0, None))(log_r, smoothing)
   log_w = -jax.vmap(objectives.expected_cost)(log_r_e, sampled)
   imitation = -jnp.sum(jnp.exp(log_r) * terms.log_q, axis=-1)
   return _sg(jax.nn.softmax(log_weights(terms))) @ imitation - log_mean_exp(log_w)
 
 
-OBJECTIVES = {loss.__name__: loss for loss in (iwae, vimco, vimco_arithmetic, collapsed_iwae)}
+def rws(terms, key, smoothing=0.0):
+  """Reweighted wake-sleep (Bornschein & Bengio, 2015, arXiv:1406.2751), its two wake phases.
+
+      n_i ~ q_e,      v_i = sg(w_i / sum_j w_j)
+      L = sum_i v_i (nll_i[n_i] - log_ratio_i[n_i] - log q_i[n_i])
+
+  The decoder descends in the first summand: the gradient of the bound of K particles. The rest of
+  the model ascends in log q of the particles as they lie: no gradient goes through a sample, and no
+  score of a cost is needed. That it does not follow the bound is by design: it comes near the
+  posterior from the other side, KL(p || q); both are biased for finite K.
+
+  Args:
+    terms: `ElboTerms`, fields [K, T + 1], K >= 2, of roll-outs whose latents are stopped (`sample`
+      of `model.rollout`).
+    key: consumed, draws the counts.
+    smoothing: [] e in [0, 1], share of the uniform distribution in q_e. What the presence head
+      learns to imitate stays the weighted posterior.
+
+  Returns:
+    [] surrogate loss.
+  """
+  log_q_e = jax.vmap(objectives.smooth, (0, None))(terms.log_q, smoothing)
+  n = jax.random.categorical(key, _sg(log_q_e))
+  log_w = terms.log_p - terms.nll - terms.log_ratio - log_q_e
+  per_count = terms.nll - terms.log_ratio - terms.log_q
+  log_w, lesson = (jnp.take_along_axis(x, n[:, None], 1)[:, 0] for x in (log_w, per_count))
+  return _sg(jax.nn.softmax(log_w)) @ lesson
 
 
 def _with_sampled_ratio(terms):

@@ -13,6 +13,7 @@ class Schedules(NamedTuple):
   smoothing: optax.Schedule  # share of the uniform count in its posterior, see objectives.py
   kl_weight: optax.Schedule  # weight of the KL of where and what
   success: optax.Schedule  # success probability of the count's geometric prior
+  temperature: optax.Schedule  # of relaxed presences
 
 
 def build(objective, train):
@@ -38,6 +39,9 @@ def build(objective, train):
     ),
     kl_weight=linear(objective.kl_warmup, 1.0, objective.kl_warmup_steps),
     success=exponential(objective.prior_start, objective.prior_end, objective.prior_steps),
+    temperature=exponential(
+      objective.temperature, objective.final_temperature, objective.temperature_steps
+    ),
   )
 
 

@@ -61,6 +61,14 @@ class Rollout(NamedTuple):
   canvases: Array  # [T + 1, H, W, C] the picture after 0..T objects
 
 
+class Baseline(NamedTuple):
+  """What a score function expects of the cost before it draws the count (objectives.nvil)."""
+
+  guess: Array  # [T] nats: of the cost, and of what is left of it when presence t is drawn
+  centre: Array  # [] nats, moving average of what the guess leaves; 0 where none is kept
+  variance: Array  # [] nats^2, moving average of its square about that; 1 where none is kept
+
+
 class ElboTerms(NamedTuple):
   """The terms of the bound for every count k = 0..T of one roll-out, in nats."""
 
@@ -69,4 +77,7 @@ class ElboTerms(NamedTuple):
   log_ratio: Array  # [T + 1] log q(z) / p(z) at the sample: kl_z is its mean
   log_q: Array  # [T + 1] log q(n = k), normalised
   log_p: Array  # [T + 1] log p(n = k), normalised
-  baseline: Array  # [] guess of the cost before n is drawn; 0 where none is learnt
+  # Of use to a few losses alone:
+  baseline: Baseline | None = None  # where one is learnt
+  products: Array | None = None  # [T + 1, T + 1] inner products of the image less its background
+  # and of what each step paints, in units of sigma: the nll of any weighted sum of the paints

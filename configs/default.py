@@ -59,7 +59,7 @@ def get_config():
   model.background_code_size = 8  # E >= 1, size of z_background; used by 'latent', as those below
   model.background_grid = 5  # >= 2, side of the grid of colours it is interpolated from
   model.background_sizes = (128,)
-  model.baseline_sizes = (256, 128)  # NVIL's baseline; used by 'nvil' and 'iwae' alone
+  model.baseline_sizes = (256, 128)  # NVIL's baseline; used by 'nvil', 'nvil_to_go' and 'iwae'
   model.likelihood_std = 0.3  # > 0, of a pixel; pixels are in [0, 1]
   model.presence_bias = 2.0  # initial log-odds that a step finds an object
   model.where_std_bias = -1.0  # initial std of z_where is softplus of this
@@ -70,10 +70,17 @@ def get_config():
   model.shift_prior_std = 1.0  # > 0, of the raw shift; a window's centre is its tanh
 
   objective = config.objective = ConfigDict()
-  # Of one roll-out: 'exact', 'collapsed', 'reinforce', 'nvil', 'mvd', 'disarm'; of several:
-  # 'iwae', 'vimco', 'vimco_arithmetic', 'collapsed_iwae'. See objectives.py and particles.py
+  # Of one roll-out: 'exact', 'collapsed', 'reinforce', 'nvil' (objectives.py), 'nvil_to_go', 'mvd',
+  # 'disarm', 'concrete' (presences.py); of several: 'iwae', 'vimco', 'vimco_arithmetic',
+  # 'collapsed_iwae', 'rws' (particles.py)
   objective.name = 'exact'
-  objective.particles = 5  # K >= 1, roll-outs of an image where there are several; 'vimco': >= 2
+  objective.particles = 5  # K >= 1, roll-outs of an image where several; 'vimco' and 'rws': >= 2
+  objective.centre = False  # a learnt baseline's signal less its moving average
+  objective.normalise = False  # and divided by its moving deviation, where that is above 1
+  objective.sleep = False  # 'rws' also learns to explain scenes dreamt from the prior
+  objective.temperature = 1.0  # > 0, initial, of the presences that 'concrete' relaxes
+  objective.final_temperature = 0.3  # > 0
+  objective.temperature_steps = 2000  # >= 0, steps of exponential annealing between the two
   objective.sampled_kl = False  # sampled log-ratios for analytic KLs: a strict bound, more noise
   objective.smoothing = 0.9  # in [0, 1], initial share of the uniform count in its posterior
   objective.smoothing_hold = 0  # >= 0, steps at that share; at 1 the presence head rests

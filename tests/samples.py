@@ -5,13 +5,14 @@ import functools
 import gzip
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from air_jax import config as configuration
+from air_jax import distributions, networks
 from air_jax import model as air
-from air_jax import networks
 from air_jax.data import glyphs, scenes
-from air_jax.types import Scenes
+from air_jax.types import Baseline, ElboTerms, Scenes
 from configs import tiny
 
 SUCCESS = 0.3  # of the prior of the count
@@ -64,6 +65,40 @@ def variant(model, **changes):
   image = jax.random.uniform(jax.random.key(1), shape)
   noise = air.draw_noise(model, jax.random.key(2))
   return model, model.networks.init(jax.random.key(0)), image, noise
+
+
+def theta():
+  """What gradients of a loss of one made-up roll-out with T = 3 are wanted for."""
+  x, *paints = np.random.default_rng(0).normal(0, 1, (4, 5))
+  left = x - np.cumsum([0 * x, *paints], axis=0)
+  vectors = jnp.asarray([x, *paints], jnp.float32)
+  return {
+    'nll': jnp.asarray(0.5 * (left**2).sum(1), jnp.float32),
+    'kl_z': jnp.array([0.0, 1.5, 2.5, 3.0]),
+    'logits': jnp.array([0.4, -0.3, 0.8]),
+    'baseline': Baseline(jnp.array([4.5, 2.0, 1.0]), jnp.array(0.5), jnp.array(0.64)),
+    'products': vectors @ vectors.T,
+  }
+
+
+def terms_of(theta):
+  """The terms of that roll-out."""
+  return ElboTerms(
+    nll=theta['nll'],
+    kl_z=theta['kl_z'],
+    log_ratio=theta['kl_z'],
+    log_q=distributions.count_log_probs(theta['logits']),
+    log_p=distributions.geometric_log_probs(0.3, 3),
+    baseline=theta['baseline'],
+    products=theta['products'],
+  )
+
+
+def sampled_gradients(loss, theta, smoothing, draws=200_000):
+  """Gradients of a loss of those terms, one for each of many keys."""
+  gradient = jax.grad(lambda theta, key: loss(terms_of(theta), key, smoothing))
+  keys = jax.random.split(jax.random.key(1), draws)
+  return jax.jit(jax.vmap(gradient, (None, 0)))(theta, keys)
 
 
 def terms(model, params, image, noise):

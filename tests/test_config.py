@@ -10,9 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from air_jax import config as config_lib
-from air_jax import particles
 from air_jax.errors import UserError
-from air_jax.objectives import OBJECTIVES
+from air_jax.estimators import ESTIMATORS
 from configs import default
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
@@ -40,7 +39,9 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   flat = config_lib.flatten(dataclasses.asdict(parsed))
   assert flat.pop('model.canvas_size') == given.data.canvas_size
   assert flat.pop('model.channels') == (3 if given.data.colour else 1)
-  assert flat.pop('model.baseline') == (given.objective.name in ('nvil', 'iwae'))
+  assert flat.pop('model.baseline') == ESTIMATORS[given.objective.name].baseline
+  for name in ('centre', 'normalise'):
+    assert flat.pop(f'model.{name}') == given.objective[name]
   if given.model.background != 'latent':
     assert flat.pop('model.background_code_size') == 0
     del given.model.background_code_size
@@ -53,9 +54,10 @@ def test_variants_have_the_keys_of_the_default(name):
 
 
 def test_there_is_a_baseline_where_an_objective_learns_one(tiny_config):
-  for name in (*OBJECTIVES, *particles.OBJECTIVES):
+  for name in ESTIMATORS:
     tiny_config.objective.name = name
-    assert config_lib.parse(tiny_config).model.baseline == (name in ('nvil', 'iwae'))
+    baseline = config_lib.parse(tiny_config).model.baseline
+    assert baseline == (name in ('nvil', 'nvil_to_go', 'iwae'))
 
 
 def test_there_are_channels_for_colour_and_a_code_for_a_latent_background_alone(tiny_config):
@@ -189,6 +191,9 @@ IMPOSSIBLE = {
   'objective.prior_start': (0.0, -0.1, INF, NAN),
   'objective.prior_end': (0.0, -0.1, INF, NAN),
   'objective.prior_steps': (-1,),
+  'objective.temperature': (0.0, -1.0, INF, NAN),
+  'objective.final_temperature': (0.0, -1.0, INF, NAN),
+  'objective.temperature_steps': (-1,),
   'train.steps': (0, -1),
   'train.batch_size': (0, -8),
   'train.learning_rate': (0.0, -1e-3, INF, NAN),
@@ -225,7 +230,10 @@ def test_table_of_impossible_values_leaves_out_only_keys_that_allow_any():
     'data.colour',
     'data.online',
     'model.residual',
+    'objective.centre',
+    'objective.normalise',
     'objective.sampled_kl',
+    'objective.sleep',
   }
 
 
@@ -269,13 +277,20 @@ def test_attention_needs_patches():
     config_lib.parse(config)
 
 
-@pytest.mark.parametrize('name', ['vimco', 'vimco_arithmetic'])
-def test_leaving_one_out_needs_two_roll_outs(name):
+@pytest.mark.parametrize('name', ['vimco', 'vimco_arithmetic', 'rws'])
+def test_comparing_roll_outs_needs_two_roll_outs(name):
   config = override(default.get_config(), objective__name=name, objective__particles=1)
   with pytest.raises(UserError, match=r'config\.objective\.particles=1 .* at least 2 with'):
     config_lib.parse(config)
   config_lib.parse(override(config, objective__particles=2))
   config_lib.parse(override(config, objective__name='iwae', objective__particles=1))
+
+
+def test_only_wake_sleep_sleeps():
+  config = override(default.get_config(), objective__sleep=True)
+  with pytest.raises(UserError, match=r"config\.objective\.sleep=True is .* 'rws'$"):
+    config_lib.parse(config)
+  config_lib.parse(override(config, objective__name='rws'))
 
 
 @pytest.mark.parametrize(('key', 'value'), [('data.online', True), ('data.reading', 'stream')])
@@ -296,7 +311,7 @@ def test_own_images_are_neither_composed_nor_streamed(key, value):
     ('data.background', ['black', 'grey', 'gradient', 'texture']),
     ('data.reading', ['auto', 'resident', 'stream']),
     ('model.background', ['black', 'constant', 'latent']),
-    ('objective.name', [*OBJECTIVES, *particles.OBJECTIVES]),
+    ('objective.name', [*ESTIMATORS]),
   ],
 )
 def test_unknown_names_list_the_known(key, names):

@@ -9,8 +9,9 @@ import pytest
 from air_jax import config as configuration
 from air_jax import learner as learning
 from air_jax import model as air
-from air_jax import objectives, particles
+from air_jax import objectives, presences
 from air_jax.data import feeds
+from air_jax.estimators import ESTIMATORS
 from air_jax.types import Scenes
 from configs import tiny
 
@@ -58,7 +59,7 @@ def test_loss_is_the_objective_of_the_terms_at_the_schedules_of_the_step(
   assert report['predicted_count'] == np.argmax(q)
 
 
-@pytest.mark.parametrize('name', ('iwae', 'vimco', 'collapsed_iwae'))
+@pytest.mark.parametrize('name', ('iwae', 'vimco', 'collapsed_iwae', 'rws'))
 def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, name):
   tiny_config.objective.update(
     name=name, particles=3, kl_warmup=0.5, kl_warmup_steps=0, prior_start=0.2, prior_end=0.2
@@ -76,11 +77,73 @@ def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, n
     return learning.loss(learner, params, 9999, image, noise, key), jax.vmap(roll_out)(noise)
 
   (loss, report), terms = run(learning.init(learner).params)
-  np.testing.assert_allclose(loss, particles.OBJECTIVES[name](terms, key, 0.0), rtol=1e-5)
+  np.testing.assert_allclose(loss, ESTIMATORS[name].loss(terms, key, 0.0), rtol=1e-5)
   elbos = [objectives.elbo(jax.tree.map(lambda x, i=i: x[i], terms)) for i in range(3)]
   np.testing.assert_allclose(report['elbo'], np.mean(elbos), rtol=1e-5)
   state, report = _train_step(learner, learning.init(learner), *_scenes(4))
   assert state.step == 1 and all(np.isfinite(value).all() for value in report.values())
+
+
+@pytest.mark.parametrize('name', [name for name in ESTIMATORS if not ESTIMATORS[name].particles])
+def test_every_loss_of_one_roll_out_trains(tiny_config, name):
+  tiny_config.objective.update(name=name, centre=True, normalise=True)
+  learner = learning.make(configuration.parse(tiny_config))
+  state, report = _train_step(learner, learning.init(learner), *_scenes(8))
+  assert all(np.isfinite(value).all() for value in report.values())
+  kernels = [s.params['presence_head']['Dense_0'] for s in (state, learning.init(learner))]
+  assert (kernels[0]['kernel'] != kernels[1]['kernel']).any()
+
+
+def test_presences_are_relaxed_at_the_temperature_of_the_step(tiny_config, params, image, noise):
+  tiny_config.objective.update(
+    name='concrete', temperature=2.0, final_temperature=0.5, temperature_steps=10
+  )
+  learner = learning.make(configuration.parse(tiny_config))
+  key = jax.random.key(4)
+
+  @jax.jit
+  def run(params):
+    rolled = air.rollout(learner.model, params, image, noise)
+    terms = air.elbo_terms(learner.model, params, image, rolled, learner.schedules.success(5))
+    ours, _ = learning.loss(learner, params, 5, image, noise, key)
+    return ours, presences.concrete(terms, key, learner.schedules.smoothing(5), 1.0)
+
+  np.testing.assert_allclose(*run(params), rtol=1e-5)
+
+
+def test_sleep_teaches_all_but_the_decoder_to_explain_dreams(tiny_config, params, image):
+  tiny_config.objective.update(name='rws', particles=2, prior_start=1.0, prior_end=1.0)
+  awake = learning.make(configuration.parse(tiny_config))
+  tiny_config.objective.sleep = True
+  dreaming = learning.make(configuration.parse(tiny_config))
+  noise = air.draw_noise(awake.model, jax.random.key(5), (2,))
+
+  @jax.jit
+  def asleep(params, key):
+    """What sleep adds to the loss."""
+    with_dream, without = (
+      learning.loss(learner, params, 0, image, noise, key)[0] for learner in (dreaming, awake)
+    )
+    return with_dream - without
+
+  keys = jax.random.split(jax.random.key(6), 200)
+  losses, slopes = jax.vmap(jax.value_and_grad(asleep), (None, 0))(params, keys)
+  assert len(np.unique(losses)) > 150
+  np.testing.assert_allclose(jax.tree.leaves(slopes['glimpse_decoder'])[0], 0, atol=1e-3)
+  # The posterior of the count learns how often each is dreamt: 0 to 3 alike, so that 3 in 4 start.
+  start = slopes['presence_head']['Dense_1']['bias'].mean()
+  assert start > 0.1  # it began with nearly certain presences; fewer are dreamt
+
+
+def test_averages_of_the_signal_move_by_a_fifth_of_the_distance(tiny_config):
+  tiny_config.objective.update(name='nvil', centre=True, normalise=True)
+  learner = learning.make(configuration.parse(tiny_config))
+  params = {'signal': {'centre': np.float32(1.0), 'variance': np.float32(5.0)}}
+  state = learner.optimizer.init(params)
+  distance = {'signal': {'centre': np.float32(1.0 - 3.0), 'variance': np.float32(5.0 - 4.0)}}
+  updates, _ = learner.optimizer.update(distance, state, params)
+  np.testing.assert_allclose(updates['signal']['centre'], 0.2 * 2.0, rtol=1e-6)
+  np.testing.assert_allclose(updates['signal']['variance'], -0.2 * 1.0, rtol=1e-6)
 
 
 def test_the_optimiser_is_adam_clipped_for_the_model_and_faster_for_the_baseline(tiny_config):

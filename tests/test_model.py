@@ -13,7 +13,7 @@ import scipy.stats
 from air_jax import model as air
 from air_jax import objectives
 from air_jax import spatial_transformer as transformer
-from air_jax.types import ElboTerms, Latents, Noise
+from air_jax.types import Baseline, ElboTerms, Latents, Noise
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
@@ -61,9 +61,13 @@ def _run(model, params, image, noise, **weights):
   Weights are given like `nll=[0, 1, 0, 0]`. One program makes everything, for compiling is what
   takes time in these tests.
   """
-  none = ElboTerms(*(jnp.zeros(4) for _ in range(5)), jnp.zeros(()))
-  weights = {name: jnp.asarray(weight, jnp.float32) for name, weight in weights.items()}
+  none = ElboTerms(*(jnp.zeros(4) for _ in range(5)), _baseline(0.0), jnp.zeros((4, 4)))
+  weights = jax.tree.map(jnp.float32, weights, is_leaf=lambda x: isinstance(x, list))
   return _differentiate(model, params, image, noise, none._replace(**weights))
+
+
+def _baseline(value):
+  return Baseline(jnp.full(3, value), *(jnp.full((), value) for _ in range(2)))
 
 
 def _is_zero(tree):
@@ -203,12 +207,59 @@ def test_the_residual_feeds_back_the_canvas_but_no_gradient(model):
 
 def test_the_baseline_sees_image_and_rollout_and_moves_nothing_but_itself(variant):
   model, params, image, noise = variant
-  rolled, terms, by_params, _ = _run(model, params, image, noise, baseline=1.0)
+  rolled, terms, by_params, _ = _run(model, params, image, noise, baseline=_baseline(1.0))
   seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
-  expected = model.networks.baseline(params, jnp.concatenate([part.ravel() for part in seen]))
-  np.testing.assert_allclose(terms.baseline, expected, rtol=1e-4)
+  guess, *_ = model.networks.baseline(params, jnp.concatenate([part.ravel() for part in seen]))
+  assert guess.shape == (3,)
+  np.testing.assert_allclose(terms.baseline.guess, guess, rtol=1e-4)
+  assert (terms.baseline.centre, terms.baseline.variance) == (0, 1)
   assert not _is_zero(by_params.pop('baseline_net'))
   assert _is_zero(by_params)
+
+
+@pytest.mark.parametrize('variant', ('plain', 'coloured scenes'), indirect=True)
+def test_products_tell_the_cost_of_any_share_of_what_is_painted(variant):
+  model, params, image, noise = variant
+  rolled, terms, *_ = _run(model, params, image, noise)
+  shares = np.array([0.7, 0.4, 0.1])
+  canvas = rolled.canvases[0] + np.einsum('t,thwc->hwc', shares, np.diff(rolled.canvases, axis=0))
+  expected = -scipy.stats.norm.logpdf(image, canvas, model.config.likelihood_std).sum()
+  weights = np.array([1.0, *-shares])
+  change = weights @ terms.products @ weights - terms.products[0, 0]
+  np.testing.assert_allclose(terms.nll[0] + 0.5 * change, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('variant', ('plain', 'coloured scenes'), indirect=True)
+def test_posterior_of_an_explanation_is_that_of_its_steps_up_to_its_count(variant):
+  model, params, image, noise = variant
+  rolled = _run(model, params, image, noise)[0]
+  log_posterior = jax.jit(air.log_posterior, static_argnums=0)
+  log_pdf = scipy.stats.norm.logpdf
+  each = log_pdf(rolled.z_where, *rolled.where).sum(1) + log_pdf(rolled.z_what, *rolled.what).sum(1)
+  behind = log_pdf(rolled.z_background, *rolled.background).sum()
+  go_on = scipy.special.log_expit(rolled.presence_logits)
+  stop = np.append(scipy.special.log_expit(-rolled.presence_logits), 0.0)
+  for count in range(4):
+    latents = Latents(rolled.z_where, rolled.z_what, jnp.int32(count), rolled.z_background)
+    expected = behind + each[:count].sum() + go_on[:count].sum() + stop[count]
+    np.testing.assert_allclose(log_posterior(model, params, image, latents), expected, rtol=1e-4)
+
+
+def test_stopped_samples_are_the_same_and_pass_nothing_on(coloured):
+  model, params, image, noise = coloured
+
+  @functools.partial(jax.jit, static_argnums=1)
+  def run(params, sample):
+    rolled = air.rollout(model, params, image, noise, sample)
+    return air.elbo_terms(model, params, image, rolled, samples.SUCCESS)
+
+  ours, theirs = (run(params, sample) for sample in (air.stop_sample, air.reparameterise))
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+  slope = jax.jit(jax.grad(lambda params: run(params, air.stop_sample).nll.sum()))(params)
+  taught = {part for part, gradient in slope.items() if not _is_zero(gradient)}
+  assert taught == {'glimpse_decoder', 'background_decoder'}
+  slope = jax.jit(jax.grad(lambda params: run(params, air.stop_sample).log_ratio[2]))(params)
+  assert _is_zero([slope['glimpse_decoder'], slope['background_decoder'], slope['presence_head']])
 
 
 @pytest.mark.parametrize('variant', ('plain', 'coloured scenes'), indirect=True)
@@ -264,5 +315,9 @@ def test_a_batch_of_rollouts_is_a_loop_of_single_ones(coloured):
     _run(model, params, image, Noise(*noise))[1]
     for image, *noise in zip(images, *noises, strict=True)
   ]
-  for ours, theirs in zip(batch, zip(*loop, strict=True), strict=True):
-    np.testing.assert_allclose(ours, np.stack(theirs), rtol=1e-4, atol=1e-5)
+  expected = jax.tree.map(lambda *each: np.stack(each), *loop)
+  jax.tree.map(
+    lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5),
+    batch._replace(products=batch.products / 1e3),  # of thousands of pixels
+    expected._replace(products=expected.products / 1e3),
+  )

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from air_jax import distributions, objectives, particles
-from air_jax.types import ElboTerms
+from air_jax.estimators import ESTIMATORS
+from air_jax.types import Baseline, ElboTerms
 
 KEY = jax.random.key(0)
 K, T = 3, 2
+LOSSES = [estimator.loss for estimator in ESTIMATORS.values() if estimator.particles]
 DRAWN = (particles.iwae, particles.vimco, particles.vimco_arithmetic)
 
 
@@ -22,7 +24,9 @@ def theta():
     'nll': jnp.asarray(rng.uniform(0, 4, (K, T + 1)), jnp.float32),
     'log_ratio': jnp.asarray(rng.normal(0, 1, (K, T + 1)), jnp.float32),
     'logits': jnp.asarray(rng.normal(0, 1, (K, T)), jnp.float32),
-    'baseline': jnp.array([2.0, 1.0, 3.0]),
+    'baseline': Baseline(
+      jnp.array([[2.0, 9.0], [1.0, 9.0], [3.0, 9.0]]), jnp.full(K, 0.5), jnp.full(K, 1.0)
+    ),
   }
 
 
@@ -66,7 +70,8 @@ def test_gradients_average_to_that_of_the_expected_bound(theta, objective, smoot
 
 def test_leave_one_out_signals_vary_less_than_the_bound(theta):
   def variance(objective):
-    theta_without = theta | {'baseline': jnp.zeros(K)}
+    nothing = Baseline(jnp.zeros((K, T)), jnp.zeros(K), jnp.ones(K))
+    theta_without = theta | {'baseline': nothing}
     gradient = jax.grad(lambda theta, key: objective(_terms(theta), key))
     sampled = jax.vmap(gradient, (None, 0))(theta_without, jax.random.split(KEY, 20_000))
     return sampled['logits'].var(0).sum()
@@ -80,7 +85,9 @@ def test_the_baseline_of_iwae_learns_the_negative_bound(theta):
   terms = _terms(theta | {'logits': log_q})
   bound = jnp.log(jnp.exp(terms.log_p - terms.nll - terms.log_ratio)[jnp.arange(K), counts].mean())
   slope = jax.grad(lambda b: particles.iwae(terms._replace(baseline=b), KEY))(terms.baseline)
-  np.testing.assert_allclose(slope, 2 / K * (terms.baseline + bound), rtol=1e-4)
+  left = -bound - terms.baseline.guess[:, 0]
+  np.testing.assert_allclose(slope.guess[:, 0], -2 / K * (left - 0.5), rtol=1e-4)
+  np.testing.assert_allclose(slope.centre, (0.5 - left) / K, rtol=1e-4)
 
 
 def test_one_particle_is_the_loss_of_one_roll_out(theta):
@@ -109,6 +116,51 @@ def test_collapsed_iwae_is_its_formula_with_its_gradient(theta):
   )
 
 
+def _wake(theta, n):
+  """The two lessons of `rws` for given counts: weighted cost, weighted log q."""
+  terms, chosen = _terms(theta), (np.arange(K), n)
+  log_w = (terms.log_p - terms.nll - terms.log_ratio - terms.log_q)[chosen]
+  share = jax.lax.stop_gradient(jax.nn.softmax(log_w))
+  return share @ terms.nll[chosen], share @ (terms.log_ratio + terms.log_q)[chosen]
+
+
+def test_rws_lowers_the_cost_and_raises_log_q_of_its_weighted_particles(theta):
+  gradients = {}
+  for counts in itertools.product(range(T + 1), repeat=K):
+    n = np.array(counts)
+    cost, log_q = (jax.grad(lambda theta, i=i, n=n: _wake(theta, n)[i])(theta) for i in (0, 1))
+    gradients[counts] = cost['nll'], -log_q['log_ratio'], -log_q['logits']
+  gradient = jax.jit(jax.grad(lambda theta, key: particles.rws(_terms(theta), key)))
+  seen = set()
+  for key in jax.random.split(KEY, 30):
+    ours = gradient(theta, key)
+    counts = tuple(np.argmax(ours['nll'] != 0, 1).tolist())
+    for name, expected in zip(('nll', 'log_ratio', 'logits'), gradients[counts], strict=True):
+      np.testing.assert_allclose(ours[name], expected, rtol=1e-4, atol=1e-6)
+    seen.add(counts)
+  assert len(seen) > 10
+
+
+def test_rws_of_many_particles_points_to_the_posterior_of_the_count():
+  """Where roll-outs are all alike, log q learns p(n | x), with smoothing as without."""
+  many, log_joint = 4000, jnp.log(jnp.array([0.2, 0.5, 0.3]))
+  logits = jnp.array([0.3, -0.2])
+
+  def loss(logits, key, smoothing):
+    log_q = distributions.count_log_probs(logits)
+    terms = ElboTerms(-log_joint, jnp.nan * log_q, 0 * log_q, log_q, 0 * log_q)
+    repeated = jax.tree.map(lambda x: jnp.tile(x, (many, 1)), terms)
+    return particles.rws(repeated, key, smoothing)
+
+  def cross_entropy(logits):
+    return -jnp.exp(log_joint) @ distributions.count_log_probs(logits)
+
+  expected = jax.grad(cross_entropy)(logits)
+  for smoothing in (0.0, 0.5):
+    gradient = jax.grad(loss)(logits, KEY, smoothing)
+    np.testing.assert_allclose(gradient, expected, atol=0.03)
+
+
 def test_more_particles_and_fewer_draws_give_tighter_bounds(theta):
   terms = _terms(theta)
   summed_out = particles.log_mean_exp(particles.log_weights(terms))
@@ -116,7 +168,7 @@ def test_more_particles_and_fewer_draws_give_tighter_bounds(theta):
   assert _by_enumeration(theta, 0.0) < summed_out
 
 
-@pytest.mark.parametrize('objective', particles.OBJECTIVES.values())
+@pytest.mark.parametrize('objective', LOSSES)
 def test_losses_are_finite_for_certain_counts_and_costs_of_thousands_of_nats(theta, objective):
   theta |= {'nll': theta['nll'] * 3000, 'logits': jnp.array([[90.0, -90.0]] * K)}
   loss = jax.jit(jax.value_and_grad(lambda theta, e: objective(_terms(theta), KEY, e)))
