@@ -5,8 +5,11 @@
     python main.py --mode=evaluate --workdir=FOLDER   held-out figures, as a table and as JSON
         [--particles=100]                             with a bound of so many samples
     python main.py --mode=figures --workdir=FOLDER    pictures
+    python main.py --mode=variance --workdir=FOLDER   how noisy each objective's gradient is
+        [--draws=200] [--objectives=exact,nvil]
 
-Every key of the configuration can be set, as in --config.train.steps=5000.
+Every key of the configuration can be set, as in --config.train.steps=5000. On a folder without a
+run, `figures` shows the scenes, and `variance` measures an untrained model.
 """
 
 import pathlib
@@ -20,49 +23,67 @@ from air_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; a file in configs/.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; default runs/<config name>.')
-_MODE = flags.DEFINE_enum('mode', 'train', ['train', 'evaluate', 'figures'], 'What to do.')
-
+_MODE = flags.DEFINE_enum(
+  'mode', 'train', ['train', 'evaluate', 'figures', 'variance'], 'What to do.'
+)
 _PARTICLES = flags.DEFINE_integer(
   'particles', 0, 'With --mode=evaluate: samples of a tighter bound; 0 has none.', lower_bound=0
 )
+_DRAWS = flags.DEFINE_integer(
+  'draws', 200, 'With --mode=variance: gradients of each objective.', lower_bound=10
+)
+_OBJECTIVES = flags.DEFINE_list(
+  'objectives', None, 'With --mode=variance: which to measure; default all.'
+)
+
+
+_GOES_WITH = {'particles': 'evaluate', 'draws': 'variance', 'objectives': 'variance'}
 
 
 @command_line.one_line_errors
 def main(argv):
   """Does what --mode says, to the run in --workdir."""
   logging.set_verbosity(logging.WARNING)  # orbax tells every rename
+  mode = _MODE.value
   if argv[1:]:
     raise UserError(f'unexpected argument {argv[1]!r}; flags look like --workdir=FOLDER')
-  if _PARTICLES.value and _MODE.value != 'evaluate':
-    raise UserError(f'--particles goes with --mode=evaluate, not with --mode={_MODE.value}')
+  for flag, its_mode in _GOES_WITH.items():
+    if flags.FLAGS[flag].present and mode != its_mode:
+      raise UserError(f'--{flag} goes with --mode={its_mode}, not with --mode={mode}')
   # These take seconds to import; mistyped flags are reported without them.
   from air_jax import config as config_lib
-  from air_jax import evaluate, figures, runs, train
+  from air_jax import evaluate, figures, learner, runs, train, variance
   from air_jax.data import loading
 
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
-  if _MODE.value == 'train':
+  if mode == 'train':
     print(evaluate.table(train.train(_CONFIG.value, workdir)))
     return
   chosen = command_line.touches_config(sys.argv)
-  if _MODE.value == 'figures' and chosen and not runs.exists(workdir):
-    # Nothing is trained there: what can be shown is the data.
-    scenes = loading.load(config_lib.parse(_CONFIG.value).data, 'test')
-    print('\n'.join(map(str, figures.draw_scenes(scenes, pathlib.Path(workdir)))))
-    return
-  if chosen:
-    raise UserError(
-      f'--mode={_MODE.value} takes the configuration kept in --workdir; drop --config'
-    )
-  learning, state, folder = runs.restore(workdir)
-  scenes = loading.load(learning.config.data, 'test')
-  evaluation, summary = evaluate.held_out(learning, state, scenes, _PARTICLES.value)
-  if _MODE.value == 'evaluate':
-    evaluate.write(summary, folder)
-    print(evaluate.table(summary))
+  untrained = chosen and mode in ('figures', 'variance') and not runs.exists(workdir)
+  if chosen and not untrained:
+    raise UserError(f'--mode={mode} takes the configuration kept in --workdir; drop --config')
+  if untrained:
+    learning = learner.make(config_lib.parse(_CONFIG.value))
+    state, folder = learner.init(learning), pathlib.Path(workdir).expanduser()
   else:
-    print('\n'.join(map(str, figures.draw(learning, state, scenes, evaluation, folder))))
+    learning, state, folder = runs.restore(workdir)
+  scenes = loading.load(learning.config.data, 'test')
+  if mode == 'variance':
+    summary = variance.measure(learning, state, scenes, _DRAWS.value, _OBJECTIVES.value)
+    variance.write(summary, folder)
+    figures.draw_variance(summary, folder)
+    print(variance.table(summary))
+  elif untrained:
+    print('\n'.join(map(str, figures.draw_scenes(scenes, folder))))
+  else:
+    evaluation, summary = evaluate.held_out(learning, state, scenes, _PARTICLES.value)
+    if mode == 'evaluate':
+      evaluate.write(summary, folder)
+      print(evaluate.table(summary))
+    else:
+      print('\n'.join(map(str, figures.draw(learning, state, scenes, evaluation, folder))))
 
 
 if __name__ == '__main__':

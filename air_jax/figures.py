@@ -5,12 +5,12 @@ import functools
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from air_jax import logs
 from air_jax import model as air
 from air_jax import spatial_transformer as transformer
 from air_jax.distributions import count_log_probs, presence_probs
+from air_jax.sheets import Sheet
 
 STEP_COLOURS = ('tab:red', 'tab:green', 'tab:blue', 'tab:orange', 'tab:purple', 'tab:brown')
 _SHOWN = 10  # scenes in the picture of reconstructions
@@ -58,6 +58,19 @@ def draw_scenes(scenes, folder):
   return _write({'scenes': gallery(scenes)}, folder)
 
 
+def draw_variance(summary, folder):
+  """Draws what `variance.measure` found.
+
+  Args:
+    summary: its dict.
+    folder: the picture goes to its `figures/`.
+
+  Returns:
+    paths of the PNG files.
+  """
+  return _write({'variance': variance(summary)}, folder)
+
+
 def _write(pictures, folder):
   target = folder / 'figures'
   target.mkdir(parents=True, exist_ok=True)
@@ -97,7 +110,7 @@ def reconstructions(images, counts, latents, rolled):
   windows = jax.vmap(jax.vmap(transformer.place))(latents.z_where)
   boxes = jax.vmap(jax.vmap(lambda window: transformer.box(window, side)))(windows)
   probs = jax.vmap(lambda logits: presence_probs(count_log_probs(logits)))(rolled.presence_logits)
-  sheet = _Sheet(1 + 2 * steps, len(images))
+  sheet = Sheet(1 + 2 * steps, len(images))
   names = ['input', *(f'after step {t + 1}' for t in range(steps))]
   for row, name in enumerate([*names, *(f'crop {t + 1}' for t in range(steps))]):
     sheet.name_row(row, name)
@@ -179,6 +192,35 @@ def training(lines):
   return figure
 
 
+def variance(summary):
+  """How noisy and how dear each estimator's gradient is.
+
+  Args:
+    summary: dict of `variance.measure`.
+
+  Returns:
+    matplotlib Figure.
+  """
+  figure = Figure(figsize=(9.0, 4.4), layout='constrained')
+  noise, cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+  estimators = summary['estimators']
+  rows = np.arange(len(estimators))
+  for i, part in enumerate(next(iter(estimators.values()))['parts']):
+    variances = [figures['parts'][part]['variance'] for figures in estimators.values()]
+    noise.plot(variances, rows, 'o', label=part, color=_colour(i), markersize=5, alpha=0.8)
+  noise.set(xscale='log', yticks=rows, yticklabels=list(estimators))
+  noise.set_title('variance of a gradient, mean over parameters', fontsize=9)
+  noise.invert_yaxis()
+  noise.legend(fontsize=7)
+  cost.barh(rows, [figures['milliseconds'] for figures in estimators.values()], color='0.6')
+  cost.set_title('ms a gradient', fontsize=9)
+  for axis in (noise, cost):
+    axis.grid(alpha=0.3)
+    axis.tick_params(labelsize=8)
+  figure.suptitle(f'{summary["images"]} images at step {summary["step"]:,}', fontsize=10)
+  return figure
+
+
 def gallery(scenes):
   """Scenes of a data set, each with its true count and boxes.
 
@@ -189,7 +231,7 @@ def gallery(scenes):
     matplotlib Figure.
   """
   rows, columns = _SAMPLES
-  sheet = _Sheet(rows, columns)
+  sheet = Sheet(rows, columns)
   for i, scene in enumerate(_each_count_in_turn(scenes.counts)[: rows * columns]):
     place = divmod(i, columns)
     image, count = scenes.images[scene], scenes.counts[scene]
@@ -210,56 +252,11 @@ def samples(canvases):
     matplotlib Figure.
   """
   rows, columns = _SAMPLES
-  sheet = _Sheet(rows, columns)
+  sheet = Sheet(rows, columns)
   for i, canvas in enumerate(canvases):
     sheet.image(i // columns, i % columns, canvas)
   sheet.title(0, 0, 'scenes drawn from the prior, counts evenly', align='left')
   return sheet.figure
-
-
-class _Sheet:
-  """A grid of small pictures on one pair of axes: a pair for each would take seconds to lay out."""
-
-  _STEP = (1.22, 1.06)  # rows and columns, in units of a picture's side
-
-  def __init__(self, rows, columns):
-    width, height = self._STEP[1] * columns + 0.3, self._STEP[0] * rows + 0.1
-    self.figure = Figure(figsize=(width, height))
-    self._axes = self.figure.add_axes((0, 0, 1, 1))
-    self._axes.set(xlim=(-0.3, width - 0.3), ylim=(height - 0.2, -0.2))
-    self._axes.axis('off')
-
-  def image(self, row, column, picture):
-    top, left = self._corner(row, column)
-    picture = np.clip(picture, 0, 1)  # painted objects add up
-    if picture.shape[-1] == 1:
-      picture = picture[..., 0]
-    self._axes.imshow(
-      picture, cmap='gray', vmin=0, vmax=1, extent=(left, left + 1, top + 1, top),
-      aspect='auto', interpolation='nearest',
-    )  # fmt: skip
-
-  def outline(self, row, column, box, colour):
-    """Outlines a box (top, left, height, width), in units of a picture's side."""
-    top, left = self._corner(row, column)
-    frame = Rectangle((left, top), 1, 1, transform=self._axes.transData)
-    outline = Rectangle(
-      (left + box[1], top + box[0]), box[3], box[2], fill=False, edgecolor=colour, linewidth=1.3
-    )
-    self._axes.add_patch(outline)
-    outline.set_clip_path(frame)
-
-  def title(self, row, column, text, colour='black', align='center'):
-    top, left = self._corner(row, column)
-    x = left + 0.5 if align == 'center' else left
-    self._axes.text(x, top - 0.04, text, fontsize=6.5, color=colour, ha=align, va='bottom')
-
-  def name_row(self, row, text):
-    top, left = self._corner(row, 0)
-    self._axes.text(left - 0.08, top + 0.5, text, fontsize=7, rotation=90, ha='right', va='center')
-
-  def _corner(self, row, column):
-    return row * self._STEP[0], column * self._STEP[1]
 
 
 def _each_count_in_turn(counts):

@@ -76,9 +76,11 @@ def test_other_modes_need_a_run(tmp_path, mode):
   assert not list(tmp_path.iterdir())
 
 
-def test_particles_are_for_evaluation(tmp_path):
+def test_flags_of_one_mode_are_refused_in_another(tmp_path):
   line = refused(tmp_path, '--mode=figures', '--particles=9', '--workdir=run')
   assert line == '--particles goes with --mode=evaluate, not with --mode=figures'
+  line = refused(tmp_path, '--objectives=exact', '--workdir=run')
+  assert line == '--objectives goes with --mode=variance, not with --mode=train'
 
 
 def test_evaluation_takes_no_configuration(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax import evaluate
+from air_jax import evaluate, variance
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -93,3 +93,15 @@ def test_other_modes_need_only_the_folder(main, copy):
   for path in paths:
     with Image.open(path) as file:
       np.testing.assert_array_equal(np.asarray(file), pictures[path.stem])
+
+
+def test_the_laboratory_measures_a_run_or_an_untrained_model(main, copy, tmp_path, scene_cache):
+  few = ['--mode=variance', '--draws=10', '--objectives=exact,mvd']
+  untrained = [f'--config={ROOT}/configs/tiny.py', f'--config.data.cache_dir={scene_cache}']
+  for arguments, folder, step in ((few, copy, 20), (few + untrained, tmp_path / 'new', 0)):
+    with main(*arguments, folder=folder) as process:
+      out = output(process)
+    summary = json.loads((folder / 'variance.json').read_text())
+    assert (summary['step'], list(summary['estimators'])) == (step, ['exact', 'mvd'])
+    assert out.strip() == variance.table(summary).strip()
+    assert (folder / 'figures' / 'variance.png').exists()

@@ -1,0 +1,110 @@
+"""The laboratory against gradients taken one by one, and what it says of known estimators."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from air_jax import config as configuration
+from air_jax import figures, learner, variance
+from air_jax.errors import UserError
+from air_jax.types import Scenes
+from configs import tiny
+
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+NAMES = ['exact', 'reinforce', 'nvil', 'collapsed']
+
+
+@pytest.fixture(scope='module')
+def scenes():
+  images = np.zeros((64, 50, 50, 1), np.uint8)
+  images[:, 10:20, 10:20] = np.random.default_rng(0).integers(0, 256, (64, 10, 10, 1))
+  return Scenes(images, *(None for _ in range(5)))
+
+
+@pytest.fixture(scope='module')
+def learning():
+  config = tiny.get_config()
+  config.objective.update(centre=True, smoothing=0.0, prior_start=1.0, prior_end=1.0)
+  return learner.make(configuration.parse(config))
+
+
+@pytest.fixture(scope='module')
+def state(learning):
+  """The presence head is undecided, so that counts vary."""
+  state = learner.init(learning)
+  state.params['presence_head']['Dense_1']['bias'] *= 0
+  return state
+
+
+@pytest.fixture(scope='module')
+def summary(learning, state, scenes):
+  return variance.measure(learning, state, scenes, 200, NAMES)
+
+
+def test_figures_are_those_of_gradients_taken_one_by_one(summary, learning, state, scenes):
+  keys = jax.random.split(jax.random.key(99), 400)
+
+  @jax.jit
+  def gradients(key):
+    return learner.gradient(learning, state.params, 0, scenes.images[:8], key)[0]
+
+  taken = jax.lax.map(gradients, keys, batch_size=20)
+  for part, networks in variance.PARTS.items():
+    flat = [
+      np.asarray(leaf, np.float64).reshape(400, -1)
+      for network in networks
+      for leaf in jax.tree.leaves(taken.get(network, {}))
+    ]
+    flat = np.concatenate(flat, 1)
+    ours = summary['estimators']['exact']['parts'][part]
+    np.testing.assert_allclose(ours['variance'], flat.var(0).mean(), rtol=0.25)
+    noise = np.sqrt(flat.var(0).sum() / 200)
+    norm = np.linalg.norm(flat.mean(0))
+    assert abs(ours['norm'] - norm) < 3 * noise
+
+
+def test_estimators_of_one_expectation_are_found_to_share_it(summary):
+  assert summary['step'] == 0 and summary['images'] == 8 and summary['draws'] == 200
+  for name in ('exact', 'reinforce', 'nvil'):
+    measured = summary['estimators'][name]
+    assert measured['unbiased'] and measured['reference'] == 'exact'
+    for figures_of_part in measured['parts'].values():
+      assert abs(figures_of_part['along'] - 1) < 4 * figures_of_part['along_error']
+      assert figures_of_part['bias'] < 3 * figures_of_part['noise']
+  other = summary['estimators']['collapsed']
+  assert not other['unbiased']
+  presence = other['parts']['presence head']
+  assert presence['bias'] > 5 * presence['noise']
+
+
+def test_a_baseline_is_taught_before_it_is_measured(summary):
+  raw, based, exact = (
+    summary['estimators'][name]['parts']['presence head']['variance']
+    for name in ('reinforce', 'nvil', 'exact')
+  )
+  assert exact < 0.5 * based and based < 0.5 * raw
+
+
+def test_summary_is_kept_told_and_drawn(summary, tmp_path):
+  variance.write(summary, tmp_path / 'new')
+  assert json.loads((tmp_path / 'new' / 'variance.json').read_text()) == summary
+  rows = [line.split() for line in variance.table(summary).splitlines()]
+  presence = summary['estimators']['nvil']['parts']['presence head']
+  assert ['nvil', f'{presence["variance"]:.2e}'] in [row[:2] for row in rows]
+  assert ['collapsed', '*'] in [row[:2] for row in rows]
+  noise, cost = figures.variance(summary).axes
+  assert [label.get_text() for label in noise.get_yticklabels()] == NAMES
+  shown = {line.get_label(): line.get_xdata() for line in noise.lines}
+  np.testing.assert_allclose(shown['presence head'][2], presence['variance'])
+  milliseconds = [bar.get_width() for bar in cost.patches]
+  assert milliseconds == [summary['estimators'][name]['milliseconds'] for name in NAMES]
+
+
+def test_unknown_estimators_and_too_few_scenes_are_refused(learning, state, scenes):
+  with pytest.raises(UserError, match="no objective 'nvill'; there are exact, collapsed"):
+    variance.measure(learning, state, scenes, 10, ['exact', 'nvill'])
+  few = scenes._replace(images=scenes.images[:8])
+  with pytest.raises(UserError, match='8 held-out images are too few; more than 8'):
+    variance.measure(learning, state, few, 10)
