@@ -1,0 +1,65 @@
+"""How long a training step takes by each objective, beside `nvil`'s.
+
+    python -m benchmarks.costs [--objectives=exact,collapsed,nvil] [--particles=5]
+
+Rounds of all objectives alternate, so that they see the same neighbours on a shared machine;
+medians are reported, after a warm-up, with the median of the ratios within a round.
+"""
+
+import statistics
+import time
+
+import jax
+from absl import app, flags
+
+from air_jax import command_line, learner
+from air_jax import config as config_lib
+from air_jax.data import loading
+from air_jax.estimators import ESTIMATORS
+from configs import multi_digits
+
+_OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
+_PARTICLES = flags.DEFINE_integer('particles', 5, 'Roll-outs where there are several.')
+_ROUNDS = flags.DEFINE_integer('rounds', 11, 'Timed rounds.', lower_bound=1)
+_STEPS = flags.DEFINE_integer('steps', 20, 'Training steps a round.', lower_bound=1)
+
+
+@command_line.one_line_errors
+def main(argv):
+  """Measures and prints."""
+  del argv
+  names = ['nvil', *(name for name in _OBJECTIVES.value if name != 'nvil')]
+  trainings = {name: _training(name) for name in names}
+  times = {name: [] for name in names}
+  for timed in range(-1, _ROUNDS.value):
+    for name, train in trainings.items():
+      started = time.perf_counter()
+      train()
+      if timed >= 0:
+        times[name].append((time.perf_counter() - started) / _STEPS.value)
+  print(f'{"":18}ms a step   of nvil')
+  for name in sorted(names, key=list(ESTIMATORS).index):
+    ratio = statistics.median(a / b for a, b in zip(times[name], times['nvil'], strict=True))
+    print(f'{name:18}{1e3 * statistics.median(times[name]):>9.2f}{ratio:>10.2f}')
+
+
+def _training(name):
+  """A function that makes so many steps."""
+  config = multi_digits.get_config()
+  config.objective.update(name=name, particles=_PARTICLES.value)
+  config = config_lib.parse(config)
+  learning = learner.make(config)
+  feed = loading.feed(config.data, config.seed, config.train.batch_size)
+  state = learner.init(learning)
+
+  def train():
+    nonlocal state
+    drawn = feed.draw(0, _STEPS.value)
+    state, _ = learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
+    jax.block_until_ready(state)
+
+  return train
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse_flags)
