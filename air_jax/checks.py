@@ -26,12 +26,8 @@ def check(given, types):
   fewest = ESTIMATORS[name].particles
   says = f'at least {fewest} with objective.name={name!r}'
   _check('objective.particles', number, number >= fewest, says)
-  _check(
-    'objective.sleep',
-    given['objective.sleep'],
-    name == 'rws' or not given['objective.sleep'],
-    "False unless objective.name is 'rws'",
-  )
+  sleep = given['objective.sleep']
+  _check('objective.sleep', sleep, name == 'rws' or not sleep, "False unless name is 'rws'")
 
 
 def check_data(given, types):

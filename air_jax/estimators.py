@@ -15,6 +15,7 @@ class Estimator(NamedTuple):
   baseline: bool = False  # whether it learns one
   pathwise: bool = True  # whether gradients pass through sampled where and what
   temperature: bool = False  # whether it takes one
+  doubly: bool = False  # whether gradients are reparameterised doubly, see doubly.py
 
 
 _ALL = (
@@ -29,7 +30,9 @@ _ALL = (
   Estimator(particles.iwae, 'vimco', particles=1, baseline=True),
   Estimator(particles.vimco, 'vimco', particles=2),
   Estimator(particles.vimco_arithmetic, 'vimco', particles=2),
-  Estimator(particles.collapsed_iwae, particles=1),
+  Estimator(particles.collapsed_iwae, 'collapsed_iwae', particles=1),
   Estimator(particles.rws, particles=2, pathwise=False),
 )
-ESTIMATORS = {estimator.loss.__name__: estimator for estimator in _ALL}
+ESTIMATORS = {estimator.loss.__name__: estimator for estimator in _ALL} | {
+  'doubly_iwae': Estimator(particles.collapsed_iwae, 'collapsed_iwae', particles=1, doubly=True)
+}

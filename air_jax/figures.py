@@ -211,7 +211,7 @@ def variance(summary):
   noise.set(xscale='log', yticks=rows, yticklabels=list(estimators))
   noise.set_title('variance of a gradient, mean over parameters', fontsize=9)
   noise.invert_yaxis()
-  noise.legend(fontsize=7)
+  figure.legend(loc='outside lower center', ncols=5, fontsize=8)
   cost.barh(rows, [figures['milliseconds'] for figures in estimators.values()], color='0.6')
   cost.set_title('ms a gradient', fontsize=9)
   for axis in (noise, cost):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from air_jax import distributions, networks, objectives, particles, schedules
+from air_jax import distributions, doubly, networks, objectives, particles, schedules
 from air_jax import model as air
 from air_jax.config import Config
 from air_jax.estimators import ESTIMATORS
@@ -79,17 +79,26 @@ def loss(learner, params, step, image, noise, key):
   estimator = ESTIMATORS[objective.name]
   sample = air.reparameterise if estimator.pathwise else air.stop_sample
 
-  def roll_out(noise):
+  smoothing, weight = schedule.smoothing(step), schedule.kl_weight(step)
+
+  def roll_out(noise, params=params, through_densities=not estimator.doubly):
     rolled = air.rollout(model, params, image, noise, sample)
-    return air.elbo_terms(model, params, image, rolled, schedule.success(step))
+    if not through_densities:
+      rolled = doubly.stop_densities(rolled)
+    terms = air.elbo_terms(model, params, image, rolled, schedule.success(step))
+    kl_z = terms.log_ratio if objective.sampled_kl else terms.kl_z
+    weighted = terms._replace(kl_z=weight * kl_z, log_ratio=weight * terms.log_ratio)
+    return rolled, terms, weighted
 
   several = bool(_roll_outs(learner))
-  terms = jax.vmap(roll_out)(noise) if several else roll_out(noise)
-  kl_z = terms.log_ratio if objective.sampled_kl else terms.kl_z
-  weight = schedule.kl_weight(step)
-  weighted = terms._replace(kl_z=weight * kl_z, log_ratio=weight * terms.log_ratio)
+  rolled, terms, weighted = (jax.vmap(roll_out) if several else roll_out)(noise)
   options = {'temperature': schedule.temperature(step)} if estimator.temperature else {}
-  value = estimator.loss(weighted, key, schedule.smoothing(step), **options)
+  value = estimator.loss(weighted, key, smoothing, **options)
+  if estimator.doubly:
+    still = jax.lax.stop_gradient(params)
+    value += weight * doubly.lesson(
+      lambda noise: roll_out(noise, still, True)[-1], noise, rolled, smoothing
+    )
   if objective.sleep:
     value += _sleep(learner, params, step, jax.random.fold_in(key, 1))
   described = jax.vmap(_describe)(terms) if several else _describe(terms)

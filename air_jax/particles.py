@@ -103,12 +103,31 @@ def collapsed_iwae(terms, key, smoothing=0.0):
     [] loss in nats: negative bound plus cross-entropy.
   """
   del key
-  sampled = _with_sampled_ratio(terms)
-  log_r = _sg(jax.nn.log_softmax(terms.log_p - terms.nll - terms.log_ratio, axis=-1))
-  log_r_e = jax.vmap(objectives.smooth, (0, None))(log_r, smoothing)
-  log_w = -jax.vmap(objectives.expected_cost)(log_r_e, sampled)
-  imitation = -jnp.sum(jnp.exp(log_r) * terms.log_q, axis=-1)
+  log_r = _log_posterior(terms)
+  log_r_e = jax.vmap(objectives.smooth, (0, None))(_sg(log_r), smoothing)
+  log_w = -jax.vmap(objectives.expected_cost)(log_r_e, _with_sampled_ratio(terms))
+  imitation = -jnp.sum(_sg(jnp.exp(log_r)) * terms.log_q, axis=-1)
   return _sg(jax.nn.softmax(log_weights(terms))) @ imitation - log_mean_exp(log_w)
+
+
+def shares(terms, smoothing=0.0):
+  """How much every latent's log q weighs in `collapsed_iwae`, for `doubly`.
+
+      c_i[t] = w_i r_e,i(n >= t),      w = softmax_i(log W_i)
+
+  Args:
+    terms: `ElboTerms`, fields [K, T + 1].
+    smoothing: [] e in [0, 1], share of the uniform distribution in r_e.
+
+  Returns:
+    [K, T + 1], for the background (t = 0) and each object; differentiable in the particle's own
+    terms, while the weights of the others are taken as given.
+  """
+  log_r_e = jax.vmap(objectives.smooth, (0, None))(_log_posterior(terms), smoothing)
+  log_w = -jax.vmap(objectives.expected_cost)(log_r_e, _with_sampled_ratio(terms))
+  own = _sg(jax.nn.softmax(log_w))
+  own = own + _sg(own * (1.0 - own)) * (log_w - _sg(log_w))
+  return own[:, None] * jnp.exp(jax.lax.cumlogsumexp(log_r_e, axis=1, reverse=True))
 
 
 def rws(terms, key, smoothing=0.0):
@@ -138,6 +157,11 @@ def rws(terms, key, smoothing=0.0):
   per_count = terms.nll - terms.log_ratio - terms.log_q
   log_w, lesson = (jnp.take_along_axis(x, n[:, None], 1)[:, 0] for x in (log_w, per_count))
   return _sg(jax.nn.softmax(log_w)) @ lesson
+
+
+def _log_posterior(terms):
+  """Log r [K, T + 1], of the count given each particle."""
+  return jax.nn.log_softmax(terms.log_p - terms.nll - terms.log_ratio, axis=-1)
 
 
 def _with_sampled_ratio(terms):

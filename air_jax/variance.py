@@ -28,7 +28,7 @@ PARTS = {
   'encoders': ('image_encoder', 'attention', 'glimpse_encoder', 'background_encoder'),
   'decoder': ('glimpse_decoder', 'background_decoder', 'background_image'),
 }
-_FITTED = 500  # updates of a baseline before its estimator is measured
+_FITTED = 2000  # updates of a baseline before its estimator is measured
 _CHUNK = 10  # gradients in one call to the device
 
 
@@ -226,7 +226,7 @@ def table(summary):
     f'gradients of {summary["images"]} images at step {summary["step"]:,}, '
     f'{summary["draws"]} of each estimator',
     '',
-    'variance of a parameter, mean over a part; * biased for the ELBO, or follows another bound',
+    'variance of a parameter, mean over a part; * has an expectation of its own',
     f'{"":18}' + ''.join(f'{part:>16}' for part in PARTS) + f'{"ms":>9}',
   ]
   for name, figures in summary['estimators'].items():

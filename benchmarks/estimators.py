@@ -224,13 +224,13 @@ def _curves(results):
         axes[layouts.index(run['layout'])], (steps, steps * run['seconds_a_step']), strict=True
       ):
         label = name if run['seed'] == 0 else None
-        axis.plot(x, accuracy, dashes, color=colour, label=label, linewidth=1.1)
+        axis.plot(x, 1 - accuracy, dashes, color=colour, label=label, linewidth=1.1)
   for layout, row in zip(layouts, axes, strict=True):
     for axis, label in zip(row, ('step', 'seconds of training'), strict=True):
-      axis.set(title=f'{layout}: held-out count accuracy', xlabel=label, ylim=(0.3, 1.0))
-      axis.grid(alpha=0.3)
+      axis.set(title=f'{layout}: share of held-out scenes miscounted', xlabel=label, yscale='log')
+      axis.grid(alpha=0.3, which='both')
     row[1].set_xscale('log')
-  axes[0, 0].legend(fontsize=7, ncols=2)
+  figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside right center', fontsize=8)
   return figure
 
 

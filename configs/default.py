@@ -72,7 +72,7 @@ def get_config():
   objective = config.objective = ConfigDict()
   # Of one roll-out: 'exact', 'collapsed', 'reinforce', 'nvil' (objectives.py), 'nvil_to_go', 'mvd',
   # 'disarm', 'concrete' (presences.py); of several: 'iwae', 'vimco', 'vimco_arithmetic',
-  # 'collapsed_iwae', 'rws' (particles.py)
+  # 'collapsed_iwae', 'doubly_iwae', 'rws' (particles.py, doubly.py)
   objective.name = 'exact'
   objective.particles = 5  # K >= 1, roll-outs of an image where several; 'vimco' and 'rws': >= 2
   objective.centre = False  # a learnt baseline's signal less its moving average

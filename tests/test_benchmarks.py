@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 from absl import flags
 from absl.testing import flagsaver
 
@@ -52,7 +53,9 @@ def test_curves_show_every_run_over_steps_and_seconds():
   figure = estimators._curves(RUNS)
   steps, seconds = figure.axes
   assert len(steps.lines) == len(seconds.lines) == 4
-  assert [label.get_text() for label in steps.get_legend().get_texts()] == ['exact', 'nvil']
+  (legend,) = figure.legends
+  assert [label.get_text() for label in legend.get_texts()] == ['exact', 'nvil']
+  np.testing.assert_allclose(steps.lines[0].get_ydata(), [0.1, 0.04, 0.015])
   assert max(seconds.lines[-1].get_xdata()) == 30 and max(steps.lines[-1].get_xdata()) == 1500
 
 

@@ -1,0 +1,52 @@
+"""Doubly reparameterised gradients of `collapsed_iwae` (Tucker et al., 2019, arXiv:1810.04152).
+
+The bound B of K particles depends on a latent's Gaussian N(m, s) in two ways: through the sample
+z = m + s e, and through its density log q(z; m, s), which B weighs by some share c. The gradient by
+the second way is a score function, and is exchanged for one by the first:
+
+    E[c d log q(z; m, s) / d(m, s)] = E[(d c / d z) d z / d(m, s)]
+
+As the share of an object is the probability that it counts at all (`particles.shares`), every step
+has its own. What comes of it has the same mean and, near a good posterior, far less variance.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from air_jax import particles
+from air_jax.types import Noise
+
+_sg = jax.lax.stop_gradient
+
+
+def stop_densities(rolled):
+  """A `Rollout` whose Gaussians pass no gradient on, while its samples do."""
+  stopped = {name: _sg(getattr(rolled, name)) for name in ('where', 'what', 'background')}
+  return rolled._replace(**stopped)
+
+
+def lesson(roll_out, noise, rolled, smoothing):
+  """What the densities, stopped, would have taught, by way of the samples.
+
+  Args:
+    roll_out: `Noise` -> `ElboTerms` of a particle, in which no parameter passes a gradient.
+    noise: `Noise` with a leading [K].
+    rolled: `Rollout` with a leading [K], made of that noise, which passes gradients.
+    smoothing: [] e in [0, 1], share of the uniform distribution of the count.
+
+  Returns:
+    [] loss; only its gradient means anything.
+  """
+
+  def shares(noise):
+    return particles.shares(jax.vmap(roll_out)(noise), smoothing).sum(0)
+
+  by_noise = jax.jacrev(shares)(noise)  # leading [T + 1]; a particle's share depends on its own
+  steps = jnp.arange(noise.objects.shape[1])
+  slopes = Noise(by_noise.objects[1 + steps, :, steps].swapaxes(0, 1), by_noise.background[0])
+  # z = m + s e: a slope by e is s times that by z.
+  z = jnp.concatenate([rolled.z_where, rolled.z_what], -1)
+  std = jnp.concatenate([rolled.where.std, rolled.what.std], -1)
+  objects = _sg(slopes.objects / std) * z
+  behind = _sg(slopes.background / rolled.background.std) * rolled.z_background
+  return objects.sum() + behind.sum()

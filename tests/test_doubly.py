@@ -1,0 +1,79 @@
+"""Doubly reparameterised gradients against the plain ones: the same mean, less variance."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from air_jax import config as configuration
+from air_jax import learner as learning
+from air_jax import model as air
+from air_jax import particles
+from air_jax.types import ElboTerms
+
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+
+DRAWS, K = 4000, 3
+
+
+def _gradients(tiny_config, image, smoothing, name):
+  """Gradients of one image, by network, flat: [DRAWS, parameters]."""
+  tiny_config.objective.update(
+    name=name, particles=K, smoothing=smoothing, smoothing_hold=1,
+    prior_start=0.5, prior_end=0.5, kl_warmup=0.7, kl_warmup_steps=10,
+  )  # fmt: skip
+  # A weak likelihood and wide posteriors, so that particles and counts share the weight.
+  tiny_config.model.update(max_steps=2, likelihood_std=4.0, background='latent', cell_size=8)
+  tiny_config.model.update(background_code_size=2, code_size=2, what_std_bias=0.9)
+  learner = learning.make(configuration.parse(tiny_config))
+  params = learning.init(learner).params
+
+  def gradient(key):
+    noise = air.draw_noise(learner.model, key, (K,))
+    slope = jax.grad(lambda params: learning.loss(learner, params, 0, image, noise, key)[0])(params)
+    return {
+      part: jnp.concatenate([leaf.ravel()[:200] for leaf in jax.tree.leaves(of_part)])
+      for part, of_part in slope.items()
+    }
+
+  keys = jax.random.split(jax.random.key(3), DRAWS)
+  return jax.jit(functools.partial(jax.lax.map, gradient, batch_size=250))(keys)
+
+
+@pytest.mark.parametrize('smoothing', (0.0, 0.4))
+def test_mean_is_that_of_the_plain_gradient_and_variance_is_less(tiny_config, image, smoothing):
+  names = 'collapsed_iwae', 'doubly_iwae'
+  plain, ours = (_gradients(tiny_config, image, smoothing, name) for name in names)
+  rng = np.random.default_rng(0)
+  for part in plain:
+    difference = np.asarray(ours[part] - plain[part], np.float64)  # of the same noise
+    directions = rng.normal(size=(difference.shape[1], 5))
+    along = difference @ directions
+    error = along.std(0) / np.sqrt(DRAWS)
+    assert (np.abs(along.mean(0)) < 4 * error + 1e-6).all(), part
+  for part in ('location_head', 'glimpse_encoder', 'background_encoder'):
+    assert np.any(ours[part] != plain[part])
+    assert ours[part].var(0).sum() < plain[part].var(0).sum(), part
+  np.testing.assert_allclose(ours['glimpse_decoder'], plain['glimpse_decoder'], atol=1e-3)
+
+
+def test_shares_are_weights_of_latents_in_the_loss():
+  rng = np.random.default_rng(1)
+  nll, ratio = (jnp.asarray(rng.normal(0, 1, (K, 3)), jnp.float32) for _ in range(2))
+  log_q = jnp.log(jnp.full((K, 3), 1 / 3))
+
+  def terms(ratio):
+    return ElboTerms(nll, None, ratio, log_q, log_q)
+
+  slope = jax.grad(lambda ratio: particles.collapsed_iwae(terms(ratio), None, 0.3))(ratio)
+  expected = np.cumsum(slope[:, ::-1], 1)[:, ::-1]
+  np.testing.assert_allclose(particles.shares(terms(ratio), 0.3), expected, rtol=1e-5)
+  # Each moves with its own particle alone, as a softmax does.
+  by_ratio = jax.jacrev(lambda ratio: particles.shares(terms(ratio), 0.0)[:, 0])(ratio)
+  own = particles.shares(terms(ratio), 0.0)[:, 0]
+  slopes = np.array([by_ratio[i, i].sum() for i in range(K)])
+  np.testing.assert_allclose(slopes, -own * (1 - own), rtol=1e-4)
+  others = [by_ratio[i, j] for i in range(K) for j in range(K) if i != j]
+  np.testing.assert_array_equal(np.stack(others), 0)
