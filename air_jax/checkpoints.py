@@ -12,6 +12,10 @@ from absl import logging
 from air_jax.errors import UserError
 
 
+class _OtherShapes(Exception):
+  """A checkpoint is of other arrays than are wanted."""
+
+
 class Checkpoints:
   """The checkpoints of one run, newest last. Use as a context manager."""
 
@@ -49,19 +53,24 @@ class Checkpoints:
       (step, state), or None where nothing was ever saved.
 
     Raises:
-      UserError: there are checkpoints, and all are damaged.
+      UserError: there are checkpoints, and all are damaged or of another model.
     """
-    damaged = []
+    damaged, of_other_shapes = [], []
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
         restored = step, self._restore(step, target)
-      except Exception:  # orbax raises whatever the broken file made its libraries raise
+      except Exception as error:  # orbax raises whatever a broken file made its libraries raise
         damaged.append(step)
+        of_other_shapes.append(isinstance(error, _OtherShapes))
         continue
       for bad in damaged:
         aside = self._set_aside(bad)
         logging.warning('checkpoint %d is damaged: moved to %s, using that of %d', bad, aside, step)
       return restored
+    if damaged and all(of_other_shapes):
+      raise UserError(
+        f'the checkpoints in {self._folder} are of another model than its configuration describes'
+      )
     if damaged:
       raise UserError(
         f'every checkpoint in {self._folder} is damaged; remove that folder to start anew'
@@ -75,6 +84,10 @@ class Checkpoints:
     return aside
 
   def _restore(self, step, target):
+    # First, for orbax is loud about what it finds out while it reads.
+    kept = ocp.StandardCheckpointHandler().metadata(self._folder / str(step) / 'state')
+    if _shapes(kept) != _shapes(target):
+      raise _OtherShapes
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
     wanted = ocp.args.Composite(
       state=ocp.args.StandardRestore(abstract), digest=ocp.args.JsonRestore()
@@ -83,6 +96,10 @@ class Checkpoints:
     if restored.digest['sha256'] != digest(restored.state):
       raise ValueError('its contents do not match its digest')
     return restored.state
+
+
+def _shapes(tree):
+  return sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def digest(tree):

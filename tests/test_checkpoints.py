@@ -172,11 +172,13 @@ def test_all_damaged_is_an_error_that_moves_nothing(folder):
   assert steps_in(folder) == [5, 10]
 
 
-def test_state_of_another_shape_is_not_restored(folder):
+def test_state_of_another_shape_is_not_restored_nor_called_damaged(folder):
   target = make_state(0)
   target.params['cell']['kernel'] = jnp.zeros((40, 31))
-  with Checkpoints(folder, 3) as checkpoints, pytest.raises(UserError):
+  says = 'checkpoints are of another model than its configuration describes'
+  with Checkpoints(folder, 3) as checkpoints, pytest.raises(UserError, match=says):
     checkpoints.restore(target)
+  assert steps_in(folder) == [5, 10]
 
 
 def test_digest_tells_values_names_shapes_and_types_apart():
