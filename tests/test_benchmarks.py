@@ -28,19 +28,19 @@ RUNS = [
 
 
 def _rows(results):
-  lines = [line.split() for line in estimators._table(results).splitlines()]
-  return {line[0]: line[1:] for line in lines if line}
+  lines = [line.split(' | ') for line in estimators._table(results).splitlines()]
+  return {line[0].strip('| `'): line[1:] for line in lines}
 
 
 def test_table_counts_failures_and_takes_medians():
   rows = _rows(RUNS)
-  assert rows['exact'][:4] == ['3', '2', '97.00%', '60.00%']
+  assert rows['exact'][:3] == ['3', '2', '98.50, 97.00, 60.00']
   # Two of three got to 95 %, the later of them at 1,000; one of three got to 98 %.
-  assert rows['exact'][-5:] == ['1,000', '/', '-', '/', '-']
-  assert rows['nvil'][:4] == ['1', '1', '96.00%', '96.00%']
+  assert rows['exact'][-2:] == ['1,000 / - / -', '10 |']
+  assert rows['nvil'][:3] == ['1', '1', '96.00']
   # What exact does in 15 s leaves it 750 steps: half the way from 50 to 70 %.
-  assert rows['nvil'][8] == '60.00%'
-  assert '15 s that exact trains' in estimators._table(RUNS)
+  assert rows['nvil'][3] == '60.00'
+  assert '(`exact` trains 15 s)' in estimators._table(RUNS)
 
 
 def test_layouts_are_told_apart():
