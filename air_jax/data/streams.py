@@ -1,5 +1,8 @@
 """Batches read ahead from disk, for data sets larger than memory."""
 
+import functools
+import itertools
+
 import grain
 import numpy as np
 from absl import flags
@@ -10,49 +13,49 @@ from air_jax.data import feeds
 _AHEAD = 1  # of what is drawn at once, what each worker has ready
 
 
-class Batches:
-  """The batch of each step, by random access."""
+class Chunks:
+  """The batches of many steps at once, by random access: each message to this process costs."""
 
-  def __init__(self, paths, shape, size, seed, batch_size, shard):
-    """Args: array_record files, [H, W, C] of an image, number of scenes, and as in `stream`."""
-    self._records = grain.sources.ArrayRecordDataSource(paths)
+  def __init__(self, records, shape, size, seed, batch_size, shard, start, steps):
+    """Takes blocks of scenes, [H, W, C] of an image, number of scenes, and what `stream` takes.
+
+    Chunk 0 is of `steps` batches from step `start` on.
+    """
+    self._records = records
     self._shape, self._size, self._seed, self._batch_size = shape, size, seed, batch_size
     index, count = shard
     share = np.array_split(np.arange(batch_size), count)[index]
-    self._start, self._stop = share[0], share[-1] + 1
-
-  def __getitem__(self, step):
-    """[B, H, W, C] uint8 images and [B] int32 counts of this host's share of a step's batch."""
-    blocks = feeds.batch_blocks(self._seed, step, self._batch_size, self._size, feeds.BLOCK)
-    first = self._start // feeds.BLOCK
-    blocks = blocks[first : -(-self._stop // feeds.BLOCK)]
-    images, counts = [], []
-    for block in blocks:
-      # Reading all at once would start a pool of threads, at ten times the cost; TFDS would decode
-      # every feature.
-      record = tf_example_pb2.Example.FromString(self._records[block])
-      feature = record.features.feature
-      images.append(np.frombuffer(feature['image'].bytes_list.value[0], np.uint8))
-      counts.append(np.array(feature['count'].int64_list.value, np.int32))
-    share = slice(self._start - feeds.BLOCK * first, self._stop - feeds.BLOCK * first)
-    images = np.concatenate(images).reshape(-1, *self._shape)
-    return images[share], np.concatenate(counts)[share]
-
-
-class Chunks:
-  """Batches of many steps at once, for grain: a message to this process costs as much as ten."""
-
-  def __init__(self, batches, start, steps):
-    self._batches, self._start, self._steps = batches, start, steps
+    self._first, self._last = share[0], share[-1]
+    self._start, self._steps = start, steps
 
   def __len__(self):
     return 2**31 - 1  # steps without end
 
   def __getitem__(self, number):
-    """[steps, B, H, W, C] images and [steps, B] counts of a chunk, the first of which is 0."""
-    first = self._start + number * self._steps
-    batches = (self._batches[step] for step in range(first, first + self._steps))
-    return tuple(np.stack(field) for field in zip(*batches, strict=True))
+    """[steps, B, H, W, C] uint8 images and [steps, B] int32 counts of this host's share."""
+    own = self._last - self._first + 1
+    images = np.empty((self._steps, own, *self._shape), np.uint8)
+    counts = np.empty((self._steps, own), np.int32)
+    for i in range(self._steps):
+      # In place: to join what was read would take as long again.
+      self._read(self._start + number * self._steps + i, images[i], counts[i])
+    return images, counts
+
+  def _read(self, step, images, counts):
+    """Fills in this host's share of a step's batch."""
+    blocks = feeds.batch_blocks(self._seed, step, self._batch_size, self._size, feeds.BLOCK)
+    for begin, block in zip(itertools.count(0, feeds.BLOCK), blocks, strict=False):
+      low, high = max(begin, self._first), min(begin + feeds.BLOCK, self._last + 1)
+      if low >= high:
+        continue
+      # Reading all at once would start a pool of threads, at ten times the cost; TFDS would decode
+      # every feature.
+      record = tf_example_pb2.Example.FromString(self._records[block])
+      feature = record.features.feature
+      rows = np.frombuffer(feature['image'].bytes_list.value[0], np.uint8)
+      place, part = slice(low - self._first, high - self._first), slice(low - begin, high - begin)
+      images[place] = rows.reshape(-1, *self._shape)[part]
+      counts[place] = np.array(feature['count'].int64_list.value, np.int32)[part]
 
 
 def stream(builder, seed, batch_size, workers, shard=(0, 1)):
@@ -73,23 +76,23 @@ def stream(builder, seed, batch_size, workers, shard=(0, 1)):
   paths = [str(path) for path in builder.info.splits['train'].filepaths]
   shape = builder.info.features['image'].shape[1:]
   size = builder.builder_config.data.train_scenes
-  batches = Batches(paths, shape, size, seed, batch_size, shard)
-  reading = _Reading(batches, workers)
+  records = grain.sources.ArrayRecordDataSource(paths)
+  chunks = functools.partial(Chunks, records, shape, size, seed, batch_size, shard)
+  reading = _Reading(chunks, workers)
   return feeds.Feed(_given, (), reading.draw, reading.close)
 
 
 class _Reading:
   """Reads on from where it is, so many steps at a time; begins anew where asked for others."""
 
-  def __init__(self, batches, workers):
-    self._batches, self._workers = batches, workers
+  def __init__(self, chunks, workers):
+    self._chunks, self._workers = chunks, workers
     self._next, self._iterator = None, None
 
   def draw(self, start, steps):
     if (start, steps) != self._next:
       self.close()
-      chunks = Chunks(self._batches, start, steps)
-      ahead = grain.MapDataset.source(chunks).to_iter_dataset(
+      ahead = grain.MapDataset.source(self._chunks(start, steps)).to_iter_dataset(
         grain.ReadOptions(num_threads=0 if self._workers else 1, prefetch_buffer_size=_AHEAD)
       )
       if self._workers:
