@@ -10,7 +10,7 @@ class Estimator(NamedTuple):
   """A loss: terms, key, smoothing -> [] nats."""
 
   loss: Callable
-  follows: str = ''  # whose gradient its mean is, of those that have least variance; '': its own
+  follows: str = ''  # the least noisy estimator with the same mean gradient; '': it has its own
   particles: int = 0  # fewest roll-outs of an image; 0: it is of one, and terms have no [K]
   baseline: bool = False  # whether it learns one
   pathwise: bool = True  # whether gradients pass through sampled where and what

@@ -78,7 +78,6 @@ def loss(learner, params, step, image, noise, key):
   model, schedule, objective = learner.model, learner.schedules, learner.config.objective
   estimator = ESTIMATORS[objective.name]
   sample = air.reparameterise if estimator.pathwise else air.stop_sample
-
   smoothing, weight = schedule.smoothing(step), schedule.kl_weight(step)
 
   def roll_out(noise, params=params, through_densities=not estimator.doubly):

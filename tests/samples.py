@@ -7,15 +7,25 @@ import gzip
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from air_jax import config as configuration
-from air_jax import distributions, networks
+from air_jax import distributions, networks, objectives
 from air_jax import model as air
 from air_jax.data import glyphs, scenes
 from air_jax.types import Baseline, ElboTerms, Scenes
 from configs import tiny
 
 SUCCESS = 0.3  # of the prior of the count
+
+
+def override(config, **values):
+  """A copy with `section__key=value`s, of whatever type."""
+  tree = config.to_dict()
+  for key, value in values.items():
+    section, _, inner = key.rpartition('__')
+    (tree[section] if section else tree)[inner] = value
+  return ConfigDict(tree)
 
 
 def data_config(**changes):
@@ -99,6 +109,17 @@ def sampled_gradients(loss, theta, smoothing, draws=200_000):
   gradient = jax.grad(lambda theta, key: loss(terms_of(theta), key, smoothing))
   keys = jax.random.split(jax.random.key(1), draws)
   return jax.jit(jax.vmap(gradient, (None, 0)))(theta, keys)
+
+
+def assert_unbiased(loss, theta, smoothing):
+  """Its gradients average to that of `exact`."""
+  key = jax.random.key(0)
+  exact = jax.grad(lambda theta: objectives.exact(terms_of(theta), key, smoothing))(theta)
+  sampled = sampled_gradients(loss, theta, smoothing)
+  for name in ('logits', 'nll', 'kl_z'):
+    values = np.asarray(sampled[name], np.float64)
+    error = values.std(0) / np.sqrt(len(values))
+    assert (np.abs(values.mean(0) - exact[name]) < 4 * error).all(), name
 
 
 def terms(model, params, image, noise):

@@ -133,12 +133,7 @@ def test_losses_are_finite_for_certain_counts_and_costs_of_thousands_of_nats(the
 @pytest.mark.parametrize('smoothing', (0.0, 0.4))
 @pytest.mark.parametrize('objective', (objectives.reinforce, objectives.nvil))
 def test_sampled_gradients_average_to_that_of_exact(theta, objective, smoothing):
-  exact = jax.grad(lambda theta: objectives.exact(terms_of(theta), KEY, smoothing))(theta)
-  sampled = sampled_gradients(objective, theta, smoothing)
-  for name in ('logits', 'nll', 'kl_z'):
-    samples = np.asarray(sampled[name], np.float64)
-    error = samples.std(0) / np.sqrt(len(samples))
-    assert (np.abs(samples.mean(0) - exact[name]) < 4 * error).all(), name
+  samples.assert_unbiased(objective, theta, smoothing)
 
 
 def test_a_good_baseline_lowers_the_variance_and_leaves_the_mean(theta):

@@ -24,12 +24,7 @@ def theta():
 @pytest.mark.parametrize('smoothing', (0.0, 0.4))
 @pytest.mark.parametrize('objective', UNBIASED)
 def test_gradients_average_to_that_of_exact(theta, objective, smoothing):
-  exact = jax.grad(lambda theta: objectives.exact(terms_of(theta), KEY, smoothing))(theta)
-  sampled = sampled_gradients(objective, theta, smoothing)
-  for name in ('logits', 'nll', 'kl_z'):
-    values = np.asarray(sampled[name], np.float64)
-    error = values.std(0) / np.sqrt(len(values))
-    assert (np.abs(values.mean(0) - exact[name]) < 4 * error).all(), name
+  samples.assert_unbiased(objective, theta, smoothing)
 
 
 @pytest.mark.parametrize('objective', (presences.mvd, presences.disarm))

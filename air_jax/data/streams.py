@@ -1,7 +1,6 @@
 """Batches read ahead from disk, for data sets larger than memory."""
 
 import functools
-import itertools
 
 import grain
 import numpy as np
@@ -44,13 +43,12 @@ class Chunks:
   def _read(self, step, images, counts):
     """Fills in this host's share of a step's batch."""
     blocks = feeds.batch_blocks(self._seed, step, self._batch_size, self._size, feeds.BLOCK)
-    for begin, block in zip(itertools.count(0, feeds.BLOCK), blocks, strict=False):
+    for i in range(self._first // feeds.BLOCK, self._last // feeds.BLOCK + 1):
+      begin = feeds.BLOCK * i
       low, high = max(begin, self._first), min(begin + feeds.BLOCK, self._last + 1)
-      if low >= high:
-        continue
       # Reading all at once would start a pool of threads, at ten times the cost; TFDS would decode
       # every feature.
-      record = tf_example_pb2.Example.FromString(self._records[block])
+      record = tf_example_pb2.Example.FromString(self._records[blocks[i]])
       feature = record.features.feature
       rows = np.frombuffer(feature['image'].bytes_list.value[0], np.uint8)
       place, part = slice(low - self._first, high - self._first), slice(low - begin, high - begin)
