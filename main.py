@@ -7,6 +7,7 @@
     python main.py --mode=figures --workdir=FOLDER    pictures
     python main.py --mode=variance --workdir=FOLDER   how noisy each objective's gradient is
         [--draws=200] [--objectives=exact,nvil]
+        [--member=3]                              of a population trained by train.population
 
 Every key of the configuration can be set, as in --config.train.steps=5000. On a folder without a
 run, `figures` shows the scenes, and `variance` measures an untrained model.
@@ -35,9 +36,16 @@ _DRAWS = flags.DEFINE_integer(
 _OBJECTIVES = flags.DEFINE_list(
   'objectives', None, 'With --mode=variance: which to measure; default all.'
 )
+_MEMBER = flags.DEFINE_integer(
+  'member', None, 'Which member of a population; default all to evaluate, else the best.'
+)
 
-
-_GOES_WITH = {'particles': 'evaluate', 'draws': 'variance', 'objectives': 'variance'}
+_GOES_WITH = {
+  'particles': ('evaluate',),
+  'draws': ('variance',),
+  'objectives': ('variance',),
+  'member': ('evaluate', 'figures', 'variance'),
+}
 
 
 @command_line.one_line_errors
@@ -47,28 +55,31 @@ def main(argv):
   mode = _MODE.value
   if argv[1:]:
     raise UserError(f'unexpected argument {argv[1]!r}; flags look like --workdir=FOLDER')
-  for flag, its_mode in _GOES_WITH.items():
-    if flags.FLAGS[flag].present and mode != its_mode:
-      raise UserError(f'--{flag} goes with --mode={its_mode}, not with --mode={mode}')
+  for flag, modes in _GOES_WITH.items():
+    if flags.FLAGS[flag].present and mode not in modes:
+      raise UserError(f'--{flag} goes with --mode={" or ".join(modes)}, not with --mode={mode}')
   # These take seconds to import; mistyped flags are reported without them.
+  from air_jax import census, evaluate, figures, learner, runs, train, variance
   from air_jax import config as config_lib
-  from air_jax import evaluate, figures, learner, runs, train, variance
   from air_jax.data import loading
 
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if mode == 'train':
-    print(evaluate.table(train.train(_CONFIG.value, workdir)))
+    print(census.table(train.train(_CONFIG.value, workdir)))
     return
   chosen = command_line.touches_config(sys.argv)
   untrained = chosen and mode in ('figures', 'variance') and not runs.exists(workdir)
   if chosen and not untrained:
     raise UserError(f'--mode={mode} takes the configuration kept in --workdir; drop --config')
+  if mode == 'evaluate' and _MEMBER.value is None:
+    print(census.table(census.evaluate_all(workdir, _PARTICLES.value)))
+    return
   if untrained:
     learning = learner.make(config_lib.parse(_CONFIG.value))
     state, folder = learner.init(learning), pathlib.Path(workdir).expanduser()
   else:
-    learning, state, folder = runs.restore(workdir)
+    learning, state, folder = runs.restore(workdir, _MEMBER.value)
   scenes = loading.load(learning.config.data, 'test')
   if mode == 'variance':
     summary = variance.measure(learning, state, scenes, _DRAWS.value, _OBJECTIVES.value)

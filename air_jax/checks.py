@@ -22,6 +22,7 @@ def check(given, types):
   if given['model.residual']:
     patch = given['model.patch_size']
     _check('model.patch_size', patch, patch > 0, 'greater than 0 with model.residual=True')
+  _check_members(given)
   name, number = given['objective.name'], given['objective.particles']
   fewest = ESTIMATORS[name].particles
   says = f'at least {fewest} with objective.name={name!r}'
@@ -44,6 +45,21 @@ def check_data(given, types):
     online, reading = given['data.online'], given['data.reading']
     _check('data.online', online, not online, f'False {read}')
     _check('data.reading', reading, reading != 'stream', f"'auto' or 'resident' {read}")
+
+
+def _check_members(given):
+  size, seed = given['train.population'], given['seed']
+  _check('seed', seed, seed + size <= 2**32, f'at most 2**32 - train.population={2**32 - size}')
+  for key, values in given.items():
+    section, _, name = key.rpartition('.')
+    if section == 'members' and len(values):
+      says = f'as many numbers as train.population={size}, or ()'
+      _check(key, values, len(values) == size, says)
+      owner = next(other for other in given if other != key and other.endswith(f'.{name}'))
+      for value in values:
+        allowed, says = _ALLOWED[owner]
+        _check(key, values, _is_a(value, float), 'of numbers')
+        _check(key, values, allowed(value), f'of numbers, each {says}')
 
 
 def _check_order(given, small, large):
@@ -122,6 +138,7 @@ _ALLOWED = {
   'model.size_prior_mean': (lambda value: 0 < value < 1, 'in (0, 1)'),
   'model.size_prior_std': _POSITIVE,
   'model.shift_prior_std': _POSITIVE,
+  'model.count_by': _one_of('presence', 'explanation'),
   'objective.name': _one_of(*ESTIMATORS),
   'objective.particles': _at_least(1),
   'objective.temperature': _POSITIVE,
@@ -147,4 +164,6 @@ _ALLOWED = {
   'train.eval_every': _at_least(1),
   'train.checkpoint_every': _at_least(1),
   'train.keep_checkpoints': _at_least(1),
+  'train.population': _at_least(1),
+  'train.success': _SHARE,
 }

@@ -82,11 +82,13 @@ class ModelConfig:
   size_prior_mean: float
   size_prior_std: float
   shift_prior_std: float
+  count_by: str
   canvas_size: int  # data.canvas_size
   channels: int  # 3 if data.colour, else 1
   baseline: bool  # whether the objective learns one
   centre: bool  # objective.centre
   normalise: bool  # objective.normalise
+  success: float  # objective.prior_end
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,22 @@ class TrainConfig:
   eval_every: int
   checkpoint_every: int
   keep_checkpoints: int
+  population: int
+  success: float
+
+
+@dataclass(frozen=True)
+class MembersConfig:
+  """What each member of a population has of its own: section `members`."""
+
+  learning_rate: tuple
+  likelihood_std: tuple
+  presence_bias: tuple
+  where_std_bias: tuple
+  what_std_bias: tuple
+  output_bias: tuple
+  size_prior_mean: tuple
+  size_prior_std: tuple
 
 
 @dataclass(frozen=True)
@@ -139,6 +157,7 @@ class Config:
   model: ModelConfig
   objective: ObjectiveConfig
   train: TrainConfig
+  members: MembersConfig
 
 
 def parse(config):
@@ -163,7 +182,7 @@ def parse(config):
   checks.check(given, _TYPES)
   sections = {
     section: {key: _freeze(value) for key, value in config[section].items()}
-    for section in ('data', 'model', 'objective', 'train')
+    for section in ('data', 'model', 'objective', 'train', 'members')
   }
   latent = config.model.background == 'latent'
   background_code_size = config.model.background_code_size if latent else 0
@@ -174,6 +193,7 @@ def parse(config):
     baseline=ESTIMATORS[config.objective.name].baseline,
     centre=config.objective.centre,
     normalise=config.objective.normalise,
+    success=config.objective.prior_end,
   )
   return Config(
     seed=config.seed,
@@ -181,7 +201,45 @@ def parse(config):
     model=model,
     objective=ObjectiveConfig(**sections['objective']),
     train=TrainConfig(**sections['train']),
+    members=MembersConfig(**sections['members']),
   )
+
+
+def own_numbers(config):
+  """What the members of a population do not share.
+
+  Args:
+    config: `Config`.
+
+  Returns:
+    dict from dotted keys, `seed` among them, to a number for each member.
+  """
+  size = config.train.population
+  own = {'seed': tuple(range(config.seed, config.seed + size))}
+  return own | {
+    _OWNERS[name]: values for name, values in dataclasses.asdict(config.members).items() if values
+  }
+
+
+def with_numbers(config, numbers):
+  """The configuration of one member, as that of a run by itself.
+
+  Args:
+    config: `Config` of the population.
+    numbers: dict from dotted keys to the member's number, which jit or vmap may trace.
+
+  Returns:
+    `Config`.
+  """
+  shared = MembersConfig(*(() for _ in dataclasses.fields(MembersConfig)))
+  train = dataclasses.replace(config.train, population=1)
+  config = dataclasses.replace(config, train=train, members=shared)
+  for key, number in numbers.items():
+    section, _, name = key.rpartition('.')
+    if section:
+      name, number = section, dataclasses.replace(getattr(config, section), **{name: number})
+    config = dataclasses.replace(config, **{name: number})
+  return config
 
 
 def check_data(fields):
@@ -236,7 +294,7 @@ def _freeze(value):
 
 
 def _types():
-  derived = {'canvas_size', 'channels', 'baseline', 'centre', 'normalise'}
+  derived = {'canvas_size', 'channels', 'baseline', 'centre', 'normalise', 'success'}
   types = {'seed': int}
   for field in dataclasses.fields(Config)[1:]:
     for inner in dataclasses.fields(field.type):
@@ -246,3 +304,8 @@ def _types():
 
 
 _TYPES = _types()
+# Where the numbers of section `members` have their place.
+_OWNERS = {
+  field.name: next(key for key in _TYPES if key.endswith(f'.{field.name}'))
+  for field in dataclasses.fields(MembersConfig)
+}

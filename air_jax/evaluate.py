@@ -23,7 +23,7 @@ _IMAGES = 25
 class Evaluation(NamedTuple):
   """What the model made of every image, as NumPy arrays."""
 
-  counts: np.ndarray  # [B] int, mode of q(n) where the cell follows posterior means
+  counts: np.ndarray  # [B] int, as `model.parse` counts
   windows: np.ndarray  # [B, T, 3] (scale, x, y) where each step looked
   boxes: np.ndarray  # [B, T, 4] around the ink each step painted, pixels
   squared_error: np.ndarray  # [B] of the reconstruction, mean over pixels

@@ -71,6 +71,19 @@ def draw_variance(summary, folder):
   return _write({'variance': variance(summary)}, folder)
 
 
+def draw_population(homes, folder):
+  """Draws how the members of a population learned.
+
+  Args:
+    homes: their folders.
+    folder: the picture goes to its `figures/`.
+
+  Returns:
+    paths of the PNG files.
+  """
+  return _write({'population': population([logs.read(home) for home in homes])}, folder)
+
+
 def _write(pictures, folder):
   target = folder / 'figures'
   target.mkdir(parents=True, exist_ok=True)
@@ -189,6 +202,34 @@ def training(lines):
         axis.legend(fontsize=8)
     axis.set(xlabel='step', title=label)
     axis.grid(alpha=0.3)
+  return figure
+
+
+def population(members):
+  """Each member's held-out count accuracy and ELBO over training.
+
+  Args:
+    members: for each member the dicts of its metrics.jsonl, see `logs.read`.
+
+  Returns:
+    matplotlib Figure.
+  """
+  figure = Figure(figsize=(9.0, 3.2), layout='constrained')
+  for axis, (name, label) in zip(
+    figure.subplots(1, 2),
+    [('count_accuracy', 'held-out count accuracy'), ('elbo', 'held-out ELBO, nats')],
+    strict=True,
+  ):
+    for i, lines in enumerate(members):
+      curve = [(x['step'], x[name]) for x in lines if x['split'] == 'test' and name in x]
+      if curve:
+        shown = str(i) if len(members) <= 16 else None
+        axis.plot(*zip(*curve, strict=True), 'o-', label=shown, markersize=2.5, linewidth=0.9)
+    axis.set(xlabel='step', title=label)
+    axis.grid(alpha=0.3)
+  handles, labels = axis.get_legend_handles_labels()
+  if handles:
+    figure.legend(handles, labels, title='member', fontsize=7, loc='outside right center', ncols=2)
   return figure
 
 

@@ -1,4 +1,4 @@
-"""Learning as pure functions: the loss of an image, one update, many updates in one call."""
+"""Learning as pure functions: the loss of an image, the gradient of a batch, one update."""
 
 import functools
 from typing import NamedTuple
@@ -34,8 +34,17 @@ class Learner(NamedTuple):
   optimizer: optax.GradientTransformation
 
 
-def make(config):
-  """Builds the model, the schedules and the optimiser of a `Config`."""
+def make(config, functions=None):
+  """Builds the model, the schedules and the optimiser of a run.
+
+  Args:
+    config: `Config`.
+    functions: `networks.Networks` to share with another learner, whose networks differ in initial
+      values at most; None makes them anew.
+
+  Returns:
+    `Learner`.
+  """
   schedule = schedules.build(config.objective, config.train)
   multiple = config.train.baseline_learning_rate
   model_optimizer = [optax.adam(schedule.learning_rate, b2=config.train.adam_b2)]
@@ -49,7 +58,7 @@ def make(config):
     },
     lambda params: {part: part if part in BASELINE_PARTS else 'model' for part in params},
   )
-  model = air.Model(config.model, networks.build(config.model))
+  model = air.Model(config.model, functions or networks.build(config.model))
   return Learner(config, model, schedule, optimizer)
 
 
@@ -129,7 +138,12 @@ def _describe(terms):
 
 
 def gradient(learner, params, step, images, key):
-  """The gradient of a batch's mean loss.
+  """The gradient of `mean_loss` in the parameters, and its reports."""
+  return jax.grad(mean_loss, argnums=1, has_aux=True)(learner, params, step, images, key)
+
+
+def mean_loss(learner, params, step, images, key):
+  """The mean loss of a batch.
 
   Args:
     learner: `Learner`.
@@ -139,19 +153,14 @@ def gradient(learner, params, step, images, key):
     key: consumed, for noise and counts.
 
   Returns:
-    (gradient, the reports of `loss` with a leading [B]).
+    ([] mean, the reports of `loss` with a leading [B]).
   """
   noise_key, count_key = jax.random.split(key)
   images = images / 255.0
   noise = air.draw_noise(learner.model, noise_key, (len(images), *_roll_outs(learner)))
   keys = jax.random.split(count_key, len(images))
-
-  def mean_loss(params):
-    one = functools.partial(loss, learner, params, step)
-    losses, report = jax.vmap(one)(images, noise, keys)
-    return losses.mean(), report
-
-  return jax.grad(mean_loss, has_aux=True)(params)
+  losses, report = jax.vmap(functools.partial(loss, learner, params, step))(images, noise, keys)
+  return losses.mean(), report
 
 
 def train_step(learner, state, images, counts):
@@ -179,27 +188,6 @@ def train_step(learner, state, images, counts):
   decay = jnp.minimum(learner.config.train.average, state.step / (state.step + 10.0))
   average = optax.incremental_update(params, state.average, 1.0 - decay)
   return TrainState(state.step + 1, params, average, opt_state), report
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def train_chunk(learner, fetch, state, data, drawn):
-  """Makes many updates in one call.
-
-  Args:
-    learner: `Learner`.
-    fetch: of a `data.feeds.Feed`.
-    state: `TrainState`, which is used up.
-    data: the feed's.
-    drawn: what the feed drew, [steps] the leading axis of each array.
-
-  Returns:
-    (`TrainState`, reports with [steps] entries).
-  """
-
-  def body(state, drawn):
-    return train_step(learner, state, *fetch(data, drawn))
-
-  return jax.lax.scan(body, state, drawn)
 
 
 def _keys(learner):

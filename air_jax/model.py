@@ -180,6 +180,12 @@ def log_posterior(model, params, image, latents):
 def parse(model, params, image):
   """The most probable explanation of an image: posterior means, mode of the count.
 
+  `config.count_by` says whose: the presence head's q(n), or the exact posterior given the roll-out,
+
+      p(n | x, z) ~ p(n) p(x | canvas_n) exp(-kl_z[n])
+
+  which `objectives.collapsed` learns by: slower heads and failed ones do not disturb it.
+
   Args:
     model: `Model`.
     params: parameters of its networks.
@@ -193,7 +199,11 @@ def parse(model, params, image):
     jnp.zeros((config.max_steps, 3 + config.code_size)), jnp.zeros(config.background_code_size)
   )
   rolled = rollout(model, params, image, means)
-  count = distributions.count_mode(distributions.count_log_probs(rolled.presence_logits))
+  log_posterior = distributions.count_log_probs(rolled.presence_logits)
+  if config.count_by == 'explanation':
+    terms = elbo_terms(model, params, image, rolled, config.success)
+    log_posterior = terms.log_p - terms.nll - terms.kl_z
+  count = distributions.count_mode(log_posterior)
   return Latents(rolled.z_where, rolled.z_what, count, rolled.z_background), rolled
 
 

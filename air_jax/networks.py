@@ -4,7 +4,6 @@
 read, tested and scanned without a neural-network library. Everything is for one image.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,7 +58,7 @@ class _Networks(nn.Module):
 
   def setup(self):
     c = self.config
-    prior_scale = math.log(c.size_prior_mean / (1.0 - c.size_prior_mean))
+    prior_scale = jnp.log(c.size_prior_mean / (1.0 - c.size_prior_mean))
     # The image is an input of the cell at every step, and the same: its product is made once.
     self.image_encoder = _ImageEncoder(c.patch_size, c.patch_features, c.encoder_sizes)
     self.image_gates = nn.Dense(4 * c.cell_size, use_bias=False)

@@ -6,17 +6,24 @@ tensorboard/     the same scalars, and the pictures
 checkpoints/     orbax, one folder a step
 figures/         PNGs of the last evaluation
 evaluation.json  the summary of the last evaluation
+
+That of a population also holds
+
+members/003/     metrics, events, figures and evaluation of member 3; checkpoints are of all at once
+diverged.json    members that left the finite: when, and what first
 """
 
+import json
 import os
 import pathlib
 
 from air_jax import config as config_lib
-from air_jax import learner
+from air_jax import population
 from air_jax.checkpoints import Checkpoints
 from air_jax.errors import UserError
 
 _CONFIG = 'config.json'
+_DIVERGED = 'diverged.json'
 
 
 def claim(workdir, config):
@@ -66,26 +73,81 @@ def exists(workdir):
   return (pathlib.Path(os.path.expanduser(workdir)) / _CONFIG).exists()
 
 
-def restore(workdir):
-  """Brings back a run for use, at its newest sound checkpoint.
+def restore(workdir, index=None):
+  """Brings back a run for use, at its newest sound checkpoint; of a population, one member.
+
+  Args:
+    workdir: path.
+    index: of the member; None is the one with the highest bound when it was last evaluated.
+
+  Returns:
+    (`Learner`, `TrainState`, the folder of the run or of the member).
+
+  Raises:
+    UserError: there is no run, no such member, or no checkpoint that can be read.
+  """
+  members, states, folder = restore_all(workdir)
+  size = len(members.learners)
+  if index is None:
+    index = _best(folder) if size > 1 else 0
+  if not 0 <= index < size:
+    raise UserError(
+      f'--member={index} is not allowed; --workdir={workdir} has members 0..{size - 1}'
+    )
+  return members.learners[index], population.member(states, index), homes(folder, size)[index]
+
+
+def restore_all(workdir):
+  """Brings back a run with all its members; a run that is no population has one.
 
   Args:
     workdir: path.
 
   Returns:
-    (`Learner`, `TrainState`, its folder).
+    (`Population`, `TrainState` with a leading [N], the run's folder).
 
   Raises:
     UserError: there is no run, or no checkpoint that can be read.
   """
   config = config_lib.parse(load_config(workdir))
-  learning = learner.make(config)
   folder = pathlib.Path(os.path.expanduser(workdir))
   if (folder / 'checkpoints').is_dir():
+    members = population.make(config)
     with Checkpoints(folder / 'checkpoints', config.train.keep_checkpoints) as checkpoints:
-      if restored := checkpoints.restore(learner.init(learning)):
-        return learning, restored[1], folder
+      if restored := checkpoints.restore(population.init(members)):
+        return members, restored[1], folder
   raise UserError(f'--workdir={workdir} holds no checkpoint yet; train first')
+
+
+def homes(folder, size):
+  """The folders of so many members: made where there is none. A single run's is the folder."""
+  if size == 1:
+    return [folder]
+  found = [folder / 'members' / f'{i:03}' for i in range(size)]
+  for home in found:
+    home.mkdir(parents=True, exist_ok=True)
+  return found
+
+
+def diverged(folder, step):
+  """Members that had diverged by a step: a dict to when (`step`) and `what` was not finite."""
+  try:
+    known = json.loads((folder / _DIVERGED).read_text())
+  except FileNotFoundError:
+    return {}
+  return {int(i): each for i, each in known.items() if each['step'] <= step}
+
+
+def write_diverged(folder, known):
+  """Keeps what `diverged` gives."""
+  _replace(folder / _DIVERGED, json.dumps(known, indent=2) + '\n')
+
+
+def _best(folder):
+  try:
+    return json.loads((folder / 'evaluation.json').read_text())['best']
+  except FileNotFoundError:
+    return 0
 
 
 def _check_new(folder):

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import tqdm
 
+from air_jax import census, evaluate, figures, population, runs
 from air_jax import config as config_lib
-from air_jax import evaluate, figures, learner, runs
 from air_jax.checkpoints import Checkpoints
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
@@ -24,106 +24,166 @@ def train(config, workdir):
     workdir: path of the folder; it becomes the run's once its data are at hand.
 
   Returns:
-    the summary of the evaluation after the last step, see `evaluate.summarise`.
+    the summary of the evaluation after the last step, see `census.summarise`.
 
   Raises:
-    DivergenceError: a quantity is no longer finite.
+    DivergenceError: a quantity is no longer finite; of a population, in every member.
     Interrupted: by Ctrl-C or SIGTERM, after a checkpoint.
     UserError: the configuration is impossible, the data cannot be had, the folder cannot be used
       or is another run's, or every checkpoint is damaged.
   """
   given, config = config, config_lib.parse(config)
   rhythm = config.train
+  members = population.make(config)
   test_scenes = loading.load(config.data, 'test')
-  feed = loading.feed(config.data, config.seed, rhythm.batch_size)
+  feed = population.share(members, loading.feed(config.data, rhythm.batch_size))
+  population.check_memory(members, feed, rhythm.batch_size)
   folder = runs.claim(workdir, given)
-  learning = learner.make(config)
-  state = learner.init(learning)
   with (
     contextlib.closing(feed),
     Checkpoints(folder / 'checkpoints', rhythm.keep_checkpoints) as checkpoints,
   ):
-    if restored := checkpoints.restore(state):
-      _, state = restored
-    step = saved = int(state.step)
+    states = population.init(members)
+    if restored := checkpoints.restore(states):
+      states = population.place(members, restored[1])
+    step = saved = int(states.step[0])
     unread = None
     if step >= rhythm.steps:
       print(f'nothing to do: step {step} is reached; raise --config.train.steps to go on')
     with (
-      MetricsLog(folder, step) as log,
-      _Progress(step, rhythm.steps) as progress,
+      _Journal(folder, members, step, rhythm) as journal,
       _Interruption() as interruption,
     ):
       while step < rhythm.steps and not interruption.signal:
         rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
         chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
-        drawn = feed.draw(step, chunk)
-        state, reports = learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
-        _read(unread, log, progress)  # one chunk late: the device does not wait for us
+        states, reports = population.advance(members, feed, states, step, chunk)
+        journal.read(unread)  # one chunk late: the device does not wait for us
         step, unread = step + chunk, (step, reports)
         last = step == rhythm.steps
         saving = last or step % rhythm.checkpoint_every == 0
         evaluating = last or step % rhythm.eval_every == 0
         if saving or evaluating:
-          unread = _read(unread, log, progress)  # first: what is not finite is not kept
+          unread = journal.read(unread)  # first: what is not finite is not kept
+          journal.check_states(step, states)
         if evaluating:
-          evaluation, summary = evaluate.held_out(learning, state, test_scenes)
-          evaluate.write(summary, folder)
-          log.scalars(step, 'test', evaluate.scalars(summary))
-          log.pictures(step, figures.draw(learning, state, test_scenes, evaluation, folder))
-          progress.evaluated(step, summary)
+          journal.evaluate(step, states, test_scenes)
         if saving:
-          _save(checkpoints, step, state)
+          checkpoints.save(step, states)
           saved = step
       if step < rhythm.steps:
         if saved < step:
-          _read(unread, log, progress)
-          _save(checkpoints, step, state)
+          journal.read(unread)
+          journal.check_states(step, states)
+          checkpoints.save(step, states)
         raise Interrupted(interruption.signal, step)
   return evaluate.read(folder)
 
 
-def _read(unread, log, progress):
-  """Checks and writes down the reports of a chunk; returns None: nothing is left to read."""
-  if unread:
-    start, reports = unread
-    reports = {name: np.asarray(values) for name, values in reports.items()}
-    _check_finite(start, reports)
-    means = {name: float(values.mean()) for name, values in reports.items()}
-    step = start + len(reports['loss'])
-    log.scalars(step, 'train', means)
-    progress.advanced(step, means)
+class _Journal:
+  """What is written down, shown and drawn of each member, and of the population they are.
+
+  Members that leave the finite are recorded, and left out from then on.
+  """
+
+  def __init__(self, folder, members, step, rhythm):
+    self._folder, self._members, self._success = folder, members, rhythm.success
+    self._size = len(members.learners)
+    self._homes = runs.homes(folder, self._size)
+    self._diverged = runs.diverged(folder, step)
+    self._open = contextlib.ExitStack()
+    self._start, self._steps = step, rhythm.steps
+
+  def __enter__(self):
+    with self._open as stack:
+      self._logs = [stack.enter_context(MetricsLog(home, self._start)) for home in self._homes]
+      self._of_all = self._logs[0]
+      if self._size > 1:
+        self._of_all = stack.enter_context(MetricsLog(self._folder, self._start))
+      self._progress = stack.enter_context(_Progress(self._start, self._steps))
+      self._open = stack.pop_all()
+    return self
+
+  def __exit__(self, *exception):
+    self._open.close()
+
+  def read(self, unread):
+    """Checks and writes down the reports of a chunk; returns None: nothing is left to read."""
+    if unread:
+      start, reports = unread
+      reports = {name: np.asarray(values) for name, values in reports.items()}
+      self._check_reports(start, reports)
+      means = {
+        i: {name: float(values[:, i].mean()) for name, values in reports.items()}
+        for i in range(self._size)
+        if i not in self._diverged
+      }
+      step = start + len(reports['loss'])
+      for i, scalars in means.items():
+        self._logs[i].scalars(step, 'train', scalars)
+      mean = census.mean(list(means.values()))
+      if self._size > 1:
+        self._of_all.scalars(step, 'train', mean)
+      self._progress.advanced(step, mean)
+
+  def evaluate(self, step, states, scenes):
+    """Evaluates every member, draws its pictures, and sums all of them up."""
+    evaluations, summaries = census.take(self._members, states, scenes, self._homes, self._diverged)
+    for i, summary in summaries.items():
+      self._logs[i].scalars(step, 'test', evaluate.scalars(summary))
+      learning, state = self._members.learners[i], population.member(states, i)
+      paths = figures.draw(learning, state, scenes, evaluations[i], self._homes[i])
+      self._logs[i].pictures(step, paths)
+    summary = census.summarise(summaries, self._diverged, self._success)
+    if self._size > 1:
+      evaluate.write(summary, self._folder)
+      self._of_all.scalars(step, 'test', evaluate.scalars(summary))
+      self._of_all.pictures(step, figures.draw_population(self._homes, self._folder))
+    self._progress.evaluated(step, summary)
+
+  def check_states(self, step, states):
+    """Takes note of parameters that are not finite: the loss of the last update was from before."""
+    broken = {}
+    for part, values in states.params.items():
+      leaves = [np.asarray(leaf).reshape(self._size, -1) for leaf in jax.tree.leaves(values)]
+      finite = np.all([np.isfinite(leaf).all(1) for leaf in leaves], axis=0)
+      for i in np.flatnonzero(~finite):
+        broken.setdefault(int(i), (step, []))[1].append(f'parameters of {part}')
+    self._take_note(broken)
+
+  def _check_reports(self, start, reports):
+    broken = {}
+    for i in range(self._size):
+      first = {
+        name: int(np.flatnonzero(~np.isfinite(values[:, i]))[0])
+        for name, values in reports.items()
+        if not np.isfinite(values[:, i]).all()
+      }
+      if first:
+        at = min(first.values())
+        broken[i] = start + at + 1, [name for name in first if first[name] == at]
+    self._take_note(broken)
+
+  def _take_note(self, broken):
+    """Records the members that have newly diverged; ends training where none is left."""
+    new = {i: {'step': s, 'what': w} for i, (s, w) in broken.items() if i not in self._diverged}
+    self._diverged |= new
+    if self._size > 1 and new:
+      runs.write_diverged(self._folder, self._diverged)
+      for i, known in new.items():
+        self._progress.write(f'member {i} diverged at step {known["step"]}: {_listed(known)}')
+    if len(self._diverged) == self._size:
+      known = min(self._diverged.values(), key=lambda known: known['step'])
+      every = 'in every member, first ' if self._size > 1 else ''
+      raise DivergenceError(
+        f'training diverged: {every}at step {known["step"]} these are not finite: '
+        f'{_listed(known)}; the last checkpoint is from before; try a lower train.learning_rate or '
+        'a train.clip_norm'
+      )
 
 
-def _save(checkpoints, step, state):
-  """Keeps a state, unless the last update has left the finite: its loss was from before."""
-  broken = [
-    part
-    for part, values in state.params.items()
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(values))
-  ]
-  if broken:
-    raise _diverged(step, [f'parameters of {part}' for part in broken])
-  checkpoints.save(step, state)
-
-
-def _check_finite(start, reports):
-  broken = [
-    (int(np.flatnonzero(~np.isfinite(values))[0]), name)
-    for name, values in reports.items()
-    if not np.isfinite(values).all()
-  ]
-  if broken:
-    first = min(position for position, _ in broken)
-    names = [name for position, name in broken if position == first]
-    raise _diverged(start + first + 1, names)
-
-
-def _diverged(step, names):
-  return DivergenceError(
-    f'training diverged: at step {step} these are not finite: {", ".join(names)}; '
-    'the last checkpoint is from before; try a lower train.learning_rate or a train.clip_norm'
-  )
+def _listed(known):
+  return ', '.join(known['what'])
 
 
 class _Progress:
@@ -148,12 +208,19 @@ class _Progress:
     self._bar.update(step - self._bar.n)
 
   def evaluated(self, step, summary):
-    shown = [f'ELBO {summary["elbo"]:.1f} nats']
+    shown = []
     if 'count_accuracy' in summary:
-      shown.insert(0, f'count accuracy {summary["count_accuracy"]:.2%}')
+      shown.append(f'count accuracy {summary["count_accuracy"]:.2%}')
+    if 'success' in summary:
+      shown.append(f'worst {summary["worst_count_accuracy"]:.2%}')
+      shown.append(f'{summary["success"]["members"]} of {summary["members"]} succeed')
+    shown.append(f'ELBO {summary["elbo"]:.1f} nats')
     if 'box_iou' in summary:
       shown.append(f'box IoU {summary["box_iou"]:.3f}')
-    self._bar.write(f'step {step:>7,}: held-out {", ".join(shown)}')
+    self.write(f'step {step:>7,}: held-out {", ".join(shown)}')
+
+  def write(self, line):
+    self._bar.write(line)
 
 
 class _Interruption:

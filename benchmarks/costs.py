@@ -12,7 +12,7 @@ import time
 import jax
 from absl import app, flags
 
-from air_jax import command_line, learner
+from air_jax import command_line, population
 from air_jax import config as config_lib
 from air_jax.data import loading
 from air_jax.estimators import ESTIMATORS
@@ -48,15 +48,14 @@ def _training(name):
   config = multi_digits.get_config()
   config.objective.update(name=name, particles=_PARTICLES.value)
   config = config_lib.parse(config)
-  learning = learner.make(config)
-  feed = loading.feed(config.data, config.seed, config.train.batch_size)
-  state = learner.init(learning)
+  members = population.make(config)
+  feed = loading.feed(config.data, config.train.batch_size)
+  states = population.init(members)
 
   def train():
-    nonlocal state
-    drawn = feed.draw(0, _STEPS.value)
-    state, _ = learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
-    jax.block_until_ready(state)
+    nonlocal states
+    states, _ = population.advance(members, feed, states, 0, _STEPS.value)
+    jax.block_until_ready(states)
 
   return train
 

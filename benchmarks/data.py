@@ -77,24 +77,24 @@ def _compose(data):
 def _stream(config):
   import jax
 
-  from air_jax import learner
+  from air_jax import population
   from air_jax.data import loading
 
-  learning = learner.make(config)
+  members = population.make(config)
   readings = ['stream'] if _SCENES.value >= 1_000_000 else ['resident', 'stream']
   with contextlib.ExitStack() as stack:
     feeds, states, times = {}, {}, {reading: [] for reading in readings}
     for reading in readings:
       data = dataclasses.replace(config.data, reading=reading)
-      feed = loading.feed(data, config.seed, config.train.batch_size)
+      feed = loading.feed(data, config.train.batch_size)
       feeds[reading] = stack.enter_context(contextlib.closing(feed))
-      states[reading] = learner.init(learning)
+      states[reading] = population.init(members)
     for round_number in range(_ROUNDS.value + 1):
       for reading, feed in feeds.items():
         started = time.perf_counter()
-        drawn = feed.draw(round_number * _STEPS.value, _STEPS.value)
+        start = round_number * _STEPS.value
         states[reading], _ = jax.block_until_ready(
-          learner.train_chunk(learning, feed.fetch, states[reading], feed.data, drawn)
+          population.advance(members, feed, states[reading], start, _STEPS.value)
         )
         if round_number:  # the first compiles
           times[reading].append((time.perf_counter() - started) / _STEPS.value)

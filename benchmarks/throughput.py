@@ -19,7 +19,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from air_jax import config as config_lib
-from air_jax import learner
+from air_jax import learner, population
 from air_jax.data import loading
 
 _DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'multi_digits.py'
@@ -33,22 +33,22 @@ def main(argv):
   """Measures and prints."""
   del argv
   config = config_lib.parse(_CONFIG.value)
-  learning = learner.make(config)
-  feed = loading.feed(config.data, config.seed, config.train.batch_size)
-  state = learner.init(learning)
-  flops = _flops_of_a_step(learning, state, feed)
+  members = population.make(config)
+  feed = population.share(members, loading.feed(config.data, config.train.batch_size))
+  states, size = population.init(members), config.train.population
+  flops = _flops_of_a_step(members, states, feed)
   matrix = jnp.ones((_MATRIX, _MATRIX), jnp.float32)
   product = jax.jit(jnp.matmul)
 
   started = time.perf_counter()
-  state, _ = jax.block_until_ready(_train(learning, state, feed))
+  states, _ = jax.block_until_ready(_train(members, states, feed))
   first_chunk = time.perf_counter() - started
   jax.block_until_ready(product(matrix, matrix))
   step_times, product_times = [], []
   for _ in range(_ROUNDS.value):
     started = time.perf_counter()
-    state, _ = jax.block_until_ready(_train(learning, state, feed))
-    step_times.append((time.perf_counter() - started) / _STEPS.value)
+    states, _ = jax.block_until_ready(_train(members, states, feed))
+    step_times.append((time.perf_counter() - started) / _STEPS.value / size)
     for _ in range(5):
       started = time.perf_counter()
       jax.block_until_ready(product(matrix, matrix))
@@ -61,6 +61,7 @@ def main(argv):
   device = jax.devices()[0]
   print(f'device               {device.platform}, {device.device_kind}')
   print(f'objective            {config.objective.name}')
+  print(f'members              {size:10}, figures are for each')
   print(f'first chunk          {first_chunk:10.1f} s, compilation included')
   print(
     f'time a step          {step * 1e3:10.2f} ms at batch {batch} ({quickest * 1e3:.2f} at best)'
@@ -73,14 +74,15 @@ def main(argv):
   print(f'peak memory          {memory:10.2f} GB resident')
 
 
-def _train(learning, state, feed):
-  drawn = feed.draw(0, _STEPS.value)
-  return learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
+def _train(members, states, feed):
+  return population.advance(members, feed, states, 0, _STEPS.value)
 
 
-def _flops_of_a_step(learning, state, feed):
-  batch = feed.fetch(feed.data, feed.draw(0, 1)[0])
-  step = jax.jit(functools.partial(learner.train_step, learning))
+def _flops_of_a_step(members, states, feed):
+  drawn = jax.tree.map(lambda x: x[0], feed.draw(0, 0, 1))
+  batch = feed.fetch(feed.data, drawn)
+  step = jax.jit(functools.partial(learner.train_step, members.learners[0]))
+  state = population.member(states, 0)
   return step.lower(state, *batch).compile().cost_analysis()['flops']
 
 

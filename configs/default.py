@@ -68,6 +68,9 @@ def get_config():
   model.size_prior_mean = 0.42  # in (0, 1), an object's window as a share of the canvas
   model.size_prior_std = 0.12  # > 0, of the window's log-odds; loose priors lump objects together
   model.shift_prior_std = 1.0  # > 0, of the raw shift; a window's centre is its tanh
+  # Of a parsed image: 'presence', the mode of the presence head's posterior, or 'explanation', the
+  # mode of the exact posterior given what the steps painted
+  model.count_by = 'presence'
 
   objective = config.objective = ConfigDict()
   # Of one roll-out: 'exact', 'collapsed', 'reinforce', 'nvil' (objectives.py), 'nvil_to_go', 'mvd',
@@ -104,4 +107,18 @@ def get_config():
   train.eval_every = 500  # >= 1, steps between evaluations on held-out scenes, with pictures
   train.checkpoint_every = 500  # >= 1, steps between checkpoints
   train.keep_checkpoints = 3  # >= 1, newest ones kept
+  train.population = 1  # >= 1, members trained in one program: runs of seed, seed + 1, ...
+  train.success = 0.98  # in [0, 1], held-out count accuracy from which a member has succeeded
+
+  # Numbers in which the members of a population differ, as in (7e-4, 1e-3) for a population of 2,
+  # in place of the one above of the same name; () where they do not
+  members = config.members = ConfigDict()
+  members.learning_rate = ()  # of train
+  members.likelihood_std = ()  # of model, as all that follow
+  members.presence_bias = ()  # initial
+  members.where_std_bias = ()  # initial
+  members.what_std_bias = ()  # initial
+  members.output_bias = ()  # initial
+  members.size_prior_mean = ()  # in (0, 1)
+  members.size_prior_std = ()  # > 0
   return config

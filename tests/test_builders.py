@@ -117,12 +117,12 @@ def test_tfds_finds_every_builder_with_its_licence_and_citation():
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_stream_gives_the_batches_that_memory_gives(data, built, workers):
-  resident = loading.feed(dataclasses.replace(data, reading='resident'), 3, 16)
-  stream = streams.stream(built, 3, 16, workers)
+  resident = loading.feed(dataclasses.replace(data, reading='resident'), 16)
+  stream = streams.stream(built, 16, workers)
   # On from where it was; elsewhere, as after an interruption; a whole chunk at once.
   for start, steps in ((0, 2), (2, 3), (40, 1), (41, 5)):
-    images, counts = stream.draw(start, steps)
-    drawn = resident.draw(start, steps)
+    images, counts = stream.draw(3, start, steps)
+    drawn = resident.draw(3, start, steps)
     for step in range(steps):
       expected = resident.fetch(resident.data, drawn[step])
       ours = stream.fetch(stream.data, (images[step], counts[step]))
@@ -137,8 +137,8 @@ def test_a_large_set_is_several_files_that_read_as_one(data, built, tmp_path, mo
   several = builders.for_config(dataclasses.replace(data, cache_dir=str(tmp_path)))
   builders.prepare(several)
   assert len(files_of(several)) > 10 and len(files_of(built)) == 2
-  ours, theirs = (streams.stream(builder, 3, 16, 0) for builder in (several, built))
-  for a, b in zip(ours.draw(0, 5), theirs.draw(0, 5), strict=True):
+  ours, theirs = (streams.stream(builder, 16, 0) for builder in (several, built))
+  for a, b in zip(ours.draw(3, 0, 5), theirs.draw(3, 0, 5), strict=True):
     np.testing.assert_array_equal(a, b)
   ours.close()
   theirs.close()
@@ -147,18 +147,18 @@ def test_a_large_set_is_several_files_that_read_as_one(data, built, tmp_path, mo
 def test_hosts_share_every_batch(built):
   parts = []
   for index in range(3):
-    stream = streams.stream(built, 3, 16, 0, shard=(index, 3))
-    parts.append(stream.draw(5, 1)[0][0])
+    stream = streams.stream(built, 16, 0, shard=(index, 3))
+    parts.append(stream.draw(3, 5, 1)[0][0])
     stream.close()
-  whole = streams.stream(built, 3, 16, 0)
-  np.testing.assert_array_equal(np.concatenate(parts), whole.draw(5, 1)[0][0])
+  whole = streams.stream(built, 16, 0)
+  np.testing.assert_array_equal(np.concatenate(parts), whole.draw(3, 5, 1)[0][0])
   whole.close()
 
 
 def test_auto_streams_what_exceeds_the_budget(data, built):
   def reads(**changes):
     with_changes = dataclasses.replace(data, **changes)
-    feed = loading.feed(with_changes, 0, 4)
+    feed = loading.feed(with_changes, 4)
     feed.close()
     return 'resident' if feed.fetch is feeds.resident(*_two_scenes()).fetch else 'stream'
 
@@ -170,7 +170,7 @@ def test_auto_streams_what_exceeds_the_budget(data, built):
 
 
 def _two_scenes():
-  return samples.compose(samples.data_config(source='sprites', canvas_size=40), None, 2), 0, 1
+  return samples.compose(samples.data_config(source='sprites', canvas_size=40), None, 2), 1
 
 
 def build(*arguments):

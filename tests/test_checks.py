@@ -87,6 +87,7 @@ IMPOSSIBLE = {
   'model.size_prior_mean': (0.0, 1.0, -0.1, 1.5, NAN),
   'model.size_prior_std': (0.0, -1.0, INF, NAN),
   'model.shift_prior_std': (0.0, -1.0, INF, NAN),
+  'model.count_by': ('presences', ''),
   'objective.name': ('elbow', ''),
   'objective.particles': (0, -1),
   'objective.smoothing': (-0.1, 1.1, NAN),
@@ -112,6 +113,16 @@ IMPOSSIBLE = {
   'train.eval_every': (0, -1),
   'train.checkpoint_every': (0, -1),
   'train.keep_checkpoints': (0, -1),
+  'train.population': (0, -1),
+  'train.success': (-0.1, 1.1, NAN),
+  'members.learning_rate': ((1e-3, 1e-3), (0.0,), (INF,), ('a',)),
+  'members.likelihood_std': ((0.3, 0.3), (0.0,), (-0.3,)),
+  'members.presence_bias': ((1.0, 1.0), (NAN,), (None,)),
+  'members.where_std_bias': ((1.0, 1.0), (INF,)),
+  'members.what_std_bias': ((1.0, 1.0), (INF,)),
+  'members.output_bias': ((1.0, 1.0), (INF,), (True,)),
+  'members.size_prior_mean': ((0.5, 0.5), (0.0,), (1.0,)),
+  'members.size_prior_std': ((0.1, 0.1), (0.0,), (INF,)),
 }
 
 

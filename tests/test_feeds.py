@@ -33,9 +33,9 @@ def make_scenes(counts):
 @pytest.fixture(scope='module')
 def make_online(compile_cache):
   def make(seed):
-    feed = feeds.online(CONFIG, small_glyphs(), seed, BATCH)
+    feed = feeds.online(CONFIG, small_glyphs(), BATCH)
     fetch = jax.jit(feed.fetch)
-    return feed, lambda step: jax.device_get(fetch(feed.data, step))
+    return feed, lambda step: jax.device_get(fetch(feed.data, (np.uint32(seed), step)))
 
   return make
 
@@ -44,13 +44,13 @@ def make_online(compile_cache):
 def online(make_online):
   """A feed, and the batches of its steps 0..39."""
   feed, fetch = make_online(0)
-  return feed, [fetch(step) for step in feed.draw(0, 40)]
+  return feed, [fetch(step) for step in range(40)]
 
 
 def test_resident_batches_are_the_scenes_that_were_drawn():
   scenes = make_scenes(np.arange(100) % 4)
-  feed = feeds.resident(scenes, 5, 8)
-  chosen = feed.draw(3, 2)
+  feed = feeds.resident(scenes, 8)
+  chosen = feed.draw(5, 3, 2)
   assert chosen.shape == (2, 8)
   for indices in chosen:
     images, counts = jax.jit(feed.fetch)(feed.data, indices)
@@ -61,26 +61,26 @@ def test_resident_batches_are_the_scenes_that_were_drawn():
 
 @pytest.mark.parametrize('counts', [[-1, -1, -1], [1, -1, 2]])
 def test_resident_counts_are_none_where_not_all_are_known(counts):
-  feed = feeds.resident(make_scenes(counts), 0, 8)
-  images, counts = jax.jit(feed.fetch)(feed.data, feed.draw(0, 1)[0])
+  feed = feeds.resident(make_scenes(counts), 8)
+  images, counts = jax.jit(feed.fetch)(feed.data, feed.draw(0, 0, 1)[0])
   assert counts is None and images.shape == (8, 2, 3, 1)
 
 
 @pytest.mark.parametrize('seed', [0, 2**32 - 1])
 def test_resident_batches_are_a_function_of_seed_and_step_alone(seed):
   scenes = make_scenes(np.zeros(100))
-  whole = feeds.resident(scenes, seed, BATCH).draw(0, 30)
-  resumed = feeds.resident(scenes, seed, BATCH)
-  parts = [resumed.draw(start, steps) for start, steps in ((0, 1), (1, 20), (21, 9))]
+  whole = feeds.resident(scenes, BATCH).draw(seed, 0, 30)
+  resumed = feeds.resident(scenes, BATCH)
+  parts = [resumed.draw(seed, start, steps) for start, steps in ((0, 1), (1, 20), (21, 9))]
   np.testing.assert_array_equal(np.concatenate(parts), whole)
-  far = resumed.draw(10**9, 2)
-  other = feeds.resident(scenes, seed ^ 1, BATCH).draw(0, 30)
+  far = resumed.draw(seed, 10**9, 2)
+  other = resumed.draw(seed ^ 1, 0, 30)
   batches = {tuple(batch) for batch in itertools.chain(whole, far, other)}
   assert len(batches) == 62
 
 
 def test_resident_batches_are_uniform_over_scenes_and_independent():
-  chosen = feeds.resident(make_scenes(np.zeros(50)), 0, BATCH).draw(0, 500)
+  chosen = feeds.resident(make_scenes(np.zeros(50)), BATCH).draw(0, 0, 500)
   assert stats.chisquare(np.bincount(chosen.ravel(), minlength=50)).pvalue > 1e-3
   for a, b in ((chosen[:-1], chosen[1:]), (chosen[:, :-1], chosen[:, 1:])):
     table = np.zeros((50, 50))
@@ -120,14 +120,17 @@ def test_online_scenes_are_new_in_each_step_and_independent(online):
 
 def test_online_objects_that_do_not_fit_are_refused_before_training():
   with pytest.raises(UserError, match='do not fit on data.canvas_size=6'):
-    feeds.online(dataclasses.replace(CONFIG, canvas_size=6), small_glyphs(), 0, 8)
+    feeds.online(dataclasses.replace(CONFIG, canvas_size=6), small_glyphs(), 8)
 
 
 def test_online_batches_are_a_function_of_seed_and_step_alone(online, make_online):
   feed, batches = online
-  np.testing.assert_array_equal(feed.draw(17, 3), feed.draw(0, 40)[17:20])
-  again, fetch = make_online(0)
-  for mine, known in zip(fetch(again.draw(18, 1)[0]), batches[18], strict=True):
+  part, whole = feed.draw(7, 17, 3), feed.draw(7, 0, 40)
+  for drawn, every, expected in zip(part, whole, (7, [17, 18, 19]), strict=True):
+    np.testing.assert_array_equal(drawn, every[17:20])
+    np.testing.assert_array_equal(drawn, expected)
+  _, fetch = make_online(0)
+  for mine, known in zip(fetch(18), batches[18], strict=True):
     np.testing.assert_array_equal(mine, known)
   _, fetch_other = make_online(1)
   seen = {image.tobytes() for images, counts in batches for image in images[counts == 3]}

@@ -10,9 +10,7 @@ from air_jax import config as configuration
 from air_jax import learner as learning
 from air_jax import model as air
 from air_jax import objectives, presences
-from air_jax.data import feeds
 from air_jax.estimators import ESTIMATORS
-from air_jax.types import Scenes
 from configs import tiny
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
@@ -223,21 +221,3 @@ def test_step_without_counts_reports_all_but_the_accuracy():
     for counts in (counts, None)
   )
   assert known.keys() - unknown.keys() == {'count_accuracy'} and unknown.keys() < known.keys()
-
-
-def test_chunk_is_a_loop_of_steps_on_what_the_feed_draws():
-  learner, (images, counts) = _learner(), _scenes(20)
-  feed = feeds.resident(Scenes(images, counts, None, None, None, None), 0, 8)
-  drawn = feed.draw(0, 3)
-  assert len(np.unique(drawn, axis=0)) == 3
-  state, reports = learning.train_chunk(
-    learner, feed.fetch, learning.init(learner), feed.data, drawn
-  )
-  expected = learning.init(learner)
-  for i, chosen in enumerate(drawn):
-    expected, report = _train_step(learner, expected, images[chosen], counts[chosen])
-    for name, value in report.items():
-      np.testing.assert_allclose(reports[name][i], value, rtol=1e-4, err_msg=name)
-  assert state.step == expected.step == 3
-  for ours, theirs in zip(*map(jax.tree.leaves, (state.params, expected.params)), strict=True):
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -291,9 +291,9 @@ def test_shapes_need_no_glyphs(data_config):
 
 
 def test_feed_is_of_the_training_scenes(data_config, composed):
-  feed = loading.feed(data_config, 3, 8)
+  feed = loading.feed(data_config, 8)
   kept = loading.load(data_config, 'train')
-  chosen = feed.draw(5, 1)
+  chosen = feed.draw(3, 5, 1)
   expected = feeds.batch_indices(3, 5, 8, data_config.train_scenes, feeds.BLOCK)
   np.testing.assert_array_equal(chosen, [expected])
   images, counts = feed.fetch(feed.data, chosen[0])
@@ -308,8 +308,8 @@ def test_online_feed_is_given_the_training_digits_and_keeps_nothing(
   asked = []
   monkeypatch.setattr(feeds, 'online', lambda *args: asked.append(args) or 'feed')
   config = dataclasses.replace(data_config, online=True)
-  assert loading.feed(config, 3, 8) == 'feed'
-  ((given, glyphs, seed, batch_size),) = asked
-  assert (given, seed, batch_size) == (config, 3, 8)
+  assert loading.feed(config, 8) == 'feed'
+  ((given, glyphs, batch_size),) = asked
+  assert (given, batch_size) == (config, 8)
   np.testing.assert_array_equal(glyphs.images, glyphs_lib.load('digits', 'train').images)
   assert not composed and not loading.cache_folder(config).exists()

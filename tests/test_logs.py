@@ -6,7 +6,7 @@ import run_folder
 from PIL import Image
 
 from air_jax import config as config_lib
-from air_jax import learner, logs
+from air_jax import logs, population
 from air_jax.data import loading
 
 
@@ -24,12 +24,11 @@ def test_metrics_have_a_line_for_every_chunk_and_evaluation(finished_run):
 
 def test_metrics_of_a_chunk_are_means_over_its_steps(run_config, finished_run):
   parsed = config_lib.parse(run_config)
-  learning = learner.make(parsed)
-  feed = loading.feed(parsed.data, parsed.seed, parsed.train.batch_size)
-  state = learner.init(learning)
+  members = population.make(parsed)
+  feed = loading.feed(parsed.data, parsed.train.batch_size)
+  states = population.init(members)
   for start, line in zip((0, 5), run_folder.lines_of(finished_run, 'train'), strict=False):
-    drawn = feed.draw(start, 5)
-    state, reports = learner.train_chunk(learning, feed.fetch, state, feed.data, drawn)
+    states, reports = population.advance(members, feed, states, start, 5)
     for name, values in reports.items():
       assert line[name] == pytest.approx(float(np.mean(values)), rel=1e-5)
 

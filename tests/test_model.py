@@ -1,5 +1,6 @@
 """The roll-out and the bound against loops, enumeration and sampling."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,8 +11,8 @@ import samples
 import scipy.special
 import scipy.stats
 
+from air_jax import distributions, objectives
 from air_jax import model as air
-from air_jax import objectives
 from air_jax import spatial_transformer as transformer
 from air_jax.types import Baseline, ElboTerms, Latents, Noise
 
@@ -274,6 +275,30 @@ def test_parse_takes_posterior_means_and_the_most_probable_count(variant):
     np.testing.assert_allclose(latents.z_background, rolled.background.mean, rtol=1e-6)
     decoded = _decode(model, used, latents)
     np.testing.assert_allclose(decoded, rolled.canvases[count], atol=1e-6)
+
+
+def test_counts_by_explanation_are_of_the_canvas_that_explains_best(plain):
+  """Whatever the presence head believes; here it is sure of three."""
+  model, params, image, _ = plain
+  changes = {'count_by': 'explanation', 'success': 0.2}
+  model = model._replace(config=dataclasses.replace(model.config, **changes))
+  chosen = set()
+  std = model.config.likelihood_std
+  for shown in (image, jnp.zeros_like(image)):
+    latents, rolled = _parse(model, params, shown)
+    where, what = air.priors(model.config)
+    kl = [
+      distributions.normal_kl(q, p).sum(-1) for q, p in ((rolled.where, where), (rolled.what, what))
+    ]
+    costs = [
+      -scipy.stats.norm.logpdf(shown, rolled.canvases[k], std).sum()
+      + sum(each[:k].sum() for each in kl)
+      - k * np.log(0.2)
+      for k in range(4)
+    ]
+    assert latents.count == np.argmin(costs)
+    chosen.add(int(latents.count))
+  assert chosen == {0, 3}
 
 
 @pytest.mark.parametrize('variant', ('plain', 'coloured scenes'), indirect=True)

@@ -10,7 +10,7 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax import evaluate, figures, learner, runs, train
+from air_jax import evaluate, figures, learner, population, runs, train
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 
@@ -22,15 +22,15 @@ def no_pictures(monkeypatch):
 
 
 def after_chunk(monkeypatch, number, do):
-  """Makes the loop call `do(state, reports)` in place of returning from its number-th chunk."""
-  train_chunk, calls = learner.train_chunk, []
+  """Makes the loop call `do(states, reports)` in place of returning from its number-th chunk."""
+  advance, calls = population.advance, []
 
   def wrapped(*args):
     calls.append(args)
-    result = train_chunk(*args)
+    result = advance(*args)
     return do(*result) if len(calls) == number else result
 
-  monkeypatch.setattr(learner, 'train_chunk', wrapped)
+  monkeypatch.setattr(population, 'advance', wrapped)
 
 
 def test_only_the_newest_checkpoints_are_kept(finished_run):
@@ -193,17 +193,19 @@ def test_everything_happens_when_it_is_due(
   )  # fmt: skip
   evaluated = []
 
-  def train_chunk(learning, fetch, state, data, drawn):
-    steps = state.step + 1 + np.arange(len(drawn))
-    reports = dict.fromkeys(('loss', 'elbo', 'count_accuracy'), np.asarray(steps, np.float32))
-    return learner.TrainState(state.step + len(drawn), {}, {}, ()), reports
+  def advance(members, feed, states, start, steps):
+    assert states.step == start
+    made = np.asarray(start + 1 + np.arange(steps), np.float32)[:, None]
+    reports = dict.fromkeys(('loss', 'elbo', 'count_accuracy'), made)
+    return states._replace(step=states.step + steps), reports
 
-  def held_out(learning, state, scenes):
+  def held_out(learning, state, scenes, number):
     evaluated.append(int(state.step))
     return None, {'count_accuracy': 0.5, 'elbo': 1.0, 'box_iou': 0.5}
 
-  monkeypatch.setattr(learner, 'init', lambda _: learner.TrainState(jnp.int32(0), {}, {}, ()))
-  monkeypatch.setattr(learner, 'train_chunk', train_chunk)
+  start = learner.TrainState(jnp.zeros(1, jnp.int32), {}, {}, ())
+  monkeypatch.setattr(population, 'init', lambda _: start)
+  monkeypatch.setattr(population, 'advance', advance)
   monkeypatch.setattr(evaluate, 'held_out', held_out)
   monkeypatch.setattr(figures, 'draw', lambda *args: [])
   train.train(run_config, tmp_path)

@@ -23,16 +23,15 @@ class Feed(NamedTuple):
 
   fetch: Callable  # data, what is drawn for one step -> [B, H, W, C] uint8, [B] counts or None
   data: Any  # arrays on the device
-  draw: Callable  # first step, number of steps -> arrays with a leading [steps]
+  draw: Callable  # seed, first step, number of steps -> arrays with a leading [steps]
   close: Callable = lambda: None  # lets go of what it holds
 
 
-def resident(scenes, seed, batch_size, block=1):
+def resident(scenes, batch_size, block=1):
   """Batches of scenes that all lie on the device.
 
   Args:
     scenes: `Scenes`.
-    seed: of the run.
     batch_size: B.
     block: see `batch_indices`.
 
@@ -42,19 +41,18 @@ def resident(scenes, seed, batch_size, block=1):
   counts = jnp.asarray(scenes.counts) if (scenes.counts >= 0).all() else None
   size = len(scenes.images)
 
-  def draw(start, steps):
+  def draw(seed, start, steps):
     return np.stack([batch_indices(seed, start + i, batch_size, size, block) for i in range(steps)])
 
   return Feed(_gather, (jnp.asarray(scenes.images), counts), draw)
 
 
-def online(config, glyphs, seed, batch_size):
+def online(config, glyphs, batch_size):
   """Batches of scenes composed for them, none seen twice.
 
   Args:
     config: `DataConfig`.
     glyphs: `Glyphs` of the training split; None for shapes.
-    seed: of the run.
     batch_size: B.
 
   Returns:
@@ -65,15 +63,17 @@ def online(config, glyphs, seed, batch_size):
   """
   next(scenes_lib.compose(config, glyphs, 'train', 0, batch_size))  # a jitted step cannot refuse
   recipe = scenes_lib.recipe(config)
-  key = jax.random.fold_in(scenes_lib.split_key(config, 'train'), seed)
+  split_key = scenes_lib.split_key(config, 'train')
 
-  def compose(glyphs, step):
+  def compose(glyphs, drawn):
+    seed, step = drawn
+    key = jax.random.fold_in(split_key, seed)
     keys = jax.random.split(jax.random.fold_in(key, step), batch_size)
     scenes, _ = jax.vmap(lambda key: scenes_lib.compose_one(recipe, glyphs, key))(keys)
     return scenes.images, scenes.counts
 
-  def draw(start, steps):
-    return np.arange(start, start + steps)
+  def draw(seed, start, steps):
+    return np.full(steps, seed, np.uint32), np.arange(start, start + steps)
 
   return Feed(compose, jax.tree.map(jnp.asarray, glyphs), draw)
 

@@ -80,12 +80,11 @@ def load_glyphs(config, split):
   return glyphs_lib.load(config.source, split, folder)
 
 
-def feed(config, seed, batch_size):
+def feed(config, batch_size):
   """What training is fed with, as the configuration asks.
 
   Args:
     config: `air_jax.config.DataConfig`.
-    seed: of the run.
     batch_size: B.
 
   Returns:
@@ -95,15 +94,15 @@ def feed(config, seed, batch_size):
     UserError: as `load`.
   """
   if config.online:
-    return feeds.online(config, load_glyphs(config, 'train'), seed, batch_size)
+    return feeds.online(config, load_glyphs(config, 'train'), batch_size)
   if _streams(config):
     from air_jax.data import builders, streams  # tensorflow-datasets takes seconds to import
 
     builder = builders.for_config(config)
     builders.prepare(builder)
-    return streams.stream(builder, seed, batch_size, config.workers)
+    return streams.stream(builder, batch_size, config.workers)
   block = 1 if config.source == 'folder' else feeds.BLOCK  # a folder's neighbours may be alike
-  return feeds.resident(load(config, 'train'), seed, batch_size, block)
+  return feeds.resident(load(config, 'train'), batch_size, block)
 
 
 def _streams(config):

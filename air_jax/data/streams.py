@@ -15,10 +15,10 @@ _AHEAD = 1  # of what is drawn at once, what each worker has ready
 class Chunks:
   """The batches of many steps at once, by random access: each message to this process costs."""
 
-  def __init__(self, records, shape, size, seed, batch_size, shard, start, steps):
+  def __init__(self, records, shape, size, batch_size, shard, seed, start, steps):
     """Takes blocks of scenes, [H, W, C] of an image, number of scenes, and what `stream` takes.
 
-    Chunk 0 is of `steps` batches from step `start` on.
+    Chunk 0 is of the seed's `steps` batches from step `start` on.
     """
     self._records = records
     self._shape, self._size, self._seed, self._batch_size = shape, size, seed, batch_size
@@ -56,12 +56,11 @@ class Chunks:
       counts[place] = np.array(feature['count'].int64_list.value, np.int32)[part]
 
 
-def stream(builder, seed, batch_size, workers, shard=(0, 1)):
+def stream(builder, batch_size, workers, shard=(0, 1)):
   """Batches of a prepared data set; the same as `feeds.resident` would give of its blocks.
 
   Args:
     builder: from `builders.for_config`, prepared.
-    seed: of the run.
     batch_size: B.
     workers: number of processes that read ahead; 0 is a thread of this one.
     shard: (index, count) of hosts; each reads its share of every batch.
@@ -75,9 +74,18 @@ def stream(builder, seed, batch_size, workers, shard=(0, 1)):
   shape = builder.info.features['image'].shape[1:]
   size = builder.builder_config.data.train_scenes
   records = grain.sources.ArrayRecordDataSource(paths)
-  chunks = functools.partial(Chunks, records, shape, size, seed, batch_size, shard)
-  reading = _Reading(chunks, workers)
-  return feeds.Feed(_given, (), reading.draw, reading.close)
+  chunks = functools.partial(Chunks, records, shape, size, batch_size, shard)
+  readings = {}  # by seed
+
+  def draw(seed, start, steps):
+    reading = readings.setdefault(seed, _Reading(functools.partial(chunks, seed), workers))
+    return reading.draw(start, steps)
+
+  def close():
+    for reading in readings.values():
+      reading.close()
+
+  return feeds.Feed(_given, (), draw, close)
 
 
 class _Reading:

@@ -1,0 +1,194 @@
+"""Many runs in one program: members of other seeds and, where asked, of other numbers.
+
+A member is a run like any other: what it learns is what a run by itself of its seed and its numbers
+would, to rounding. A single run is a population of one.
+"""
+
+import functools
+import os
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from air_jax import config as config_lib
+from air_jax import learner
+from air_jax.errors import UserError
+
+
+class Population(NamedTuple):
+  """What stays while its members learn."""
+
+  config: config_lib.Config  # static; that of all but for their numbers
+  numbers: dict  # from dotted keys of the configuration to [N], a number for each member
+  learners: tuple  # N `Learner`s, to use the members one by one
+  sharding: NamedSharding | None  # of a leading [N] over the devices; None for a single run
+
+
+def make(config):
+  """Founds the population of a configuration; a population is spread over all devices.
+
+  Args:
+    config: `Config`.
+
+  Returns:
+    `Population`.
+
+  Raises:
+    UserError: the devices cannot share it evenly.
+  """
+  own, size = config_lib.own_numbers(config), config.train.population
+  sharding, devices = None, jax.device_count()
+  if size > 1:
+    if size % devices:
+      raise UserError(
+        f'config.train.population={size} is not allowed; it must be a multiple of {devices}, the '
+        'number of devices'
+      )
+    mesh = jax.make_mesh((devices,), ('members',), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec('members'))
+  kinds = {key: np.uint32 if key == 'seed' else np.float32 for key in own}
+  numbers = {key: jax.device_put(np.array(own[key], kinds[key]), sharding) for key in own}
+  learners = _learners(config, [dict(zip(own, each, strict=True)) for each in _columns(own)])
+  # Not static, so that other seeds and numbers are no reason to compile anew.
+  shared = config_lib.with_numbers(config, dict.fromkeys(own, 0))
+  return Population(shared, numbers, learners, sharding)
+
+
+def init(population):
+  """The members' states before the first step: a `TrainState` with a leading [N]."""
+  states = _init(population.config, population.numbers)
+  return place(population, states)
+
+
+def place(population, states):
+  """Spreads states, such as those of a checkpoint, over the devices."""
+  return states if population.sharding is None else jax.device_put(states, population.sharding)
+
+
+def member(states, index):
+  """The state of one member, on one device, to use as that of a run by itself."""
+  return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), states)
+
+
+def share(population, feed):
+  """The feed with its data on every device, where there are several."""
+  if population.sharding is None:
+    return feed
+  everywhere = population.sharding.update(spec=PartitionSpec())
+  return feed._replace(data=jax.device_put(feed.data, everywhere))
+
+
+def advance(population, feed, states, start, steps):
+  """Makes many updates of every member in one call.
+
+  Args:
+    population: `Population`.
+    feed: `data.feeds.Feed`.
+    states: `TrainState` with a leading [N], which is used up.
+    start: the step they are at.
+    steps: how many to make.
+
+  Returns:
+    (`TrainState` with a leading [N], reports of `learner.train_step` with a leading [steps, N]).
+  """
+  drawn = _draw(population, feed, start, steps)
+  return _advance(population.config, feed.fetch, population.numbers, states, feed.data, drawn)
+
+
+def check_memory(population, feed, batch_size):
+  """Refuses a population whose states, gradients and activations the devices cannot hold.
+
+  Raises:
+    UserError: with what it needs and what there is.
+  """
+  need, have = needed_bytes(population, feed, batch_size), _device_bytes()
+  if need > have:
+    size = len(population.learners)
+    raise UserError(
+      f'config.train.population={size} needs about {need / 1e9:.1f} GB of memory, and the devices '
+      f'have {have / 1e9:.1f} GB; about {int(size * have / need)} members fit, or a smaller '
+      'train.batch_size'
+    )
+
+
+def needed_bytes(population, feed, batch_size):
+  """An estimate of the memory that training takes, without compiling it.
+
+  Args:
+    population: `Population`.
+    feed: `data.feeds.Feed`.
+    batch_size: B.
+
+  Returns:
+    bytes: of the data, and for each member of its state, its gradient and update, and what
+    back-propagation keeps.
+  """
+  first = population.learners[0]
+  model = first.config.model
+  state = jax.eval_shape(lambda: learner.init(first))
+  images = jax.ShapeDtypeStruct(
+    (batch_size, model.canvas_size, model.canvas_size, model.channels), jnp.uint8
+  )
+
+  def kept(params, images):
+    return jax.vjp(lambda p: learner.mean_loss(first, p, 0, images, jax.random.key(0))[0], params)
+
+  activations = jax.eval_shape(kept, state.params, images)
+  each = _bytes(state) + 2 * _bytes(state.params) + _bytes(activations)
+  return len(population.learners) * each + _bytes(feed.data)
+
+
+def _draw(population, feed, start, steps):
+  """What a feed draws for the members' next steps: arrays with leading [steps, N]."""
+  parts = [feed.draw(each.config.seed, start, steps) for each in population.learners]
+  if len(parts) == 1:  # to copy what was read would take as long as reading it
+    return jax.tree.map(lambda x: x[:, None], parts[0])
+  drawn = jax.tree.map(lambda *x: np.stack(x, 1), *parts)
+  return jax.device_put(drawn, population.sharding.update(spec=PartitionSpec(None, 'members')))
+
+
+def _columns(own):
+  return zip(*own.values(), strict=True)
+
+
+def _learners(config, numbers):
+  """A learner for each member; those of equal models share the functions, and so what compiles."""
+  base = learner.make(config_lib.with_numbers(config, numbers[0]))
+  return tuple(
+    learner.make(config_lib.with_numbers(config, own), base.model.networks) for own in numbers
+  )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(config, numbers):
+  def init_one(own):
+    return learner.init(learner.make(config_lib.with_numbers(config, own)))
+
+  return jax.vmap(init_one)(numbers)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def _advance(config, fetch, numbers, states, data, drawn):
+  def step_one(own, state, drawn):
+    learning = learner.make(config_lib.with_numbers(config, own))
+    return learner.train_step(learning, state, *fetch(data, drawn))
+
+  def body(states, drawn):
+    return jax.vmap(step_one)(numbers, states, drawn)
+
+  return jax.lax.scan(body, states, drawn)
+
+
+def _bytes(tree):
+  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _device_bytes():
+  """Memory of all devices together; CPU devices share the machine's."""
+  devices = jax.devices()
+  if devices[0].platform == 'cpu':
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  return sum(device.memory_stats()['bytes_limit'] for device in devices)

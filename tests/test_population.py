@@ -1,0 +1,237 @@
+"""Populations: each member is the run it would be by itself, whatever becomes of the others."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import run_folder
+
+from air_jax import census, evaluate, figures, learner, population, runs, train
+from air_jax import config as config_lib
+from air_jax.data import loading
+from air_jax.errors import DivergenceError, UserError
+
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture
+def two(run_config):
+  """The configuration of a population of two, five steps long."""
+  run_config.train.update(population=2, steps=5, eval_every=5)
+  return run_config
+
+
+def advanced(config, steps):
+  """The population of a configuration, its states after so many steps, and their reports."""
+  parsed = config_lib.parse(config)
+  members = population.make(parsed)
+  feed = loading.feed(parsed.data, parsed.train.batch_size)
+  return members, *population.advance(members, feed, population.init(members), 0, steps)
+
+
+def assert_close(tree, other, atol=2e-5):
+  for a, b in zip(*map(jax.tree.leaves, (tree, other)), strict=True):
+    np.testing.assert_allclose(a, b, atol=atol)
+
+
+@pytest.mark.parametrize('online', [False, True])
+def test_each_member_is_fed_as_its_seed_asks(two, online):
+  two.data.online = online
+  two.seed = 3
+  parsed = config_lib.parse(two)
+  feed = loading.feed(parsed.data, parsed.train.batch_size)
+  drawn = population._draw(population.make(parsed), feed, 4, 2)
+  for i, seed in enumerate((3, 4)):
+    for ours, theirs in zip(*map(jax.tree.leaves, (drawn, feed.draw(seed, 4, 2))), strict=True):
+      np.testing.assert_array_equal(ours[:, i], theirs)
+
+
+def test_a_member_is_the_run_of_its_seed_and_its_numbers(two):
+  own = {
+    'learning_rate': (1e-3, 2e-3),
+    'size_prior_mean': (0.42, 0.3),
+    'likelihood_std': (0.3, 0.2),
+    'output_bias': (-2.0, -1.0),
+  }
+  two.members.update(own)
+  _, states, reports = advanced(two, 3)
+  for i in range(2):
+    alone = two.copy_and_resolve_references()
+    alone.seed = two.seed + i
+    alone.members.update({name: () for name in own})
+    alone.train.population = 1
+    alone.train.learning_rate = own['learning_rate'][i]
+    for name in ('size_prior_mean', 'likelihood_std', 'output_bias'):
+      alone.model[name] = own[name][i]
+    _, state, report = advanced(alone, 3)
+    for name, values in report.items():
+      np.testing.assert_allclose(reports[name][:, i], values[:, 0], rtol=1e-4, err_msg=name)
+    ours, theirs = population.member(states, i), population.member(state, 0)
+    assert_close(ours.params, theirs.params)
+    assert_close(ours.average, theirs.average)
+    assert ours.step == 3
+  rates = [population.member(states, i).params['cell']['initial_h'] for i in range(2)]
+  assert (rates[0] != rates[1]).any()
+
+
+def test_a_population_of_one_makes_the_steps_of_its_learner(run_config):
+  members, states, reports = advanced(run_config, 3)
+  config = members.learners[0].config
+  scenes = loading.load(config.data, 'train')
+  learning = learner.make(config)
+  step, expected = jax.jit(learner.train_step, static_argnums=0), learner.init(learning)
+  feed = loading.feed(config.data, config.train.batch_size)
+  drawn = feed.draw(config.seed, 0, 3)
+  assert len(np.unique(drawn, axis=0)) == 3
+  for i, chosen in enumerate(drawn):
+    expected, report = step(learning, expected, scenes.images[chosen], scenes.counts[chosen])
+    for name, value in report.items():
+      np.testing.assert_allclose(reports[name][i, 0], value, rtol=1e-4, err_msg=name)
+  assert_close(population.member(states, 0).params, expected.params)
+
+
+def test_other_seeds_and_numbers_compile_nothing_anew(two, compile_cache):
+  two.members.learning_rate = (1e-3, 2e-3)
+  members, *_ = advanced(two, 2)
+  before = population._advance._cache_size()
+  two.seed = 7
+  two.members.learning_rate = (1e-4, 2e-4)
+  others, *_ = advanced(two, 2)
+  # The feeds of both gather alike.
+  assert population._advance._cache_size() == before
+  assert members.config == others.config
+
+
+def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
+  two.train.success = 0.0
+  summary = train.train(two, tmp_path)
+  each = [evaluate.read(tmp_path / 'members' / name) for name in ('000', '001')]
+  assert summary['each'] == {'0': each[0], '1': each[1]}
+  assert summary['elbo'] == pytest.approx(np.mean([own['elbo'] for own in each]))
+  assert summary['best'] == int(each[1]['elbo'] > each[0]['elbo'])
+  assert summary['success']['members'] == summary['members'] == 2
+  for home in (tmp_path / 'members' / '000', tmp_path / 'members' / '001'):
+    assert {path.stem for path in (home / 'figures').iterdir()} == run_folder.PICTURES
+    assert [line['split'] for line in run_folder.lines_of(home)] == ['train', 'test']
+  lines = [run_folder.lines_of(tmp_path / 'members' / name, 'train')[0] for name in ('000', '001')]
+  (mean,) = run_folder.lines_of(tmp_path, 'train')
+  assert mean['elbo'] == pytest.approx(np.mean([line['elbo'] for line in lines]))
+  assert (tmp_path / 'figures' / 'population.png').exists()
+  assert run_folder.checkpoints_of(tmp_path) == [5]
+  # To be used: the best, or one that is asked for.
+  learning, state, folder = runs.restore(tmp_path)
+  assert folder.name == f'00{summary["best"]}' and learning.config.seed == summary['best']
+  other = 1 - summary['best']
+  learning, state, folder = runs.restore(tmp_path, other)
+  scenes = loading.load(learning.config.data, 'test')
+  _, again = evaluate.held_out(learning, state, scenes)
+  assert json.loads(json.dumps(again)) == each[other]
+  with pytest.raises(UserError, match=r'--member=2 is not allowed; .* has members 0\.\.1'):
+    runs.restore(tmp_path, 2)
+  assert census.evaluate_all(tmp_path) == summary
+
+
+def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path, monkeypatch):
+  monkeypatch.setattr(figures, 'draw', lambda *args: [])
+  two.train.update(steps=10, checkpoint_every=5)
+  train.train(two, tmp_path / 'whole')
+  runs.claim(tmp_path / 'parts', two)
+  (tmp_path / 'parts' / 'checkpoints').mkdir()
+  kept = tmp_path / 'whole' / 'checkpoints' / '5'
+  kept.rename(tmp_path / 'parts' / 'checkpoints' / '5')
+  train.train(two, tmp_path / 'parts')
+  whole, parts = (runs.restore_all(tmp_path / name)[1] for name in ('whole', 'parts'))
+  for a, b in zip(*map(jax.tree.leaves, (whole, parts)), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(figures, 'draw', lambda *args: [])
+  two.train.update(steps=10, eval_every=10, checkpoint_every=5)
+  two.members.learning_rate = (1e30, 2e-3)
+  summary = train.train(two, tmp_path)
+  known = json.loads((tmp_path / 'diverged.json').read_text())
+  assert summary['diverged'] == known and known.keys() == {'0'}
+  assert known['0']['step'] == 2 and 'loss' in known['0']['what']
+  assert re.search(r'member 0 diverged at step 2: .*loss', capsys.readouterr().out)
+  assert summary['best'] == 1 and summary['each'].keys() == {'1'}
+  assert 'diverged at step 2' in census.table(summary)
+  assert not (tmp_path / 'members' / '000' / 'evaluation.json').exists()
+  assert (tmp_path / 'members' / '000' / 'metrics.jsonl').read_text() == ''
+  assert [line['step'] for line in run_folder.lines_of(tmp_path, 'train')] == [5, 10]
+  _, alone, _ = advanced(two, 10)
+  assert_close(
+    population.member(runs.restore_all(tmp_path)[1], 1).params, population.member(alone, 1).params
+  )
+  two.train.steps = 15  # also when it goes on from there
+  assert train.train(two, tmp_path)['diverged'] == known
+
+
+def test_training_ends_where_every_member_has_diverged(two, tmp_path):
+  two.members.learning_rate = (1e30, 1e30)
+  with pytest.raises(DivergenceError, match='diverged: in every member, first at step 2 '):
+    train.train(two, tmp_path)
+  assert run_folder.checkpoints_of(tmp_path) == []
+
+
+def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch):
+  parsed = config_lib.parse(two)
+  members = population.make(parsed)
+  feed = loading.feed(parsed.data, parsed.train.batch_size)
+  states = jax.eval_shape(lambda: population.init(members))
+  drawn = population._draw(members, feed, 0, 5)
+  arguments = members.config, feed.fetch, members.numbers, states, feed.data, drawn
+  xla = population._advance.lower(*arguments).compile().memory_analysis()
+  used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
+  need = population.needed_bytes(members, feed, parsed.train.batch_size)
+  assert 0.5 < need / used < 2
+  population.check_memory(members, feed, parsed.train.batch_size)
+  monkeypatch.setattr(population, '_device_bytes', lambda: 0.6 * need)
+  with pytest.raises(UserError, match=r'population=2 needs about .* GB .* about 1 members fit'):
+    population.check_memory(members, feed, parsed.train.batch_size)
+
+
+def test_numbers_and_seeds_of_members_are_checked_beside_their_number(two):
+  for changes, says in (
+    ({'members.learning_rate': (1e-3,)}, r'=\(0\.001,\) is .* as many .* train\.population=2'),
+    ({'members.output_bias': (0.0, float('inf'))}, 'must be of numbers, each finite'),
+    ({'seed': 2**32 - 1}, r'at most 2\*\*32 - train\.population'),
+  ):
+    changed = two.copy_and_resolve_references()
+    changed.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=says):
+      config_lib.parse(changed)
+
+
+def test_members_are_spread_over_devices_and_learn_the_same(two, tmp_path, compile_cache):
+  two.train.update(population=4, steps=5, checkpoint_every=5)
+  _, states, _ = advanced(two, 5)
+  command = [
+    sys.executable, ROOT / 'main.py', f'--config={ROOT}/configs/tiny.py', '--workdir=run',
+    f'--config.data.cache_dir={two.data.cache_dir}', '--config.train.steps=5',
+    '--config.train.checkpoint_every=5', '--config.train.eval_every=5',
+  ]  # fmt: skip
+  devices = compile_cache | {'XLA_FLAGS': '--xla_force_host_platform_device_count=2'}
+
+  def run(*more):
+    return subprocess.run(
+      [*command, *more], cwd=tmp_path, env=devices, capture_output=True, text=True, timeout=300
+    )
+
+  done = run('--config.train.population=4')
+  assert done.returncode == 0, done.stderr
+  _, spread, _ = runs.restore_all(tmp_path / 'run')
+  assert_close(spread.params, states.params)
+  refused = run('--config.train.population=3')
+  assert refused.returncode == 2
+  assert refused.stderr.strip() == (
+    'main.py: config.train.population=3 is not allowed; it must be a multiple of 2, the number of '
+    'devices'
+  )
