@@ -205,43 +205,6 @@ def parse(config):
   )
 
 
-def own_numbers(config):
-  """What the members of a population do not share.
-
-  Args:
-    config: `Config`.
-
-  Returns:
-    dict from dotted keys, `seed` among them, to a number for each member.
-  """
-  size = config.train.population
-  own = {'seed': tuple(range(config.seed, config.seed + size))}
-  return own | {
-    _OWNERS[name]: values for name, values in dataclasses.asdict(config.members).items() if values
-  }
-
-
-def with_numbers(config, numbers):
-  """The configuration of one member, as that of a run by itself.
-
-  Args:
-    config: `Config` of the population.
-    numbers: dict from dotted keys to the member's number, which jit or vmap may trace.
-
-  Returns:
-    `Config`.
-  """
-  shared = MembersConfig(*(() for _ in dataclasses.fields(MembersConfig)))
-  train = dataclasses.replace(config.train, population=1)
-  config = dataclasses.replace(config, train=train, members=shared)
-  for key, number in numbers.items():
-    section, _, name = key.rpartition('.')
-    if section:
-      name, number = section, dataclasses.replace(getattr(config, section), **{name: number})
-    config = dataclasses.replace(config, **{name: number})
-  return config
-
-
 def check_data(fields):
   """Checks what section `data` says, given as a dict of `DataConfig`'s fields.
 
@@ -304,8 +267,3 @@ def _types():
 
 
 _TYPES = _types()
-# Where the numbers of section `members` have their place.
-_OWNERS = {
-  field.name: next(key for key in _TYPES if key.endswith(f'.{field.name}'))
-  for field in dataclasses.fields(MembersConfig)
-}

@@ -4,6 +4,7 @@ A member is a run like any other: what it learns is what a run by itself of its 
 would, to rounding. A single run is a population of one.
 """
 
+import dataclasses
 import functools
 import os
 from typing import NamedTuple
@@ -24,37 +25,69 @@ class Population(NamedTuple):
   config: config_lib.Config  # static; that of all but for their numbers
   numbers: dict  # from dotted keys of the configuration to [N], a number for each member
   learners: tuple  # N `Learner`s, to use the members one by one
-  sharding: NamedSharding | None  # of a leading [N] over the devices; None for a single run
+  sharding: NamedSharding | None  # of a leading [N] over the devices; None: all on one
 
 
 def make(config):
-  """Founds the population of a configuration; a population is spread over all devices.
+  """Founds the population of a configuration; it is spread over all devices that share it evenly.
 
   Args:
     config: `Config`.
 
   Returns:
     `Population`.
-
-  Raises:
-    UserError: the devices cannot share it evenly.
   """
-  own, size = config_lib.own_numbers(config), config.train.population
+  own, size = own_numbers(config), config.train.population
   sharding, devices = None, jax.device_count()
-  if size > 1:
-    if size % devices:
-      raise UserError(
-        f'config.train.population={size} is not allowed; it must be a multiple of {devices}, the '
-        'number of devices'
-      )
+  if size > 1 and size % devices == 0:
     mesh = jax.make_mesh((devices,), ('members',), axis_types=(AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec('members'))
   kinds = {key: np.uint32 if key == 'seed' else np.float32 for key in own}
   numbers = {key: jax.device_put(np.array(own[key], kinds[key]), sharding) for key in own}
-  learners = _learners(config, [dict(zip(own, each, strict=True)) for each in _columns(own)])
+  each = [dict(zip(own, values, strict=True)) for values in zip(*own.values(), strict=True)]
+  learners = _learners(config, each)
   # Not static, so that other seeds and numbers are no reason to compile anew.
-  shared = config_lib.with_numbers(config, dict.fromkeys(own, 0))
+  shared = with_numbers(config, dict.fromkeys(own, 0))
   return Population(shared, numbers, learners, sharding)
+
+
+def own_numbers(config):
+  """What the members of a population do not share.
+
+  Args:
+    config: `Config`.
+
+  Returns:
+    dict from dotted keys, `seed` among them, to a number for each member.
+  """
+  size = config.train.population
+  own = {'seed': tuple(range(config.seed, config.seed + size))}
+  for name, values in dataclasses.asdict(config.members).items():
+    if values:
+      section = 'train' if hasattr(config.train, name) else 'model'
+      own[f'{section}.{name}'] = values
+  return own
+
+
+def with_numbers(config, numbers):
+  """The configuration of one member, as that of a run by itself.
+
+  Args:
+    config: `Config` of the population.
+    numbers: dict from dotted keys to the member's number, which jit or vmap may trace.
+
+  Returns:
+    `Config`.
+  """
+  shared = config_lib.MembersConfig(*(() for _ in dataclasses.fields(config_lib.MembersConfig)))
+  train = dataclasses.replace(config.train, population=1)
+  config = dataclasses.replace(config, train=train, members=shared)
+  for key, number in numbers.items():
+    section, _, name = key.rpartition('.')
+    if section:
+      name, number = section, dataclasses.replace(getattr(config, section), **{name: number})
+    config = dataclasses.replace(config, **{name: number})
+  return config
 
 
 def init(population):
@@ -98,15 +131,20 @@ def advance(population, feed, states, start, steps):
   return _advance(population.config, feed.fetch, population.numbers, states, feed.data, drawn)
 
 
-def check_memory(population, feed, batch_size):
-  """Refuses a population whose states, gradients and activations the devices cannot hold.
+def check(population, feed, batch_size):
+  """Refuses to train a population that the devices cannot share evenly, or cannot hold.
 
   Raises:
     UserError: with what it needs and what there is.
   """
+  size, devices = len(population.learners), jax.device_count()
+  if size > 1 and size % devices:
+    raise UserError(
+      f'config.train.population={size} is not allowed; it must be a multiple of {devices}, the '
+      'number of devices'
+    )
   need, have = needed_bytes(population, feed, batch_size), _device_bytes()
   if need > have:
-    size = len(population.learners)
     raise UserError(
       f'config.train.population={size} needs about {need / 1e9:.1f} GB of memory, and the devices '
       f'have {have / 1e9:.1f} GB; about {int(size * have / need)} members fit, or a smaller '
@@ -147,25 +185,21 @@ def _draw(population, feed, start, steps):
   if len(parts) == 1:  # to copy what was read would take as long as reading it
     return jax.tree.map(lambda x: x[:, None], parts[0])
   drawn = jax.tree.map(lambda *x: np.stack(x, 1), *parts)
+  if population.sharding is None:
+    return drawn
   return jax.device_put(drawn, population.sharding.update(spec=PartitionSpec(None, 'members')))
-
-
-def _columns(own):
-  return zip(*own.values(), strict=True)
 
 
 def _learners(config, numbers):
   """A learner for each member; those of equal models share the functions, and so what compiles."""
-  base = learner.make(config_lib.with_numbers(config, numbers[0]))
-  return tuple(
-    learner.make(config_lib.with_numbers(config, own), base.model.networks) for own in numbers
-  )
+  base = learner.make(with_numbers(config, numbers[0]))
+  return tuple(learner.make(with_numbers(config, own), base.model.networks) for own in numbers)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init(config, numbers):
   def init_one(own):
-    return learner.init(learner.make(config_lib.with_numbers(config, own)))
+    return learner.init(learner.make(with_numbers(config, own)))
 
   return jax.vmap(init_one)(numbers)
 
@@ -173,7 +207,7 @@ def _init(config, numbers):
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
 def _advance(config, fetch, numbers, states, data, drawn):
   def step_one(own, state, drawn):
-    learning = learner.make(config_lib.with_numbers(config, own))
+    learning = learner.make(with_numbers(config, own))
     return learner.train_step(learning, state, *fetch(data, drawn))
 
   def body(states, drawn):

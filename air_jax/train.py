@@ -37,7 +37,7 @@ def train(config, workdir):
   members = population.make(config)
   test_scenes = loading.load(config.data, 'test')
   feed = population.share(members, loading.feed(config.data, rhythm.batch_size))
-  population.check_memory(members, feed, rhythm.batch_size)
+  population.check(members, feed, rhythm.batch_size)
   folder = runs.claim(workdir, given)
   with (
     contextlib.closing(feed),

@@ -8,4 +8,8 @@ from configs import default
 
 def get_config():
   """Returns the configuration."""
-  return default.get_config()
+  config = default.get_config()
+  # These digits are soon painted well enough for the presence head to be sure of three, always.
+  # By `exact` some seeds stay there, for what is certain has no gradient; imitation has.
+  config.objective.name = 'collapsed'
+  return config

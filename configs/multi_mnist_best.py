@@ -1,4 +1,4 @@
-"""Multi-MNIST by the most accurate recipe we know: half as many errors for twice the steps.
+"""Multi-MNIST by the most accurate recipe we know, for twice the steps.
 
 Scenes without end, more features of each patch, objects that cost 2.3 nats rather than 11.5, and
 counts that are checked against what was painted. --config.data.layout=touching for the other rule.

@@ -31,6 +31,7 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   assert flat.pop('model.canvas_size') == given.data.canvas_size
   assert flat.pop('model.channels') == (3 if given.data.colour else 1)
   assert flat.pop('model.baseline') == ESTIMATORS[given.objective.name].baseline
+  assert flat.pop('model.success') == given.objective.prior_end
   for name in ('centre', 'normalise'):
     assert flat.pop(f'model.{name}') == given.objective[name]
   if given.model.background != 'latent':

@@ -192,10 +192,10 @@ def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch)
   used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
   need = population.needed_bytes(members, feed, parsed.train.batch_size)
   assert 0.5 < need / used < 2
-  population.check_memory(members, feed, parsed.train.batch_size)
+  population.check(members, feed, parsed.train.batch_size)
   monkeypatch.setattr(population, '_device_bytes', lambda: 0.6 * need)
   with pytest.raises(UserError, match=r'population=2 needs about .* GB .* about 1 members fit'):
-    population.check_memory(members, feed, parsed.train.batch_size)
+    population.check(members, feed, parsed.train.batch_size)
 
 
 def test_numbers_and_seeds_of_members_are_checked_beside_their_number(two):

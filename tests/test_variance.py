@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from air_jax import charts, learner, variance
 from air_jax import config as configuration
-from air_jax import figures, learner, variance
 from air_jax.errors import UserError
 from air_jax.types import Scenes
 from configs import tiny
@@ -94,7 +94,7 @@ def test_summary_is_kept_told_and_drawn(summary, tmp_path):
   presence = summary['estimators']['nvil']['parts']['presence head']
   assert ['nvil', f'{presence["variance"]:.2e}'] in [row[:2] for row in rows]
   assert ['collapsed', '*'] in [row[:2] for row in rows]
-  noise, cost = figures.variance(summary).axes
+  noise, cost = charts.variance(summary).axes
   assert [label.get_text() for label in noise.get_yticklabels()] == NAMES
   shown = {line.get_label(): line.get_xdata() for line in noise.lines}
   np.testing.assert_allclose(shown['presence head'][2], presence['variance'])
