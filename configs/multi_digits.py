@@ -10,6 +10,6 @@ def get_config():
   """Returns the configuration."""
   config = default.get_config()
   # These digits are soon painted well enough for the presence head to be sure of three, always.
-  # By `exact` some seeds stay there, for what is certain has no gradient; imitation has.
+  # By `exact` some seeds are late to leave that: what is certain has no gradient; imitation has.
   config.objective.name = 'collapsed'
   return config
