@@ -15,12 +15,8 @@ def training(lines):
   Returns:
     matplotlib Figure.
   """
-  figure = Figure(figsize=(9.0, 3.2), layout='constrained')
-  for axis, (name, label) in zip(
-    figure.subplots(1, 2),
-    [('count_accuracy', 'count accuracy'), ('elbo', 'ELBO, nats')],
-    strict=True,
-  ):
+  figure, axes = _accuracy_and_elbo('')
+  for name, axis in axes.items():
     for split, style in (('train', '-'), ('test', 'o-')):
       curve = [
         (line['step'], line[name]) for line in lines if line['split'] == split and name in line
@@ -29,8 +25,6 @@ def training(lines):
         shown = 'training batches' if split == 'train' else 'held out'
         axis.plot(*zip(*curve, strict=True), style, label=shown, markersize=4, linewidth=1.2)
         axis.legend(fontsize=8)
-    axis.set(xlabel='step', title=label)
-    axis.grid(alpha=0.3)
   return figure
 
 
@@ -43,19 +37,13 @@ def population(members):
   Returns:
     matplotlib Figure.
   """
-  figure = Figure(figsize=(9.0, 3.2), layout='constrained')
-  for axis, (name, label) in zip(
-    figure.subplots(1, 2),
-    [('count_accuracy', 'held-out count accuracy'), ('elbo', 'held-out ELBO, nats')],
-    strict=True,
-  ):
+  figure, axes = _accuracy_and_elbo('held-out ')
+  for name, axis in axes.items():
     for i, lines in enumerate(members):
       curve = [(x['step'], x[name]) for x in lines if x['split'] == 'test' and name in x]
       if curve:
         shown = str(i) if len(members) <= 16 else None
         axis.plot(*zip(*curve, strict=True), 'o-', label=shown, markersize=2.5, linewidth=0.9)
-    axis.set(xlabel='step', title=label)
-    axis.grid(alpha=0.3)
   handles, labels = axis.get_legend_handles_labels()
   if handles:
     figure.legend(handles, labels, title='member', fontsize=7, loc='outside right center', ncols=2)
@@ -91,3 +79,13 @@ def variance(summary):
     axis.tick_params(labelsize=8)
   figure.suptitle(f'{summary["images"]} images at step {summary["step"]:,}', fontsize=10)
   return figure
+
+
+def _accuracy_and_elbo(which):
+  """A figure, and its two axes over the steps by the name of what they show."""
+  figure = Figure(figsize=(9.0, 3.2), layout='constrained')
+  axes = dict(zip(('count_accuracy', 'elbo'), figure.subplots(1, 2), strict=True))
+  for axis, label in zip(axes.values(), ('count accuracy', 'ELBO, nats'), strict=True):
+    axis.set(xlabel='step', title=f'{which}{label}')
+    axis.grid(alpha=0.3)
+  return figure, axes

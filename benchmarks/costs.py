@@ -9,13 +9,11 @@ medians are reported, after a warm-up, with the median of the ratios within a ro
 import statistics
 import time
 
-import jax
 from absl import app, flags
 
-from air_jax import command_line, population
-from air_jax import config as config_lib
-from air_jax.data import loading
+from air_jax import command_line
 from air_jax.estimators import ESTIMATORS
+from benchmarks import trainings
 from configs import multi_digits
 
 _OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
@@ -29,10 +27,10 @@ def main(argv):
   """Measures and prints."""
   del argv
   names = ['nvil', *(name for name in _OBJECTIVES.value if name != 'nvil')]
-  trainings = {name: _training(name) for name in names}
+  train_by = {name: _training(name) for name in names}
   times = {name: [] for name in names}
   for timed in range(-1, _ROUNDS.value):
-    for name, train in trainings.items():
+    for name, train in train_by.items():
       started = time.perf_counter()
       train()
       if timed >= 0:
@@ -47,17 +45,7 @@ def _training(name):
   """A function that makes so many steps."""
   config = multi_digits.get_config()
   config.objective.update(name=name, particles=_PARTICLES.value)
-  config = config_lib.parse(config)
-  members = population.make(config)
-  feed = loading.feed(config.data, config.train.batch_size)
-  states = population.init(members)
-
-  def train():
-    nonlocal states
-    states, _ = population.advance(members, feed, states, 0, _STEPS.value)
-    jax.block_until_ready(states)
-
-  return train
+  return trainings.make(config, _STEPS.value)
 
 
 if __name__ == '__main__':

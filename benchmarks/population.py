@@ -9,12 +9,10 @@ reported, after a warm-up, and the median of the ratios of rounds. Prints one ta
 import statistics
 import time
 
-import jax
 from absl import app, flags
 
-from air_jax import command_line, population
-from air_jax import config as config_lib
-from air_jax.data import loading
+from air_jax import command_line
+from benchmarks import trainings
 from configs import multi_digits
 
 _MEMBERS = flags.DEFINE_integer('members', 8, 'Members of the population.', lower_bound=2)
@@ -22,14 +20,15 @@ _ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed rounds.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Training steps a round.', lower_bound=1)
 
 
+@command_line.one_line_errors
 def main(argv):
   """Measures and prints."""
   del argv
   sizes = 1, _MEMBERS.value
-  trainings = [_training(size) for size in sizes]
+  train_by = [_training(size) for size in sizes]
   times = {size: [] for size in sizes}
   for timed in range(-1, _ROUNDS.value):
-    for size, train in zip(sizes, trainings, strict=True):
+    for size, train in zip(sizes, train_by, strict=True):
       started = time.perf_counter()
       train()
       if timed >= 0:
@@ -45,17 +44,7 @@ def _training(size):
   """A function that makes so many steps of every member."""
   config = multi_digits.get_config()
   config.train.population = size
-  config = config_lib.parse(config)
-  members = population.make(config)
-  feed = population.share(members, loading.feed(config.data, config.train.batch_size))
-  states = population.init(members)
-
-  def train():
-    nonlocal states
-    states, _ = population.advance(members, feed, states, 0, _STEPS.value)
-    jax.block_until_ready(states)
-
-  return train
+  return trainings.make(config, _STEPS.value)
 
 
 if __name__ == '__main__':
