@@ -81,6 +81,7 @@ class ModelConfig:
   output_bias: float
   size_prior_mean: float
   size_prior_std: float
+  learn_size_prior: bool
   shift_prior_std: float
   count_by: str
   canvas_size: int  # data.canvas_size

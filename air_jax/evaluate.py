@@ -201,13 +201,17 @@ def held_out(learning, state, scenes, number=0):
     number: of roll-outs for a tighter bound, which takes as many times as long; 0 has none.
 
   Returns:
-    (`Evaluation`, summary as `summarise` gives it, with the `step`, and with `tight_bound` and its
-    `particles` where one was asked for).
+    (`Evaluation`, summary as `summarise` gives it, with the `step`; with `window_size`, the middle
+    of the prior on sizes as a share of the canvas, where it was learned; and with `tight_bound` and
+    its `particles` where one was asked for).
   """
   config = learning.config
   key = jax.random.key(config.seed)  # the same samples at every evaluation of a run
   evaluation = run(learning.model, state.average, scenes.images, config.objective.prior_end, key)
   summary = {'step': int(state.step)} | summarise(evaluation, scenes, config.model.max_steps)
+  if config.model.learn_size_prior:
+    where, _ = air.priors(learning.model, state.average)
+    summary |= {'window_size': float(jax.nn.sigmoid(where.mean[0]))}
   if number:
     bounds = tight_bound(
       learning.model,
@@ -247,6 +251,8 @@ def table(summary):
     )
   if 'box_iou' in summary:
     lines.append(f'box IoU              {summary["box_iou"]:>10.3f}')
+  if 'window_size' in summary:
+    lines.append(f'window size          {summary["window_size"]:>10.3f}   of the canvas (learned)')
   found = summary['predicted_counts']
   header = ''.join(f'{n:>8}' for n in range(len(found)))
   lines += ['', f'true count   accuracy   predicted{header}']

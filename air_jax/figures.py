@@ -99,7 +99,7 @@ def _parse(model, params, images):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _sample(model, params, keys):
-  return jax.vmap(lambda key: air.decode(model, params, air.sample_prior(model, key)))(keys)
+  return jax.vmap(lambda key: air.decode(model, params, air.sample_prior(model, params, key)))(keys)
 
 
 def reconstructions(images, counts, latents, rolled):

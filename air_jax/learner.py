@@ -93,9 +93,11 @@ def loss(learner, params, step, image, noise, key):
     rolled = air.rollout(model, params, image, noise, sample)
     if not through_densities:
       rolled = doubly.stop_densities(rolled)
-    terms = air.elbo_terms(model, params, image, rolled, schedule.success(step))
-    kl_z = terms.log_ratio if objective.sampled_kl else terms.kl_z
-    weighted = terms._replace(kl_z=weight * kl_z, log_ratio=weight * terms.log_ratio)
+    success = schedule.success(step)
+    terms = air.elbo_terms(model, params, image, rolled, success)
+    weighted = air.elbo_terms(model, params, image, rolled, success, weight)
+    if objective.sampled_kl:
+      weighted = weighted._replace(kl_z=weighted.log_ratio)
     return rolled, terms, weighted
 
   several = bool(_roll_outs(learner))
@@ -125,7 +127,7 @@ def _sleep(learner, params, step, key):
   """How badly the model explains a scene it has dreamt: -log q(z, n | x) of z, n, x ~ p."""
   model, stopped = learner.model, jax.lax.stop_gradient(params)
   latents_key, pixels_key = jax.random.split(key)
-  latents = air.sample_prior(model, latents_key, learner.schedules.success(step))
+  latents = air.sample_prior(model, stopped, latents_key, learner.schedules.success(step))
   canvas = air.decode(model, stopped, latents)
   noise = jax.random.normal(pixels_key, canvas.shape)
   dream = canvas + model.config.likelihood_std * noise

@@ -115,7 +115,7 @@ def rollout(model, params, image, noise, sample=reparameterise):
   )
 
 
-def elbo_terms(model, params, image, rolled, success):
+def elbo_terms(model, params, image, rolled, success, kl_weight=1.0):
   """The terms of the evidence lower bound for every count k = 0..T at once.
 
       nll[k]  = -sum_pixels log N(x | canvas_k, sigma)
@@ -127,19 +127,22 @@ def elbo_terms(model, params, image, rolled, success):
     image: [H, W, C] in [0, 1].
     rolled: the image's `Rollout`.
     success: [] success probability of the geometric prior on the count, > 0.
+    kl_weight: [] in (0, 1], of kl_z and log_ratio for warm-ups, but for the part of sizes: a window
+      whose size costs nothing swallows two objects, and stays so.
 
   Returns:
     `ElboTerms`. The baseline sees the image and the roll-out, stopped.
   """
   config, nets = model
-  where_prior, what_prior = priors(config)
+  where_prior, what_prior = priors(model, params)
   nll = jax.vmap(lambda canvas: _nll(image, canvas, config.likelihood_std))(rolled.canvases)
-  kl = distributions.normal_kl(rolled.where, where_prior).sum(-1)
-  kl += distributions.normal_kl(rolled.what, what_prior).sum(-1)
-  ratio = _log_ratio(rolled.z_where, rolled.where, where_prior)
-  ratio += _log_ratio(rolled.z_what, rolled.what, what_prior)
-  kl_behind = distributions.normal_kl(rolled.background, what_prior).sum()
-  ratio_behind = _log_ratio(rolled.z_background, rolled.background, what_prior)
+  where_weights = jnp.array([1.0, kl_weight, kl_weight])
+  kl = distributions.normal_kl(rolled.where, where_prior) @ where_weights
+  kl += kl_weight * distributions.normal_kl(rolled.what, what_prior).sum(-1)
+  ratio = _log_ratio(rolled.z_where, rolled.where, where_prior) @ where_weights
+  ratio += kl_weight * _log_ratio(rolled.z_what, rolled.what, what_prior).sum(-1)
+  kl_behind = kl_weight * distributions.normal_kl(rolled.background, what_prior).sum()
+  ratio_behind = kl_weight * _log_ratio(rolled.z_background, rolled.background, what_prior).sum()
   baseline = None
   if config.baseline:
     seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
@@ -224,11 +227,12 @@ def decode(model, params, latents):
   return background + jnp.einsum('t,tijc->ijc', present.astype(painted.dtype), painted)
 
 
-def sample_prior(model, key, success=1.0):
+def sample_prior(model, params, key, success=1.0):
   """Draws a scene's latents from the prior. The key is consumed.
 
   Args:
     model: `Model`.
+    params: parameters of its networks.
     key: PRNG key.
     success: [] success probability of the count's geometric prior; 1 draws 0..T evenly (the
       annealed value would leave nearly all scenes empty).
@@ -237,7 +241,7 @@ def sample_prior(model, key, success=1.0):
     `Latents`.
   """
   config = model.config
-  where_prior, what_prior = priors(config)
+  where_prior, what_prior = priors(model, params)
   where_key, what_key, count_key, background_key = jax.random.split(key, 4)
   z_where = jax.random.normal(where_key, (config.max_steps, 3))
   z_what = jax.random.normal(what_key, (config.max_steps, config.code_size))
@@ -251,14 +255,18 @@ def sample_prior(model, key, success=1.0):
   )
 
 
-def priors(config):
+def priors(model, params):
   """p(z_where), over raw (scale, x, y), and p(z_what): two `Normal`s with fields [3] and [].
 
-  The prior of z_background is that of z_what.
+  The prior of z_background is that of z_what. Where the prior of the scale is learned, it starts
+  from the configured one and maximises the bound with all else (empirical Bayes).
   """
+  config = model.config
+  shift, log_factor = model.networks.size_prior(params)
   odds = config.size_prior_mean / (1.0 - config.size_prior_mean)
-  mean = jnp.array([jnp.log(odds), 0.0, 0.0])
-  std = jnp.array([config.size_prior_std, config.shift_prior_std, config.shift_prior_std])
+  mean = jnp.array([jnp.log(odds) + shift, 0.0, 0.0])
+  size_std = config.size_prior_std * jnp.exp(log_factor)
+  std = jnp.array([size_std, config.shift_prior_std, config.shift_prior_std])
   return Normal(mean, std), Normal(jnp.zeros(()), jnp.ones(()))
 
 
@@ -285,7 +293,7 @@ def _products(image, canvases, std):
 
 def _log_ratio(z, q, p):
   log_q = distributions.normal_log_prob(z, q)
-  return (log_q - distributions.normal_log_prob(z, p)).sum(-1)
+  return log_q - distributions.normal_log_prob(z, p)
 
 
 def _prefix_sums(x):

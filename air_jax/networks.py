@@ -28,6 +28,7 @@ class Networks(NamedTuple):
   decode_glimpse: Callable  # params, z_what [D] -> glimpse [h, w, C] in (0, 1)
   encode_background: Callable  # params, image [H, W, C] -> Normal [E], q(z_background)
   decode_background: Callable  # params, z_background [E] -> [H, W, C] in [0, 1)
+  size_prior: Callable  # params -> ([], []) what is learned of the size prior, see `model.priors`
   baseline: Callable  # params, inputs [J] -> guesses [T], centre [], variance [], see `Baseline`
 
 
@@ -88,6 +89,8 @@ class _Networks(nn.Module):
       self.background_decoder = _Mlp(
         c.background_sizes, outputs=c.background_grid**2 * c.channels, bias=c.output_bias
       )
+    if c.learn_size_prior:
+      self.size_change = self.param('size_change', nn.initializers.zeros, (2,))
     if c.baseline:
       self.baseline_net = _Mlp(c.baseline_sizes, outputs=c.max_steps)
       self.signal = _MovingAverages(c.centre, c.normalise)
@@ -136,6 +139,9 @@ class _Networks(nn.Module):
       return nn.sigmoid(self.background_image)
     grid = self.background_decoder(z_background).reshape(c.background_grid, c.background_grid, -1)
     return nn.sigmoid(_resize(grid, c.canvas_size))
+
+  def size_prior(self):
+    return tuple(self.size_change) if self.config.learn_size_prior else (0.0, 0.0)
 
   def baseline(self, inputs):
     return self.baseline_net(inputs), *self.signal()

@@ -14,12 +14,7 @@ report goes to the terminal, and to --kept with `accuracy.png` beside it.
 
 import itertools
 import json
-import os
-import pathlib
-import signal
 import statistics
-import subprocess
-import sys
 
 import numpy as np
 from absl import app, flags, logging
@@ -28,19 +23,12 @@ from matplotlib.figure import Figure
 from air_jax import command_line
 from air_jax.errors import UserError
 from air_jax.estimators import ESTIMATORS
+from benchmarks import jobs
 
-_FOLDER = flags.DEFINE_string('folder', 'runs/estimators', 'Where runs are kept.')
-_MNIST_DIR = flags.DEFINE_string('mnist_dir', '', 'Folder of the four IDX files of MNIST.')
 _LAYOUTS = flags.DEFINE_list('layouts', ['disjoint', 'touching'], 'Rules of composition.')
 _OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
-_SEEDS = flags.DEFINE_integer('seeds', 3, 'Seeds of each.', lower_bound=1)
-_STEPS = flags.DEFINE_integer('steps', 5000, 'Steps of each.', lower_bound=1)
-_JOBS = flags.DEFINE_integer('jobs', 2, 'Runs at a time.', lower_bound=1)
-_KEPT = flags.DEFINE_string(
-  'kept', 'docs/estimators/results.json', 'File that collects results; none collects none.'
-)
-_REPORT = flags.DEFINE_bool('report', False, 'Report alone.')
-_ONE = flags.DEFINE_string('one', '', 'LAYOUT/OBJECTIVE/SEED: does this run alone, here.')
+_BENCHMARK = 'estimators'
+_STEPS = 5000
 _TEST_SCENES = 4000
 _BOUNDS = ((100, 500), (1000, 100))  # samples, images
 _LEVELS = (0.95, 0.98, 0.99)
@@ -52,75 +40,37 @@ def main(argv):
   """Trains what is missing, then reports."""
   del argv
   logging.set_verbosity(logging.WARNING)  # orbax tells every rename
-  if _ONE.value:
-    _run(*_ONE.value.split('/'))
+  if jobs.ONE.value:
+    _run(jobs.ONE.value)
     return
   if unknown := set(_OBJECTIVES.value) - set(ESTIMATORS):
     raise UserError(f'--objectives={min(unknown)} is none of {", ".join(ESTIMATORS)}')
-  if not _REPORT.value:
-    _train_all()
-  results = _results()
-  if not results:
-    raise UserError(f'--folder={_FOLDER.value} holds no finished run')
-  if _KEPT.value:
-    kept = pathlib.Path(_KEPT.value)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text('[\n' + ',\n'.join(map(json.dumps, results)) + '\n]\n')
-    _curves(results).savefig(kept.parent / 'accuracy.png', dpi=110)
+  results = _ordered(jobs.run_all(_BENCHMARK, _wanted(), _name))
+  jobs.keep_figure(_BENCHMARK, 'accuracy.png', _curves(results))
   print(_table(results))
 
 
-def _train_all():
-  """Keeps so many children at work, each pinned to a core; seeds are the outermost loop."""
-  finished = {_name(run) for run in _results() if run['steps'] == _STEPS.value}
-  wanted = itertools.product(range(_SEEDS.value), _LAYOUTS.value, _OBJECTIVES.value)
-  wanted = [f'{layout}/{objective}/{seed}' for seed, layout, objective in wanted]
-  waiting = [name for name in wanted if name not in finished]
-  cores = sorted(os.sched_getaffinity(0))
-  working = {}
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-  try:
-    while waiting or working:
-      while waiting and len(working) < _JOBS.value:
-        slot = min(set(range(_JOBS.value)) - working.keys())
-        name = waiting.pop(0)
-        print(f'{len(waiting):>3} waiting, starting {name}', flush=True)
-        working[slot] = name, _start(name, cores[slot % len(cores)])
-      pid, status = os.wait()
-      (slot,) = (slot for slot, (_, child) in working.items() if child.pid == pid)
-      name, child = working.pop(slot)
-      child.returncode = os.waitstatus_to_exitcode(status)
-      if child.returncode:
-        print(f'{name} failed with code {child.returncode}; see its log', flush=True)
-  finally:
-    for _, child in working.values():
-      child.terminate()
+def _wanted():
+  """Names of all runs asked for; seeds are the outermost loop."""
+  parts = itertools.product(range(jobs.SEEDS.value), _LAYOUTS.value, _OBJECTIVES.value)
+  steps = jobs.STEPS.value or _STEPS
+  return [f'{layout}/{objective}/{seed}/{steps}' for seed, layout, objective in parts]
 
 
-def _start(name, core):
-  log = pathlib.Path(_FOLDER.value) / name / 'log.txt'
-  log.parent.mkdir(parents=True, exist_ok=True)
-  flags_kept = [f'--{f}={flags.FLAGS[f].value}' for f in ('folder', 'mnist_dir', 'steps')]
-  with log.open('a') as file:
-    return subprocess.Popen(
-      [sys.executable, '-m', 'benchmarks.estimators', f'--one={name}', *flags_kept],
-      stdout=file, stderr=file, preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-    )  # fmt: skip
-
-
-def _run(layout, objective, seed):
+def _run(name):
   """One run: trains it, evaluates it, keeps its result."""
   from air_jax import evaluate, runs, train
   from air_jax.data import loading
   from configs import multi_mnist_nvil
 
+  layout, objective, seed, steps = name.split('/')
   config = multi_mnist_nvil.get_config()
   config.seed = int(seed)
-  config.data.update(layout=layout, mnist_dir=_MNIST_DIR.value, test_scenes=_TEST_SCENES)
+  config.data.update(layout=layout, mnist_dir=jobs.MNIST_DIR.value, test_scenes=_TEST_SCENES)
   config.objective.name = objective
-  config.train.update(steps=_STEPS.value, eval_every=500, checkpoint_every=1000)
-  folder = pathlib.Path(_FOLDER.value) / layout / objective / seed
-  result = {'layout': layout, 'objective': objective, 'seed': int(seed), 'steps': _STEPS.value}
+  config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000)
+  folder = jobs.folder(_BENCHMARK) / name
+  result = {'layout': layout, 'objective': objective, 'seed': int(seed), 'steps': int(steps)}
   summary = train.train(config, folder / 'run')
   result |= {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
   learning, state, _ = runs.restore(folder / 'run')
@@ -133,22 +83,14 @@ def _run(layout, objective, seed):
   times = [(x['step'], x['wall_s']) for x in lines if x['split'] == 'train']
   rates = [(t - s) / (b - a) for (a, s), (b, t) in itertools.pairwise(times) if b > a and t > s]
   result['seconds_a_step'] = statistics.median(rates)  # evaluations are in few of them
-  draft = folder / 'result.tmp'
-  draft.write_text(json.dumps(result) + '\n')
-  os.replace(draft, folder / 'result.json')
+  jobs.finish(folder, result)
 
 
 def _first(scenes, number):
   return type(scenes)(*(field[:number] for field in scenes))
 
 
-def _results():
-  """All that is finished, in order; a run of the folder takes the place of a kept one."""
-  kept = pathlib.Path(_KEPT.value)
-  results = json.loads(kept.read_text()) if kept.is_file() else []
-  for path in sorted(pathlib.Path(_FOLDER.value).glob('*/*/*/result.json')):
-    results.append(json.loads(path.read_text()))
-  results = {(_name(run), run['steps']): run for run in results}.values()
+def _ordered(results):
   order = list(ESTIMATORS)
   return sorted(
     results, key=lambda r: (r['layout'], r['steps'], order.index(r['objective']), r['seed'])
@@ -156,7 +98,7 @@ def _results():
 
 
 def _name(run):
-  return f'{run["layout"]}/{run["objective"]}/{run["seed"]}'
+  return '/'.join(str(run[key]) for key in ('layout', 'objective', 'seed', 'steps'))
 
 
 def _table(results):

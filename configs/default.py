@@ -60,13 +60,14 @@ def get_config():
   model.background_grid = 5  # >= 2, side of the grid of colours it is interpolated from
   model.background_sizes = (128,)
   model.baseline_sizes = (256, 128)  # NVIL's baseline; used by 'nvil', 'nvil_to_go' and 'iwae'
-  model.likelihood_std = 0.3  # > 0, of a pixel; pixels are in [0, 1]
+  model.likelihood_std = 0.2  # > 0, of a pixel; pixels are in [0, 1]. The article's is 0.3
   model.presence_bias = 2.0  # initial log-odds that a step finds an object
   model.where_std_bias = -1.0  # initial std of z_where is softplus of this
   model.what_std_bias = 0.5  # initial std of z_what is softplus of this
   model.output_bias = -2.0  # initial glimpses are sigmoid of this
   model.size_prior_mean = 0.42  # in (0, 1), an object's window as a share of the canvas
   model.size_prior_std = 0.12  # > 0, of the window's log-odds; loose priors lump objects together
+  model.learn_size_prior = True  # these two are only where that prior starts
   model.shift_prior_std = 1.0  # > 0, of the raw shift; a window's centre is its tanh
   # Of a parsed image: 'presence', the mode of the presence head's posterior, or 'explanation', the
   # mode of the exact posterior given what the steps painted
@@ -76,7 +77,7 @@ def get_config():
   # Of one roll-out: 'exact', 'collapsed', 'reinforce', 'nvil' (objectives.py), 'nvil_to_go', 'mvd',
   # 'disarm', 'concrete' (presences.py); of several: 'iwae', 'vimco', 'vimco_arithmetic',
   # 'collapsed_iwae', 'doubly_iwae', 'rws' (particles.py, doubly.py)
-  objective.name = 'exact'
+  objective.name = 'collapsed'
   objective.particles = 5  # K >= 1, roll-outs of an image where several; 'vimco' and 'rws': >= 2
   objective.centre = False  # a learnt baseline's signal less its moving average
   objective.normalise = False  # and divided by its moving deviation, where that is above 1
@@ -88,8 +89,8 @@ def get_config():
   objective.smoothing = 0.9  # in [0, 1], initial share of the uniform count in its posterior
   objective.smoothing_hold = 0  # >= 0, steps at that share; at 1 the presence head rests
   objective.smoothing_steps = 1500  # >= 0, further steps until that share has fallen to 0
-  objective.kl_warmup = 1.0  # in (0, 1], initial weight of the KL of where and what
-  objective.kl_warmup_steps = 0  # >= 0, steps until that weight has grown to 1
+  objective.kl_warmup = 0.02  # in (0, 1], initial weight of the KL of shifts and of what
+  objective.kl_warmup_steps = 1000  # >= 0, steps until that weight has grown to 1
   objective.prior_start = 0.99  # > 0, initial success probability of the count's geometric prior
   objective.prior_end = 1e-5  # > 0, its final value
   objective.prior_steps = 1000  # >= 0, steps of exponential annealing between the two

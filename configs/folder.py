@@ -3,12 +3,12 @@
 python main.py --config=configs/folder.py --config.data.dir=FOLDER --workdir=runs/folder
 """
 
-from configs import default
+from configs import default, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = default.get_config()
+  config = plain.simplify(default.get_config())
   config.data.source = 'folder'
   config.model.background = 'latent'
   config.train.steps = 10_000

@@ -3,15 +3,14 @@
 python main.py --config=configs/multi_dsprites.py --workdir=runs/multi_dsprites
 """
 
-from configs import multi_mnist
+from configs import multi_mnist, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = multi_mnist.get_config()
+  config = plain.simplify(multi_mnist.get_config(), size=0.38)
   config.data.source = 'dsprites'
   config.data.min_scale, config.data.max_scale = 0.7, 1.3
-  config.model.size_prior_mean = 0.38
   config.model.size_prior_std = 0.25
   config.train.steps = 5000
   return config

@@ -6,12 +6,12 @@ counts that are checked against what was painted. --config.data.layout=touching 
 python main.py --config=configs/multi_mnist_best.py --workdir=runs/multi_mnist_best
 """
 
-from configs import multi_mnist
+from configs import multi_mnist, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = multi_mnist.get_config()
+  config = plain.simplify(multi_mnist.get_config())
   config.data.online = True
   config.model.patch_features = 32
   config.model.count_by = 'explanation'

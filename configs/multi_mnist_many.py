@@ -3,16 +3,15 @@
 python main.py --config=configs/multi_mnist_many.py --workdir=runs/multi_mnist_many
 """
 
-from configs import multi_mnist
+from configs import multi_mnist, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = multi_mnist.get_config()
+  config = plain.simplify(multi_mnist.get_config(), size=0.26)
   config.data.canvas_size = 80
   config.data.max_objects = 6
   config.model.max_steps = 6
-  config.model.size_prior_mean = 0.26
   config.model.residual = True
   config.objective.smoothing_steps = 3000
   config.train.clip_norm = 4000.0  # about the usual; attention has rare, ruinous gradients

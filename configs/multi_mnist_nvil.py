@@ -6,12 +6,12 @@ seeds stay at counting nothing or always three.
 python main.py --config=configs/multi_mnist_nvil.py --workdir=runs/multi_mnist_nvil
 """
 
-from configs import multi_mnist
+from configs import multi_mnist, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = multi_mnist.get_config()
+  config = plain.simplify(multi_mnist.get_config())
   config.objective.name = 'nvil_to_go'
   # A saturated presence head gives the score function nothing to learn from: it rests until the
   # cell can paint.

@@ -10,10 +10,5 @@ def get_config():
   """Returns the configuration."""
   config = multi_mnist.get_config()
   config.data.min_scale, config.data.max_scale = 0.4, 1.3
-  config.model.size_prior_mean = 0.36
-  config.model.size_prior_std = 0.5
-  config.model.likelihood_std = 0.2
-  config.objective.kl_warmup = 0.02
-  config.objective.kl_warmup_steps = 1000
   config.train.steps = 20_000
   return config

@@ -3,12 +3,12 @@
 python main.py --config=configs/multi_omniglot.py --workdir=runs/multi_omniglot
 """
 
-from configs import multi_mnist
+from configs import multi_mnist, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = multi_mnist.get_config()
+  config = plain.simplify(multi_mnist.get_config())
   config.data.source = 'omniglot'
   config.train.steps = 5000
   return config

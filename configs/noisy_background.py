@@ -3,12 +3,12 @@
 python main.py --config=configs/noisy_background.py --workdir=runs/noisy_background
 """
 
-from configs import multi_mnist
+from configs import multi_mnist, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = multi_mnist.get_config()
+  config = plain.simplify(multi_mnist.get_config())
   config.data.background = 'texture'
   config.data.noise = 0.05
   config.model.background = 'latent'

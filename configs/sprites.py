@@ -3,15 +3,14 @@
 python main.py --config=configs/sprites.py --workdir=runs/sprites
 """
 
-from configs import default
+from configs import default, plain
 
 
 def get_config():
   """Returns the configuration."""
-  config = default.get_config()
+  config = plain.simplify(default.get_config(), size=0.33)
   config.data.source = 'sprites'
   config.data.colour = True
-  config.model.size_prior_mean = 0.33
   config.model.residual = True  # without, some seeds first look where nothing is, and count it
   config.train.clip_norm = 2000.0  # a few times the usual; attention has rare, ruinous gradients
   config.train.steps = 5000

@@ -1,13 +1,17 @@
-"""What the comparison of estimators makes of finished runs."""
+"""What the comparison of estimators and the test of robustness make of finished runs."""
 
 import json
 import math
 
 import numpy as np
+import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from benchmarks import estimators
+from air_jax import config as config_lib
+from air_jax.errors import UserError
+from benchmarks import estimators, jobs, robustness
+from configs import default
 
 
 def _run(objective, seed, accuracies, seconds_a_step=0.01, layout='disjoint'):
@@ -59,21 +63,83 @@ def test_curves_show_every_run_over_steps_and_seconds():
   assert max(seconds.lines[-1].get_xdata()) == 30 and max(steps.lines[-1].get_xdata()) == 1500
 
 
-def test_kept_results_count_as_finished_and_new_ones_replace_them(tmp_path):
-  kept, folder = tmp_path / 'kept.json', tmp_path / 'runs'
-  kept.write_text(json.dumps(RUNS))
-  new = _run('exact', 1, [0.1, 0.2, 0.3])
-  path = folder / 'disjoint' / 'exact' / '1' / 'result.json'
-  path.parent.mkdir(parents=True)
-  path.write_text(json.dumps(new))
+@pytest.fixture
+def folder(tmp_path):
+  """Where runs are; beside it the file of results that are kept."""
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['test'])
-  with flagsaver.flagsaver(folder=str(folder), kept=str(kept)):
-    assert estimators._results() == [RUNS[0], new, RUNS[2], RUNS[3]]
-  with flagsaver.flagsaver(folder=str(folder), kept=''):
-    assert estimators._results() == [new]
+  with flagsaver.flagsaver(
+    folder=str(tmp_path / 'runs'), kept=str(tmp_path / 'docs' / 'kept.json'), report=True
+  ):
+    yield tmp_path / 'runs'
+
+
+def test_kept_results_count_as_finished_and_new_ones_replace_them(folder):
+  kept = folder.parent / 'docs' / 'kept.json'
+  kept.parent.mkdir()
+  kept.write_text(json.dumps(RUNS))
+  new = _run('exact', 1, [0.1, 0.2, 0.3])
+  run = folder / estimators._name(new)
+  run.mkdir(parents=True)
+  jobs.finish(run, new)
+  with flagsaver.flagsaver(kept=''):
+    assert jobs.results('estimators', estimators._name) == [new]
+  found = jobs.run_all('estimators', [], estimators._name)
+  assert found == json.loads(kept.read_text()) == [RUNS[0], new, RUNS[2], RUNS[3]]
+
+
+def test_a_report_of_nothing_says_so(folder):
+  with pytest.raises(UserError, match=f'--folder={folder} holds no finished run'):
+    jobs.run_all('robustness', [], robustness._name)
 
 
 def test_a_level_never_reached_is_no_number():
   assert estimators._median_steps(RUNS[2:3], 0.95) == '-'
   assert not math.isnan(estimators._accuracy_after(RUNS[0], 1e9))
+
+
+def _point(factor, value, seed, accuracy, scenes='multi_digits'):
+  return {
+    'scenes': scenes, 'steps': 100, 'factor': factor, 'value': value, 'seed': seed,
+    'success': 0.98, 'count_accuracy': accuracy, 'elbo': 10.0,
+  }  # fmt: skip
+
+
+POINTS = [
+  _point('learning_rate', '0.0003', 0, 0.97),
+  _point('output_bias', '-4', 1, 0.99),
+  _point('output_bias', '-4', 0, 0.985),
+  _point('recipe', 'exact', 0, 0.5, scenes='multi_mnist'),
+]
+
+
+@pytest.mark.parametrize('factor', robustness.FACTORS)
+def test_every_point_of_a_factor_is_a_configuration_of_its_own(factor):
+  points = []
+  for changes in robustness.FACTORS[factor].values():
+    config = default.get_config()
+    config.update_from_flattened_dict(changes)
+    points.append(config_lib.parse(config))
+  assert len(set(points)) == len(points) > 1
+
+
+def test_a_spread_of_one_is_that_of_the_default():
+  bias = robustness.SWEEP['where_spread']['x1']['model.where_std_bias']
+  np.testing.assert_allclose(bias, default.get_config().model.where_std_bias)
+
+
+def test_a_point_fails_where_its_worst_seed_does():
+  table = robustness.table(POINTS)
+  assert '`multi_digits.py`, 100 steps: 1 of 2 points succeed' in table
+  assert '| output bias | -4 | 99.00, 98.50 | 10.0 |' in table
+  assert '| learning rate | 0.0003 | **97.00** | 10.0 |' in table
+  assert '`multi_mnist.py`, 100 steps: 0 of 1 points succeed' in table
+
+
+def test_map_has_a_row_for_each_factor_and_a_coloured_field_for_each_value():
+  figure = robustness.draw(POINTS[:3])
+  (axis,) = figure.axes
+  assert [label.get_text() for label in axis.get_yticklabels()] == ['output bias', 'learning rate']
+  good, bad = (field.get_facecolor()[:3] for field in axis.patches)
+  assert good[1] > good[0] and bad[0] > bad[1]
+  assert {text.get_text() for text in axis.texts} == {'-4', '98.50 %', '0.0003', '97.00 %'}

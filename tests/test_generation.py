@@ -19,7 +19,7 @@ def generated(model):
   model, params, *_ = samples.variant(model, background='latent', background_code_size=2)
 
   def generate(key):
-    latents = air.sample_prior(model, key)
+    latents = air.sample_prior(model, params, key)
     background = model.networks.decode_background(params, latents.z_background)
     return latents, air.decode(model, params, latents), background
 
@@ -91,7 +91,7 @@ def test_posterior_and_prior_sampling_agree_on_log_p_which_no_bound_exceeds(many
   log_p, error = _log_mean_exp(weights)
 
   def log_likelihood(key):
-    latents = air.sample_prior(model, key, samples.SUCCESS)
+    latents = air.sample_prior(model, params, key, samples.SUCCESS)
     canvas = air.decode(model, params, latents)
     return jax.scipy.stats.norm.logpdf(image, canvas, 4.0).sum()
 

@@ -40,13 +40,17 @@ def test_loss_is_the_objective_of_the_terms_at_the_schedules_of_the_step(
   def run(params, step):
     loss, report = learning.loss(learner, params, step, image, noise, jax.random.key(0))
     rolled = air.rollout(learner.model, params, image, noise)
-    return loss, report, air.elbo_terms(learner.model, params, image, rolled, 0.025**0.5)
+    terms = (
+      air.elbo_terms(learner.model, params, image, rolled, 0.025**0.5, weight)
+      for weight in (1.0, 0.55)
+    )
+    return loss, report, *terms
 
-  loss, report, terms = run(params, 5)
+  loss, report, terms, weighted = run(params, 5)
   q, log_p, nll = np.exp(terms.log_q), terms.log_p, terms.nll
   mixed = 0.6 * q + 0.4 / 4
-  kl_z = terms.log_ratio if sampled_kl else terms.kl_z
-  expected = mixed @ (nll + 0.55 * kl_z + np.log(mixed) - log_p)
+  kl_z = weighted.log_ratio if sampled_kl else weighted.kl_z
+  expected = mixed @ (nll + kl_z + np.log(mixed) - log_p)
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   # What is reported is the plain bound, comparable from step to step.
   kl = q @ (terms.kl_z + terms.log_q - log_p)
@@ -60,7 +64,7 @@ def test_loss_is_the_objective_of_the_terms_at_the_schedules_of_the_step(
 @pytest.mark.parametrize('name', ('iwae', 'vimco', 'collapsed_iwae', 'rws'))
 def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, name):
   tiny_config.objective.update(
-    name=name, particles=3, kl_warmup=0.5, kl_warmup_steps=0, prior_start=0.2, prior_end=0.2
+    name=name, particles=3, kl_warmup_steps=0, prior_start=0.2, prior_end=0.2
   )
   learner = learning.make(configuration.parse(tiny_config))
   noise = air.draw_noise(learner.model, jax.random.key(5), (3,))
@@ -102,7 +106,8 @@ def test_presences_are_relaxed_at_the_temperature_of_the_step(tiny_config, param
   @jax.jit
   def run(params):
     rolled = air.rollout(learner.model, params, image, noise)
-    terms = air.elbo_terms(learner.model, params, image, rolled, learner.schedules.success(5))
+    success, weight = learner.schedules.success(5), learner.schedules.kl_weight(5)
+    terms = air.elbo_terms(learner.model, params, image, rolled, success, weight)
     ours, _ = learning.loss(learner, params, 5, image, noise, key)
     return ours, presences.concrete(terms, key, learner.schedules.smoothing(5), 1.0)
 

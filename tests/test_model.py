@@ -189,6 +189,53 @@ def test_only_the_picture_teaches_a_background_beside_its_own_kl(model, coloured
     assert 'background_image' not in _taught(constant, **{name: [1, 2, 3, 4]})
 
 
+def test_warm_up_lightens_all_divergences_but_those_of_sizes(coloured):
+  model, params, image, noise = coloured
+  where_prior, what_prior = air.priors(model, params)
+
+  @jax.jit
+  def run(weight):
+    rolled = air.rollout(model, params, image, noise)
+    return rolled, air.elbo_terms(model, params, image, rolled, samples.SUCCESS, weight)
+
+  (rolled, full), (_, light) = run(1.0), run(0.1)
+  size = distributions.normal_kl(rolled.where, where_prior)[:, 0]
+  ratio = distributions.normal_log_prob(rolled.z_where, rolled.where)
+  ratio = (ratio - distributions.normal_log_prob(rolled.z_where, where_prior))[:, 0]
+  for name, part in (('kl_z', size), ('log_ratio', ratio)):
+    expected = 0.1 * getattr(full, name) + 0.9 * np.cumsum([0.0, *part])
+    np.testing.assert_allclose(getattr(light, name), expected, rtol=1e-4, atol=1e-4)
+  np.testing.assert_array_equal(light.nll, full.nll)
+
+
+def test_a_learned_size_prior_starts_as_configured_and_moves_to_the_sizes_found(model):
+  model, params, image, noise = samples.variant(model, learn_size_prior=True)
+  fixed, fixed_params, *_ = samples.variant(model, learn_size_prior=False)
+  for ours, theirs in zip(
+    air.priors(model, params)[0], air.priors(fixed, fixed_params)[0], strict=True
+  ):
+    np.testing.assert_allclose(ours, theirs)
+  params['size_change'] = jnp.array([0.5, -0.2])
+  mean, std = air.priors(model, params)[0]
+  np.testing.assert_allclose(mean, [np.log(0.42 / 0.58) + 0.5, 0, 0], rtol=1e-6)
+  np.testing.assert_allclose(std, [0.12 * np.exp(-0.2), 1, 1], rtol=1e-6)
+
+  @jax.jit
+  @jax.grad
+  def slope(change):
+    there = params | {'size_change': change}
+    rolled = air.rollout(model, there, image, noise)
+    return air.elbo_terms(model, there, image, rolled, samples.SUCCESS).kl_z[3]
+
+  # The best Gaussian has the mean and the mean square deviation of what was found.
+  where = air.rollout(model, params, image, noise).where
+  found = where.mean[:, 0]
+  best = found.mean(), np.sqrt(np.mean(where.std[:, 0] ** 2 + (found - found.mean()) ** 2))
+  change = jnp.array([best[0] - np.log(0.42 / 0.58), np.log(best[1] / 0.12)])
+  np.testing.assert_allclose(slope(change), 0, atol=1e-3)
+  assert slope(change + 0.1).min() > 0.01 and slope(change - 0.1).max() < -0.01
+
+
 def test_costs_teach_the_presence_head_nothing(plain):
   for name in ('nll', 'kl_z', 'log_ratio', 'log_p'):
     assert 'presence_head' not in _taught(plain, **{name: [1, 2, 3, 4]})
@@ -286,7 +333,7 @@ def test_counts_by_explanation_are_of_the_canvas_that_explains_best(plain):
   std = model.config.likelihood_std
   for shown in (image, jnp.zeros_like(image)):
     latents, rolled = _parse(model, params, shown)
-    where, what = air.priors(model.config)
+    where, what = air.priors(model, params)
     kl = [
       distributions.normal_kl(q, p).sum(-1) for q, p in ((rolled.where, where), (rolled.what, what))
     ]
