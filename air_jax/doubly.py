@@ -25,7 +25,7 @@ def stop_densities(rolled):
   return rolled._replace(**stopped)
 
 
-def lesson(roll_out, noise, rolled, smoothing):
+def lesson(roll_out, noise, rolled, smoothing, kl_weight=1.0):
   """What the densities, stopped, would have taught, by way of the samples.
 
   Args:
@@ -33,6 +33,7 @@ def lesson(roll_out, noise, rolled, smoothing):
     noise: `Noise` with a leading [K].
     rolled: `Rollout` with a leading [K], made of that noise, which passes gradients.
     smoothing: [] e in [0, 1], share of the uniform distribution of the count.
+    kl_weight: [] of the densities, as `model.elbo_terms` has it: all but those of sizes.
 
   Returns:
     [] loss; only its gradient means anything.
@@ -47,6 +48,7 @@ def lesson(roll_out, noise, rolled, smoothing):
   # z = m + s e: a slope by e is s times that by z.
   z = jnp.concatenate([rolled.z_where, rolled.z_what], -1)
   std = jnp.concatenate([rolled.where.std, rolled.what.std], -1)
-  objects = _sg(slopes.objects / std) * z
+  weights = jnp.full(z.shape[-1], kl_weight).at[0].set(1.0)
+  objects = weights * _sg(slopes.objects / std) * z
   behind = _sg(slopes.background / rolled.background.std) * rolled.z_background
-  return objects.sum() + behind.sum()
+  return objects.sum() + kl_weight * behind.sum()

@@ -106,8 +106,8 @@ def loss(learner, params, step, image, noise, key):
   value = estimator.loss(weighted, key, smoothing, **options)
   if estimator.doubly:
     still = jax.lax.stop_gradient(params)
-    value += weight * doubly.lesson(
-      lambda noise: roll_out(noise, still, True)[-1], noise, rolled, smoothing
+    value += doubly.lesson(
+      lambda noise: roll_out(noise, still, True)[-1], noise, rolled, smoothing, weight
     )
   if objective.sleep:
     value += _sleep(learner, params, step, jax.random.fold_in(key, 1))
