@@ -147,6 +147,7 @@ def test_table_of_impossible_values_leaves_out_only_keys_that_allow_any():
     'data.colour',
     'data.online',
     'model.residual',
+    'model.learn_size_prior',
     'objective.centre',
     'objective.normalise',
     'objective.sampled_kl',

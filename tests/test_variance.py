@@ -26,7 +26,8 @@ def scenes():
 @pytest.fixture(scope='module')
 def learning():
   config = tiny.get_config()
-  config.objective.update(centre=True, smoothing=0.0, prior_start=1.0, prior_end=1.0)
+  config.objective.update(name='exact', centre=True, smoothing=0.0)
+  config.objective.update(prior_start=1.0, prior_end=1.0)
   return learner.make(configuration.parse(config))
 
 
