@@ -51,6 +51,7 @@ RECIPE = {
   'no KL warm-up': {'objective.kl_warmup': 1.0, 'objective.kl_warmup_steps': 0},
   'no prior annealing': {'objective.prior_steps': 0},
   'size prior fixed': {'model.learn_size_prior': False},
+  'size prior of 0.12': {'model.size_prior_std': 0.12},
   'size prior from 0.25': {'model.size_prior_mean': 0.25},
   'size prior from 0.6': {'model.size_prior_mean': 0.6},
   'deviation 0.3': {'model.likelihood_std': 0.3},

@@ -66,7 +66,7 @@ def get_config():
   model.what_std_bias = 0.5  # initial std of z_what is softplus of this
   model.output_bias = -2.0  # initial glimpses are sigmoid of this
   model.size_prior_mean = 0.42  # in (0, 1), an object's window as a share of the canvas
-  model.size_prior_std = 0.12  # > 0, of the window's log-odds; loose priors lump objects together
+  model.size_prior_std = 0.05  # > 0, of the window's log-odds; loose priors lump objects together
   model.learn_size_prior = True  # these two are only where that prior starts
   model.shift_prior_std = 1.0  # > 0, of the raw shift; a window's centre is its tanh
   # Of a parsed image: 'presence', the mode of the presence head's posterior, or 'explanation', the

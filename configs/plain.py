@@ -23,7 +23,7 @@ def simplify(config, size=0.42):
     the same ConfigDict.
   """
   config.model.likelihood_std = 0.3
-  config.model.size_prior_mean = size
+  config.model.size_prior_mean, config.model.size_prior_std = size, 0.12
   config.model.learn_size_prior = False
   config.objective.name = 'exact'
   config.objective.kl_warmup = 1.0

@@ -30,7 +30,7 @@ def test_scenes_from_the_prior_are_distributed_as_they_should_be(generated):
   drawn, *_ = generated
   assert scipy.stats.chisquare(np.bincount(drawn.count, minlength=4)).pvalue > 1e-3
   for t in range(3):
-    for i, (mean, std) in enumerate(((np.log(0.42 / 0.58), 0.12), (0, 1), (0, 1))):
+    for i, (mean, std) in enumerate(((np.log(0.42 / 0.58), 0.05), (0, 1), (0, 1))):
       assert scipy.stats.kstest(drawn.z_where[:, t, i], 'norm', (mean, std)).pvalue > 1e-3
     assert scipy.stats.kstest(drawn.z_what[:, t, 0], 'norm').pvalue > 1e-3
   for i in range(2):

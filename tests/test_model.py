@@ -115,7 +115,7 @@ def _cost_of_count(model, params, image, noise, count):
   """nll, KL, log-ratio and log q of a count, rolled out to that count and no further."""
   config, nets = model
   prior_mean = np.array([np.log(0.42 / 0.58), 0, 0] + config.code_size * [0])
-  prior_std = np.array([0.12, 1, 1] + config.code_size * [1])
+  prior_std = np.array([0.05, 1, 1] + config.code_size * [1])
   state, z = nets.initial_state(params), jnp.zeros(3 + config.code_size)
   behind = nets.encode_background(params, image)
   background = nets.decode_background(params, behind.mean + noise.background * behind.std)
@@ -218,7 +218,7 @@ def test_a_learned_size_prior_starts_as_configured_and_moves_to_the_sizes_found(
   params['size_change'] = jnp.array([0.5, -0.2])
   mean, std = air.priors(model, params)[0]
   np.testing.assert_allclose(mean, [np.log(0.42 / 0.58) + 0.5, 0, 0], rtol=1e-6)
-  np.testing.assert_allclose(std, [0.12 * np.exp(-0.2), 1, 1], rtol=1e-6)
+  np.testing.assert_allclose(std, [0.05 * np.exp(-0.2), 1, 1], rtol=1e-6)
 
   @jax.jit
   @jax.grad
@@ -231,7 +231,7 @@ def test_a_learned_size_prior_starts_as_configured_and_moves_to_the_sizes_found(
   where = air.rollout(model, params, image, noise).where
   found = where.mean[:, 0]
   best = found.mean(), np.sqrt(np.mean(where.std[:, 0] ** 2 + (found - found.mean()) ** 2))
-  change = jnp.array([best[0] - np.log(0.42 / 0.58), np.log(best[1] / 0.12)])
+  change = jnp.array([best[0] - np.log(0.42 / 0.58), np.log(best[1] / 0.05)])
   np.testing.assert_allclose(slope(change), 0, atol=1e-3)
   assert slope(change + 0.1).min() > 0.01 and slope(change - 0.1).max() < -0.01
 
