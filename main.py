@@ -59,10 +59,11 @@ def main(argv):
     if flags.FLAGS[flag].present and mode not in modes:
       raise UserError(f'--{flag} goes with --mode={" or ".join(modes)}, not with --mode={mode}')
   # These take seconds to import; mistyped flags are reported without them.
-  from air_jax import census, evaluate, figures, learner, runs, train, variance
+  from air_jax import census, compilation, evaluate, figures, learner, runs, train, variance
   from air_jax import config as config_lib
   from air_jax.data import loading
 
+  compilation.keep()
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if mode == 'train':

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+import time
 
 import jax
 import numpy as np
@@ -32,6 +33,7 @@ def train(config, workdir):
     UserError: the configuration is impossible, the data cannot be had, the folder cannot be used
       or is another run's, or every checkpoint is damaged.
   """
+  started = time.perf_counter()
   given, config = config, config_lib.parse(config)
   rhythm = config.train
   members = population.make(config)
@@ -46,7 +48,7 @@ def train(config, workdir):
     states = population.init(members)
     if restored := checkpoints.restore(states):
       states = population.place(members, restored[1])
-    step = saved = int(states.step[0])
+    step = saved = first = int(states.step[0])
     unread = None
     if step >= rhythm.steps:
       print(f'nothing to do: step {step} is reached; raise --config.train.steps to go on')
@@ -58,6 +60,8 @@ def train(config, workdir):
         rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
         chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
         states, reports = population.advance(members, feed, states, step, chunk)
+        if step == first:
+          journal.begun(time.perf_counter() - started)
         journal.read(unread)  # one chunk late: the device does not wait for us
         step, unread = step + chunk, (step, reports)
         last = step == rhythm.steps
@@ -106,6 +110,10 @@ class _Journal:
 
   def __exit__(self, *exception):
     self._open.close()
+
+  def begun(self, seconds):
+    """Tells how long it took until the first steps were compiled and under way."""
+    self._progress.write(f'first steps under way after {seconds:.1f} s')
 
   def read(self, unread):
     """Checks and writes down the reports of a chunk; returns None: nothing is left to read."""

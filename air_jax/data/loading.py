@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
+from air_jax import caches
 from air_jax.data import feeds, objects
 from air_jax.data import folder as own_images
 from air_jax.data import glyphs as glyphs_lib
@@ -115,8 +116,7 @@ def cache_folder(config):
   """Where composed scenes and built data sets are kept."""
   if config.cache_dir:
     return pathlib.Path(os.path.expanduser(config.cache_dir))
-  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(base) / 'air_jax'
+  return caches.home()
 
 
 def _fetch(config):

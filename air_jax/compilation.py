@@ -1,0 +1,46 @@
+"""Compiled programs are kept on disk, so that a second start need not compile them again."""
+
+import hashlib
+import os
+import pathlib
+import platform
+
+import jax
+from absl import logging
+
+from air_jax import caches
+
+_WORTHWHILE = 0.2  # seconds of compilation from which a program is kept
+
+
+def keep():
+  """Turns on JAX's persistent compilation cache, in a folder of this machine's kind of processor.
+
+  What is compiled for one processor may crash on another, and JAX does not tell the two apart
+  where they share a home. Whoever has named a folder (JAX_COMPILATION_CACHE_DIR) or turned the
+  cache off (JAX_ENABLE_COMPILATION_CACHE=false) is obeyed. Where the folder cannot be written to,
+  that is logged, and nothing is kept.
+  """
+  if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    return
+  folder = caches.home() / 'compiled' / _processor()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    logging.warning('compiled programs are not kept: %s: %s', folder, error.strerror)
+    return
+  if not os.access(folder, os.W_OK):
+    logging.warning('compiled programs are not kept: %s is not writable', folder)
+    return
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', _WORTHWHILE)
+
+
+def _processor():
+  """A name for the instructions that the processor knows."""
+  kind = platform.machine(), platform.processor()
+  path = pathlib.Path('/proc/cpuinfo')  # Linux; elsewhere there is but the name
+  if path.exists():
+    about = ('model name', 'flags', 'CPU part', 'Features')  # of x86, and of ARM
+    kind += tuple(line for line in path.read_text().splitlines() if line.startswith(about))
+  return hashlib.sha256('\n'.join(sorted(set(kind))).encode()).hexdigest()[:12]
