@@ -2,17 +2,21 @@
 
 A member is a run like any other: what it learns is what a run by itself of its seed and its numbers
 would, to rounding. A single run is a population of one.
+
+Devices form a mesh of two axes: `members`, which shares out the members, and `data`, which shares
+out each batch. What a device lacks of either, XLA fetches from the others; nothing else knows.
 """
 
 import dataclasses
 import functools
+import math
 import os
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from air_jax import config as config_lib
 from air_jax import learner
@@ -25,11 +29,14 @@ class Population(NamedTuple):
   config: config_lib.Config  # static; that of all but for their numbers
   numbers: dict  # from dotted keys of the configuration to [N], a number for each member
   learners: tuple  # N `Learner`s, to use the members one by one
-  sharding: NamedSharding | None  # of a leading [N] over the devices; None: all on one
+  mesh: Mesh | None  # of the devices, over `members` and `data`; None: there is one device
 
 
 def make(config):
-  """Founds the population of a configuration; it is spread over all devices that share it evenly.
+  """Founds the population of a configuration, and spreads it over all devices.
+
+  As many devices as divide both their number and the population's have members of their own; where
+  more are left, that many share the batches of each member.
 
   Args:
     config: `Config`.
@@ -37,18 +44,15 @@ def make(config):
   Returns:
     `Population`.
   """
-  own, size = own_numbers(config), config.train.population
-  sharding, devices = None, jax.device_count()
-  if size > 1 and size % devices == 0:
-    mesh = jax.make_mesh((devices,), ('members',), axis_types=(AxisType.Auto,))
-    sharding = NamedSharding(mesh, PartitionSpec('members'))
+  own, mesh = own_numbers(config), _mesh(config.train.population)
   kinds = {key: np.uint32 if key == 'seed' else np.float32 for key in own}
-  numbers = {key: jax.device_put(np.array(own[key], kinds[key]), sharding) for key in own}
+  numbers = {key: np.array(own[key], kinds[key]) for key in own}
+  numbers = jax.device_put(numbers, _sharding(mesh, 'members'))
   each = [dict(zip(own, values, strict=True)) for values in zip(*own.values(), strict=True)]
   learners = _learners(config, each)
   # Not static, so that other seeds and numbers are no reason to compile anew.
   shared = with_numbers(config, dict.fromkeys(own, 0))
-  return Population(shared, numbers, learners, sharding)
+  return Population(shared, numbers, learners, mesh)
 
 
 def own_numbers(config):
@@ -98,7 +102,7 @@ def init(population):
 
 def place(population, states):
   """Spreads states, such as those of a checkpoint, over the devices."""
-  return states if population.sharding is None else jax.device_put(states, population.sharding)
+  return jax.device_put(states, _sharding(population.mesh, 'members'))
 
 
 def member(states, index):
@@ -108,10 +112,7 @@ def member(states, index):
 
 def share(population, feed):
   """The feed with its data on every device, where there are several."""
-  if population.sharding is None:
-    return feed
-  everywhere = population.sharding.update(spec=PartitionSpec())
-  return feed._replace(data=jax.device_put(feed.data, everywhere))
+  return feed._replace(data=jax.device_put(feed.data, _sharding(population.mesh)))
 
 
 def advance(population, feed, states, start, steps):
@@ -128,7 +129,8 @@ def advance(population, feed, states, start, steps):
     (`TrainState` with a leading [N], reports of `learner.train_step` with a leading [steps, N]).
   """
   drawn = _draw(population, feed, start, steps)
-  return _advance(population.config, feed.fetch, population.numbers, states, feed.data, drawn)
+  static = population.config, feed.fetch, population.mesh
+  return _advance(*static, population.numbers, states, feed.data, drawn)
 
 
 def check(population, feed, batch_size):
@@ -137,11 +139,12 @@ def check(population, feed, batch_size):
   Raises:
     UserError: with what it needs and what there is.
   """
-  size, devices = len(population.learners), jax.device_count()
-  if size > 1 and size % devices:
+  size, shares = len(population.learners), _batch_shares(population)
+  if batch_size % shares:
     raise UserError(
-      f'config.train.population={size} is not allowed; it must be a multiple of {devices}, the '
-      'number of devices'
+      f'config.train.batch_size={batch_size} is not allowed; it must be a multiple of {shares}, '
+      f'for so many of the {jax.device_count()} devices share a batch of each of '
+      f'config.train.population={size} members'
     )
   need, have = needed_bytes(population, feed, batch_size), _device_bytes()
   if need > have:
@@ -161,8 +164,8 @@ def needed_bytes(population, feed, batch_size):
     batch_size: B.
 
   Returns:
-    bytes: of the data, and for each member of its state, its gradient and update, and what
-    back-propagation keeps.
+    bytes on all devices: of the data, and for each member of its state, its gradient and update,
+    and what back-propagation keeps.
   """
   first = population.learners[0]
   model = first.config.model
@@ -175,19 +178,24 @@ def needed_bytes(population, feed, batch_size):
     return jax.vjp(lambda p: learner.mean_loss(first, p, 0, images, jax.random.key(0))[0], params)
 
   activations = jax.eval_shape(kept, state.params, images)
-  each = _bytes(state) + 2 * _bytes(state.params) + _bytes(activations)
-  return len(population.learners) * each + _bytes(feed.data)
+  each = _batch_shares(population) * (_bytes(state) + 2 * _bytes(state.params)) + _bytes(activations)
+  devices = population.mesh.size if population.mesh else 1
+  return len(population.learners) * each + devices * _bytes(feed.data)
 
 
 def _draw(population, feed, start, steps):
   """What a feed draws for the members' next steps: arrays with leading [steps, N]."""
   parts = [feed.draw(each.config.seed, start, steps) for each in population.learners]
   if len(parts) == 1:  # to copy what was read would take as long as reading it
-    return jax.tree.map(lambda x: x[:, None], parts[0])
-  drawn = jax.tree.map(lambda *x: np.stack(x, 1), *parts)
-  if population.sharding is None:
+    drawn = jax.tree.map(lambda x: x[:, None], parts[0])
+  else:
+    drawn = jax.tree.map(lambda *x: np.stack(x, 1), *parts)
+  if population.mesh is None:
     return drawn
-  return jax.device_put(drawn, population.sharding.update(spec=PartitionSpec(None, 'members')))
+  axes = None, 'members', 'data'  # what has no [B] is drawn for the whole batch
+  return jax.tree.map(
+    lambda x: jax.device_put(x, _sharding(population.mesh, *axes[: min(x.ndim, 3)])), drawn
+  )
 
 
 def _learners(config, numbers):
@@ -204,16 +212,38 @@ def _init(config, numbers):
   return jax.vmap(init_one)(numbers)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
-def _advance(config, fetch, numbers, states, data, drawn):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+def _advance(config, fetch, mesh, numbers, states, data, drawn):
   def step_one(own, state, drawn):
     learning = learner.make(with_numbers(config, own))
-    return learner.train_step(learning, state, *fetch(data, drawn))
+    images, counts = fetch(data, drawn)
+    if mesh:  # all that is done for each image follows
+      images = jax.lax.with_sharding_constraint(images, _sharding(mesh, 'data'))
+    return learner.train_step(learning, state, images, counts)
 
   def body(states, drawn):
-    return jax.vmap(step_one)(numbers, states, drawn)
+    return jax.vmap(step_one, spmd_axis_name='members' if mesh else None)(numbers, states, drawn)
 
   return jax.lax.scan(body, states, drawn)
+
+
+def _mesh(size):
+  devices = jax.device_count()
+  if devices == 1:
+    return None
+  apart = math.gcd(size, devices)
+  shape = apart, devices // apart
+  return jax.make_mesh(shape, ('members', 'data'), axis_types=2 * (AxisType.Auto,))
+
+
+def _sharding(mesh, *axes):
+  """How arrays lie whose leading axes are shared out so; without axes, whole on every device."""
+  return None if mesh is None else NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def _batch_shares(population):
+  """How many devices share each batch."""
+  return population.mesh.shape['data'] if population.mesh else 1
 
 
 def _bytes(tree):

@@ -187,7 +187,7 @@ def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch)
   feed = loading.feed(parsed.data, parsed.train.batch_size)
   states = jax.eval_shape(lambda: population.init(members))
   drawn = population._draw(members, feed, 0, 5)
-  arguments = members.config, feed.fetch, members.numbers, states, feed.data, drawn
+  arguments = members.config, feed.fetch, members.mesh, members.numbers, states, feed.data, drawn
   xla = population._advance.lower(*arguments).compile().memory_analysis()
   used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
   need = population.needed_bytes(members, feed, parsed.train.batch_size)
@@ -210,28 +210,68 @@ def test_numbers_and_seeds_of_members_are_checked_beside_their_number(two):
       config_lib.parse(changed)
 
 
-def test_members_are_spread_over_devices_and_learn_the_same(two, tmp_path, compile_cache):
-  two.train.update(population=4, steps=5, checkpoint_every=5)
-  _, states, _ = advanced(two, 5)
-  command = [
-    sys.executable, ROOT / 'main.py', f'--config={ROOT}/configs/tiny.py', '--workdir=run',
-    f'--config.data.cache_dir={two.data.cache_dir}', '--config.train.steps=5',
-    '--config.train.checkpoint_every=5', '--config.train.eval_every=5',
-  ]  # fmt: skip
-  devices = compile_cache | {'XLA_FLAGS': '--xla_force_host_platform_device_count=2'}
+SPREAD = """
+import sys
+import jax
+from absl import flags
+from air_jax import config as config_lib, population
+from air_jax.data import loading
+from configs import tiny
 
-  def run(*more):
-    return subprocess.run(
-      [*command, *more], cwd=tmp_path, env=devices, capture_output=True, text=True, timeout=300
-    )
+flags.FLAGS.mark_as_parsed()
+config = tiny.get_config()
+config.update_from_flattened_dict(dict(eval(sys.argv[1])))
+parsed = config_lib.parse(config)
+members = population.make(parsed)
+feed = population.share(members, loading.feed(parsed.data, parsed.train.batch_size))
+population.check(members, feed, parsed.train.batch_size)
+states, reports = population.advance(members, feed, population.init(members), 0, 5)
+leaf = states.params['image_gates']['kernel']
+print(dict(members.mesh.shape), sorted(shard.data.shape[0] for shard in leaf.addressable_shards))
+import numpy
+numpy.savez(sys.argv[2], *jax.tree.leaves(states.params), reports['loss'])
+"""
 
-  done = run('--config.train.population=4')
+
+@pytest.mark.parametrize(
+  'size, more, mesh, parts',
+  [
+    (4, {}, {'members': 4, 'data': 1}, 4 * [1]),
+    (1, {}, {'members': 1, 'data': 4}, 4 * [1]),
+    (6, {}, {'members': 2, 'data': 2}, 4 * [3]),
+    (2, {'data.online': True}, {'members': 2, 'data': 2}, 4 * [1]),
+    (2, {'data.reading': 'stream'}, {'members': 2, 'data': 2}, 4 * [1]),
+  ],
+)
+def test_devices_share_members_and_batches_and_nobody_learns_otherwise(
+  run_config, size, more, mesh, parts, tmp_path, compile_cache
+):
+  changes = {'train.population': size, 'data.cache_dir': run_config.data.cache_dir, **more}
+  run_config.update_from_flattened_dict(changes)
+  _, states, reports = advanced(run_config, 5)
+  done = spread(changes, tmp_path, compile_cache)
   assert done.returncode == 0, done.stderr
-  _, spread, _ = runs.restore_all(tmp_path / 'run')
-  assert_close(spread.params, states.params)
-  refused = run('--config.train.population=3')
-  assert refused.returncode == 2
-  assert refused.stderr.strip() == (
-    'main.py: config.train.population=3 is not allowed; it must be a multiple of 2, the number of '
-    'devices'
+  assert done.stdout.strip() == f'{mesh} {parts}'
+  found = np.load(tmp_path / 'found.npz')
+  expected = [*jax.tree.leaves(states.params), reports['loss']]
+  for name, theirs in zip(found.files, expected, strict=True):
+    np.testing.assert_allclose(found[name], theirs, rtol=1e-4, atol=2e-5)
+
+
+def test_a_batch_that_devices_cannot_share_evenly_is_refused(run_config, tmp_path, compile_cache):
+  changes = {'train.population': 2, 'train.batch_size': 7}
+  changes['data.cache_dir'] = run_config.data.cache_dir
+  done = spread(changes, tmp_path, compile_cache)
+  assert done.returncode and done.stderr.strip().endswith(
+    'config.train.batch_size=7 is not allowed; it must be a multiple of 2, for so many of the 4 '
+    'devices share a batch of each of config.train.population=2 members'
   )
+
+
+def spread(changes, folder, environment):
+  """Five steps on four devices, whose end is kept in found.npz of the folder."""
+  return subprocess.run(
+    [sys.executable, '-c', SPREAD, repr(changes), folder / 'found.npz'], cwd=ROOT,
+    env=environment | {'XLA_FLAGS': '--xla_force_host_platform_device_count=4'},
+    capture_output=True, text=True, timeout=300,
+  )  # fmt: skip
