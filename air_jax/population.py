@@ -128,9 +128,12 @@ def advance(population, feed, states, start, steps):
   Returns:
     (`TrainState` with a leading [N], reports of `learner.train_step` with a leading [steps, N]).
   """
-  drawn = _draw(population, feed, start, steps)
-  static = population.config, feed.fetch, population.mesh
-  return _advance(*static, population.numbers, states, feed.data, drawn)
+  return _advance(*_arguments(population, feed, states, start, steps))
+
+
+def compiled(population, feed, states, steps):
+  """The program of `advance`, as a `jax.stages.Compiled`, to look at."""
+  return _advance.lower(*_arguments(population, feed, states, 0, steps)).compile()
 
 
 def check(population, feed, batch_size):
@@ -178,9 +181,16 @@ def needed_bytes(population, feed, batch_size):
     return jax.vjp(lambda p: learner.mean_loss(first, p, 0, images, jax.random.key(0))[0], params)
 
   activations = jax.eval_shape(kept, state.params, images)
-  each = _batch_shares(population) * (_bytes(state) + 2 * _bytes(state.params)) + _bytes(activations)
+  whole = _bytes(state) + 2 * _bytes(state.params)  # on every device that shares the batch
+  each = _batch_shares(population) * whole + _bytes(activations)
   devices = population.mesh.size if population.mesh else 1
   return len(population.learners) * each + devices * _bytes(feed.data)
+
+
+def _arguments(population, feed, states, start, steps):
+  static = population.config, feed.fetch, population.mesh
+  drawn = _draw(population, feed, start, steps)
+  return *static, population.numbers, states, feed.data, drawn
 
 
 def _draw(population, feed, start, steps):

@@ -1,4 +1,4 @@
-"""What the comparison of estimators and the test of robustness make of finished runs."""
+"""What the benchmarks make of finished runs, and of compiled programs."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 
 from air_jax import config as config_lib
 from air_jax.errors import UserError
-from benchmarks import estimators, jobs, robustness
+from benchmarks import estimators, jobs, robustness, scaling
 from configs import default
 
 
@@ -143,3 +143,13 @@ def test_map_has_a_row_for_each_factor_and_a_coloured_field_for_each_value():
   good, bad = (field.get_facecolor()[:3] for field in axis.patches)
   assert good[1] > good[0] and bad[0] > bad[1]
   assert {text.get_text() for text in axis.texts} == {'-4', '98.50 %', '0.0003', '97.00 %'}
+
+
+def test_bytes_that_devices_exchange_are_those_of_collective_operations():
+  program = """
+    %add.1 = f32[100]{0} add(%a, %b)
+    %all-reduce.4 = (f32[2,3]{1,0}, /*index=1*/s32[], u8[5]{0}) all-reduce(%a, %b, %c), channel_id=1
+    ROOT %all-gather.1 = f32[8]{0} all-gather-start(%all-reduce.4), dimensions={0}
+    %other = f32[7]{0} fusion(%all-gather.1), calls=%all-reduce.4
+  """
+  assert scaling._exchanged(program) == 4 * 6 + 4 + 5 + 4 * 8

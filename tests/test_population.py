@@ -186,9 +186,7 @@ def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch)
   members = population.make(parsed)
   feed = loading.feed(parsed.data, parsed.train.batch_size)
   states = jax.eval_shape(lambda: population.init(members))
-  drawn = population._draw(members, feed, 0, 5)
-  arguments = members.config, feed.fetch, members.mesh, members.numbers, states, feed.data, drawn
-  xla = population._advance.lower(*arguments).compile().memory_analysis()
+  xla = population.compiled(members, feed, states, 5).memory_analysis()
   used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
   need = population.needed_bytes(members, feed, parsed.train.batch_size)
   assert 0.5 < need / used < 2

@@ -1,0 +1,103 @@
+"""Whether several devices compute what one computes, and how much they tell each other.
+
+    python -m benchmarks.scaling [--config=configs/multi_digits.py] [--devices=1,2,4,8]
+
+Each number of devices is a process of its own, of as many virtual CPU devices, which share the
+batches of one run. Training is chaotic: what differs in the last digit differs in the first one
+some tens of steps later. Beside the distance from one device stands therefore that of one device
+from itself with every initial parameter changed by a ten-millionth. Prints one table.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+
+_DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'multi_digits.py'
+_CONFIG = config_flags.DEFINE_config_file('config', str(_DEFAULT), 'What to train.')
+_DEVICES = flags.DEFINE_list('devices', ['1', '2', '4', '8'], 'Numbers of devices; 1 comes first.')
+_ONE = flags.DEFINE_string('one', None, 'Of use to this program alone: what one process does.')
+_AFTER = (1, 5, 50)  # steps
+_CHANGE = 1e-7
+_COLLECTIVES = r'all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter'
+_BYTES = {'f32': 4, 's32': 4, 'u32': 4, 'u8': 1, 'pred': 1}
+
+
+def main(argv):
+  """Starts the processes, and prints what they found."""
+  if _ONE.value:
+    devices, change, path = _ONE.value.split(',', 2)
+    _run(float(change), path)
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    cases = [('1', _CHANGE), *((devices, 0.0) for devices in _DEVICES.value)]
+    found = [_start(argv, *case, f'{folder}/{i}.npz') for i, case in enumerate(cases)]
+  one = found[1]
+  steps = ''.join(f'{f"after {step} steps":>16}' for step in _AFTER)
+  print(f'{"":24}{steps}{"bytes exchanged a step":>26}')
+  names = ['1, changed by 1e-7', *_DEVICES.value]
+  for name, each in zip(names, found, strict=True):
+    distances = ''.join(
+      f'{np.linalg.norm(a - b) / np.linalg.norm(b):16.1e}'
+      for a, b in zip(each['params'], one['params'], strict=True)
+    )
+    print(f'{name:24}{distances}{int(each["exchanged"]):26,}')
+  print(f'{one["params"][0].nbytes:,} bytes of parameters')
+
+
+def _start(argv, devices, change, path):
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+  }
+  one = f'--one={devices},{change},{path}'
+  command = [sys.executable, '-m', 'benchmarks.scaling', *sys.argv[1:], one]
+  subprocess.run(command, env=environment, check=True)
+  return np.load(path)
+
+
+def _run(change, path):
+  """One process: trains, and keeps the parameters and what devices exchange in a step."""
+  import jax
+
+  from air_jax import config as config_lib
+  from air_jax import population
+  from air_jax.data import loading
+
+  config = config_lib.parse(_CONFIG.value)
+  members = population.make(config)
+  feed = population.share(members, loading.feed(config.data, config.train.batch_size))
+  population.check(members, feed, config.train.batch_size)
+  states = population.init(members)
+  noise = np.random.default_rng(0)
+  changed = jax.tree.map(
+    lambda x: (x * (1.0 + change * noise.standard_normal(x.shape))).astype(x.dtype), states.params
+  )
+  states = population.place(members, states._replace(params=changed))
+  kept = []
+  compiled = population.compiled(members, feed, states, 1)
+  for step in range(max(_AFTER)):
+    states, _ = population.advance(members, feed, states, step, 1)
+    if step + 1 in _AFTER:
+      leaves = jax.tree.leaves(states.params)
+      kept.append(np.concatenate([np.asarray(leaf).ravel() for leaf in leaves]))
+  np.savez(path, params=np.stack(kept), exchanged=_exchanged(compiled.as_text()))
+
+
+def _exchanged(program):
+  """Bytes that a device hands to collective operations in a program of XLA."""
+  total = 0
+  for shapes in re.findall(rf'= (.*?) (?:{_COLLECTIVES})(?:-start)?\(', program):
+    for kind, sides in re.findall(r'(\w+)\[([\d,]*)\]', shapes):
+      total += _BYTES[kind] * int(np.prod([int(side) for side in sides.split(',') if side]))
+  return total
+
+
+if __name__ == '__main__':
+  app.run(main)
