@@ -1,6 +1,6 @@
 """Whether several devices compute what one computes, and how much they tell each other.
 
-    python -m benchmarks.scaling [--config=configs/multi_digits.py] [--devices=1,2,4,8]
+    python -m benchmarks.scaling [--devices=2,4,8]
 
 Each number of devices is a process of its own, of as many virtual CPU devices, which share the
 batches of one run. Training is chaotic: what differs in the last digit differs in the first one
@@ -9,7 +9,6 @@ from itself with every initial parameter changed by a ten-millionth. Prints one 
 """
 
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -17,12 +16,11 @@ import tempfile
 
 import numpy as np
 from absl import app, flags
-from ml_collections import config_flags
 
-_DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'multi_digits.py'
-_CONFIG = config_flags.DEFINE_config_file('config', str(_DEFAULT), 'What to train.')
-_DEVICES = flags.DEFINE_list('devices', ['1', '2', '4', '8'], 'Numbers of devices; 1 comes first.')
-_ONE = flags.DEFINE_string('one', None, 'Of use to this program alone: what one process does.')
+from configs import multi_digits
+
+_DEVICES = flags.DEFINE_list('devices', ['2', '4', '8'], 'Numbers of devices beside one.')
+_CASE = flags.DEFINE_string('case', None, 'Of use to this program alone: what one process does.')
 _AFTER = (1, 5, 50)  # steps
 _CHANGE = 1e-7
 _COLLECTIVES = r'all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter'
@@ -31,17 +29,17 @@ _BYTES = {'f32': 4, 's32': 4, 'u32': 4, 'u8': 1, 'pred': 1}
 
 def main(argv):
   """Starts the processes, and prints what they found."""
-  if _ONE.value:
-    devices, change, path = _ONE.value.split(',', 2)
-    _run(float(change), path)
+  del argv
+  if _CASE.value:
+    _run(*_CASE.value.split(',', 1))
     return
   with tempfile.TemporaryDirectory() as folder:
-    cases = [('1', _CHANGE), *((devices, 0.0) for devices in _DEVICES.value)]
-    found = [_start(argv, *case, f'{folder}/{i}.npz') for i, case in enumerate(cases)]
+    cases = [('1', _CHANGE), *((devices, 0.0) for devices in ['1', *_DEVICES.value])]
+    found = [_start(*case, f'{folder}/{i}.npz') for i, case in enumerate(cases)]
   one = found[1]
   steps = ''.join(f'{f"after {step} steps":>16}' for step in _AFTER)
   print(f'{"":24}{steps}{"bytes exchanged a step":>26}')
-  names = ['1, changed by 1e-7', *_DEVICES.value]
+  names = ['1, changed by 1e-7', '1', *_DEVICES.value]
   for name, each in zip(names, found, strict=True):
     distances = ''.join(
       f'{np.linalg.norm(a - b) / np.linalg.norm(b):16.1e}'
@@ -51,13 +49,13 @@ def main(argv):
   print(f'{one["params"][0].nbytes:,} bytes of parameters')
 
 
-def _start(argv, devices, change, path):
+def _start(devices, change, path):
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
   }
-  one = f'--one={devices},{change},{path}'
-  command = [sys.executable, '-m', 'benchmarks.scaling', *sys.argv[1:], one]
+  case = f'--case={change},{path}'
+  command = [sys.executable, '-m', 'benchmarks.scaling', *sys.argv[1:], case]
   subprocess.run(command, env=environment, check=True)
   return np.load(path)
 
@@ -70,12 +68,12 @@ def _run(change, path):
   from air_jax import population
   from air_jax.data import loading
 
-  config = config_lib.parse(_CONFIG.value)
+  config = config_lib.parse(multi_digits.get_config())
   members = population.make(config)
   feed = population.share(members, loading.feed(config.data, config.train.batch_size))
   population.check(members, feed, config.train.batch_size)
   states = population.init(members)
-  noise = np.random.default_rng(0)
+  noise, change = np.random.default_rng(0), float(change)
   changed = jax.tree.map(
     lambda x: (x * (1.0 + change * noise.standard_normal(x.shape))).astype(x.dtype), states.params
   )
