@@ -202,8 +202,9 @@ def held_out(learning, state, scenes, number=0):
 
   Returns:
     (`Evaluation`, summary as `summarise` gives it, with the `step`; with `window_size`, the middle
-    of the prior on sizes as a share of the canvas, where it was learned; and with `tight_bound` and
-    its `particles` where one was asked for).
+    of the prior on sizes as a share of the canvas, and `window_size_std`, its deviation in
+    log-odds, where it was learned; and with `tight_bound` and its `particles` where one was asked
+    for).
   """
   config = learning.config
   key = jax.random.key(config.seed)  # the same samples at every evaluation of a run
@@ -212,6 +213,7 @@ def held_out(learning, state, scenes, number=0):
   if config.model.learn_size_prior:
     where, _ = air.priors(learning.model, state.average)
     summary |= {'window_size': float(jax.nn.sigmoid(where.mean[0]))}
+    summary |= {'window_size_std': float(where.std[0])}
   if number:
     bounds = tight_bound(
       learning.model,
@@ -252,7 +254,8 @@ def table(summary):
   if 'box_iou' in summary:
     lines.append(f'box IoU              {summary["box_iou"]:>10.3f}')
   if 'window_size' in summary:
-    lines.append(f'window size          {summary["window_size"]:>10.3f}   of the canvas (learned)')
+    spread = f'of the canvas; its log-odds vary by {summary["window_size_std"]:.3f} (learned)'
+    lines.append(f'window size          {summary["window_size"]:>10.3f}   {spread}')
   found = summary['predicted_counts']
   header = ''.join(f'{n:>8}' for n in range(len(found)))
   lines += ['', f'true count   accuracy   predicted{header}']

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import run_folder
 
-from air_jax import evaluate, metrics, networks
+from air_jax import evaluate, metrics, networks, runs
 from air_jax import model as air
 from air_jax import spatial_transformer as transformer
 from air_jax.types import Scenes
@@ -142,6 +142,16 @@ def test_accuracy_is_over_the_images_whose_count_is_known():
   rows = _rows(summary)
   assert ['1', '-', '0', '0', '0', '0'] in rows and 'unknown' not in [row[0] for row in rows if row]
   assert 'box_iou' not in summary
+
+
+def test_a_learned_prior_on_sizes_is_told(finished_run):
+  learning, state, _ = runs.restore(finished_run)
+  where, _ = air.priors(learning.model, state.average)
+  summary = evaluate.read(finished_run)
+  size = summary['window_size']
+  assert np.log(size / (1 - size)) == pytest.approx(float(where.mean[0]), rel=1e-5)
+  assert summary['window_size_std'] == pytest.approx(float(where.std[0]), rel=1e-5)
+  assert f'{size:.3f}   of the canvas' in evaluate.table(summary)
 
 
 @pytest.mark.parametrize('predicted', (0, 3))
