@@ -1,6 +1,8 @@
 """Checkpoints: orbax behind one thin face, with a digest: orbax does not notice a flipped byte."""
 
 import hashlib
+import json
+import math
 import pathlib
 import time
 
@@ -8,6 +10,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
 from air_jax.errors import UserError
 
@@ -19,15 +22,27 @@ class _OtherShapes(Exception):
 class Checkpoints:
   """The checkpoints of one run, newest last. Use as a context manager."""
 
-  def __init__(self, folder, keep):
+  def __init__(self, folder, keep, every=0, best=0):
     """Opens the folder, which is made if there is none.
 
     Args:
       folder: path.
       keep: how many of the newest to keep.
+      every: steps whose multiples are kept as well; 0 for none.
+      best: how many to keep as well of those saved with the highest bound.
     """
     self._folder = pathlib.Path(folder).absolute()
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+    kept = [policies.LatestN(keep)]
+    if every:
+      kept.append(policies.EveryNSteps(every))
+    if best:
+      kept.append(policies.BestN(get_metric_fn=_bound, n=best))
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=policies.AnyPreservationPolicy(kept),
+      best_fn=_bound if best else None,  # or else no bound is kept
+      enable_async_checkpointing=False,
+    )
+    self._drop_damaged_bounds()
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
   def __enter__(self):
@@ -36,12 +51,18 @@ class Checkpoints:
   def __exit__(self, *exception):
     self._manager.close()
 
-  def save(self, step, state):
-    """Writes a pytree of arrays, all or nothing; returns when it is on disk."""
+  def save(self, step, state, bound=-math.inf):
+    """Writes a pytree of arrays, all or nothing; returns when it is on disk.
+
+    Args:
+      step: its step.
+      state: the pytree.
+      bound: its held-out ELBO in nats, by which the best are told; -inf where it is not known.
+    """
     contents = ocp.args.Composite(
       state=ocp.args.StandardSave(state), digest=ocp.args.JsonSave({'sha256': digest(state)})
     )
-    self._manager.save(step, args=contents, force=True)
+    self._manager.save(step, args=contents, metrics={'elbo': float(bound)}, force=True)
 
   def restore(self, target):
     """Restores the newest checkpoint that is sound; damaged ones are set aside, and named.
@@ -77,6 +98,16 @@ class Checkpoints:
       )
     return None
 
+  def _drop_damaged_bounds(self):
+    """Their checkpoints are as sound as before, but orbax would not open the folder."""
+    for path in self._folder.glob('*/metrics/metrics'):
+      try:
+        float(_bound(json.loads(path.read_text())))
+      except (ValueError, KeyError, TypeError):
+        path.unlink()
+        step = path.parent.parent.name
+        logging.warning('the bound of checkpoint %s is damaged, and no longer counts', step)
+
   def _set_aside(self, step):
     aside = self._folder / f'damaged-{step}-{time.time_ns()}'
     (self._folder / str(step)).rename(aside)
@@ -96,6 +127,10 @@ class Checkpoints:
     if restored.digest['sha256'] != digest(restored.state):
       raise ValueError('its contents do not match its digest')
     return restored.state
+
+
+def _bound(metrics):
+  return metrics['elbo']
 
 
 def _shapes(tree):

@@ -160,10 +160,13 @@ _ALLOWED = {
   'train.baseline_learning_rate': _POSITIVE,
   'train.average': (lambda value: 0 <= value < 1, 'in [0, 1)'),
   'train.clip_norm': (lambda value: 0 <= value < float('inf'), 'a finite number, at least 0'),
+  'train.skip_not_finite': _at_least(0),
   'train.log_every': _at_least(1),
   'train.eval_every': _at_least(1),
   'train.checkpoint_every': _at_least(1),
   'train.keep_checkpoints': _at_least(1),
+  'train.keep_every': _at_least(0),
+  'train.keep_best': _at_least(0),
   'train.population': _at_least(1),
   'train.success': _SHARE,
 }

@@ -127,10 +127,13 @@ class TrainConfig:
   baseline_learning_rate: float
   average: float
   clip_norm: float
+  skip_not_finite: int
   log_every: int
   eval_every: int
   checkpoint_every: int
   keep_checkpoints: int
+  keep_every: int
+  keep_best: int
   population: int
   success: float
 

@@ -58,6 +58,8 @@ def make(config, functions=None):
     },
     lambda params: {part: part if part in BASELINE_PARTS else 'model' for part in params},
   )
+  if config.train.skip_not_finite:
+    optimizer = optax.apply_if_finite(optimizer, config.train.skip_not_finite)
   model = air.Model(config.model, functions or networks.build(config.model))
   return Learner(config, model, schedule, optimizer)
 
@@ -175,7 +177,8 @@ def train_step(learner, state, images, counts):
     counts: [B] int, their true counts, for the report alone; None where they are not known.
 
   Returns:
-    (`TrainState`, dict of scalars).
+    (`TrainState`, dict of scalars); where `train.skip_not_finite` allows it, `skipped` is 1 for an
+    update that was left out, whose other scalars need not be finite.
   """
   _, train_key = _keys(learner)
   step_key = jax.random.fold_in(train_key, state.step)
@@ -186,6 +189,9 @@ def train_step(learner, state, images, counts):
   report = {name: jnp.mean(value) for name, value in report.items()}
   params = optax.apply_updates(state.params, updates)
   report['grad_norm'] = jnp.sqrt(optax.tree.vdot(slope, slope))
+  if most := learner.config.train.skip_not_finite:
+    in_a_row = opt_state.notfinite_count
+    report['skipped'] = jnp.float32((in_a_row > 0) & (in_a_row <= most))
   # Early on the average is over a share of the steps made, so that it forgets the start.
   decay = jnp.minimum(learner.config.train.average, state.step / (state.step + 10.0))
   average = optax.incremental_update(params, state.average, 1.0 - decay)

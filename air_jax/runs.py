@@ -113,10 +113,16 @@ def restore_all(workdir):
   folder = pathlib.Path(os.path.expanduser(workdir))
   if (folder / 'checkpoints').is_dir():
     members = population.make(config)
-    with Checkpoints(folder / 'checkpoints', config.train.keep_checkpoints) as checkpoints:
-      if restored := checkpoints.restore(population.init(members)):
+    with checkpoints(folder, config.train) as kept:
+      if restored := kept.restore(population.init(members)):
         return members, restored[1], folder
   raise UserError(f'--workdir={workdir} holds no checkpoint yet; train first')
+
+
+def checkpoints(folder, train):
+  """The `Checkpoints` of a run in a folder; `train` is its `TrainConfig`."""
+  best = train.keep_best
+  return Checkpoints(folder / 'checkpoints', train.keep_checkpoints, train.keep_every, best)
 
 
 def homes(folder, size):

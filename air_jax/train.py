@@ -1,6 +1,7 @@
 """The training loop: chunks of steps, what is read, kept, evaluated and shown between them."""
 
 import contextlib
+import math
 import signal
 import sys
 import time
@@ -11,7 +12,6 @@ import tqdm
 
 from air_jax import census, evaluate, figures, population, runs
 from air_jax import config as config_lib
-from air_jax.checkpoints import Checkpoints
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.logs import MetricsLog
@@ -43,7 +43,7 @@ def train(config, workdir):
   folder = runs.claim(workdir, given)
   with (
     contextlib.closing(feed),
-    Checkpoints(folder / 'checkpoints', rhythm.keep_checkpoints) as checkpoints,
+    runs.checkpoints(folder, rhythm) as checkpoints,
   ):
     states = population.init(members)
     if restored := checkpoints.restore(states):
@@ -70,10 +70,9 @@ def train(config, workdir):
         if saving or evaluating:
           unread = journal.read(unread)  # first: what is not finite is not kept
           journal.check_states(step, states)
-        if evaluating:
-          journal.evaluate(step, states, test_scenes)
+        bound = journal.evaluate(step, states, test_scenes) if evaluating else -math.inf
         if saving:
-          checkpoints.save(step, states)
+          checkpoints.save(step, states, bound)
           saved = step
       if step < rhythm.steps:
         if saved < step:
@@ -121,21 +120,19 @@ class _Journal:
       start, reports = unread
       reports = {name: np.asarray(values) for name, values in reports.items()}
       self._check_reports(start, reports)
-      means = {
-        i: {name: float(values[:, i].mean()) for name, values in reports.items()}
-        for i in range(self._size)
-        if i not in self._diverged
-      }
+      means = {i: _means(reports, i) for i in range(self._size) if i not in self._diverged}
       step = start + len(reports['loss'])
       for i, scalars in means.items():
         self._logs[i].scalars(step, 'train', scalars)
+        if scalars.get('skipped'):
+          self._tell_skipped(i, start, step, scalars['skipped'])
       mean = census.mean(list(means.values()))
       if self._size > 1:
         self._of_all.scalars(step, 'train', mean)
       self._progress.advanced(step, mean)
 
   def evaluate(self, step, states, scenes):
-    """Evaluates every member, draws its pictures, and sums all of them up."""
+    """Evaluates every member, draws its pictures, sums all of them up; returns the mean ELBO."""
     evaluations, summaries = census.take(self._members, states, scenes, self._homes, self._diverged)
     for i, summary in summaries.items():
       self._logs[i].scalars(step, 'test', evaluate.scalars(summary))
@@ -148,6 +145,7 @@ class _Journal:
       self._of_all.scalars(step, 'test', evaluate.scalars(summary))
       self._of_all.pictures(step, figures.draw_population(self._homes, self._folder))
     self._progress.evaluated(step, summary)
+    return summary['elbo']
 
   def check_states(self, step, states):
     """Takes note of parameters that are not finite: the loss of the last update was from before."""
@@ -162,15 +160,21 @@ class _Journal:
   def _check_reports(self, start, reports):
     broken = {}
     for i in range(self._size):
-      first = {
-        name: int(np.flatnonzero(~np.isfinite(values[:, i]))[0])
-        for name, values in reports.items()
-        if not np.isfinite(values[:, i]).all()
-      }
+      made = _made(reports, i)
+      bad = {name: made & ~np.isfinite(values[:, i]) for name, values in reports.items()}
+      first = {name: int(np.argmax(where)) for name, where in bad.items() if where.any()}
+      if not made.any():
+        first = {'every gradient since': 0}
       if first:
         at = min(first.values())
         broken[i] = start + at + 1, [name for name in first if first[name] == at]
     self._take_note(broken)
+
+  def _tell_skipped(self, member, start, step, number):
+    whose = f'member {member}, ' if self._size > 1 else ''
+    self._progress.write(
+      f'{whose}steps {start + 1} to {step}: {number:.0f} updates left out, gradient not finite'
+    )
 
   def _take_note(self, broken):
     """Records the members that have newly diverged; ends training where none is left."""
@@ -188,6 +192,19 @@ class _Journal:
         f'{_listed(known)}; the last checkpoint is from before; try a lower train.learning_rate or '
         'a train.clip_norm'
       )
+
+
+def _made(reports, member):
+  """[steps] which updates of a member were made, rather than left out."""
+  skipped = reports.get('skipped', np.zeros_like(reports['loss']))
+  return skipped[:, member] == 0
+
+
+def _means(reports, member):
+  """Each report of a member, mean over the updates that were made; how many were `skipped`."""
+  made = _made(reports, member)
+  means = {name: float(values[made, member].mean()) for name, values in reports.items()}
+  return means | ({'skipped': float(np.sum(~made))} if 'skipped' in reports else {})
 
 
 def _listed(known):

@@ -104,10 +104,14 @@ def get_config():
   train.baseline_learning_rate = 10.0  # > 0, of the baseline, as a multiple of the above
   train.average = 0.998  # in [0, 1), decay of the average of parameters that is evaluated; 0: none
   train.clip_norm = 0.0  # >= 0, of the gradient's global norm, nats; 0 does not clip
+  # Updates in a row that may be left out where the gradient is not finite, rather than stop there
+  train.skip_not_finite = 0  # >= 0; 0 stops at the first
   train.log_every = 100  # >= 1, steps in one call to the device, after which metrics are read
   train.eval_every = 500  # >= 1, steps between evaluations on held-out scenes, with pictures
   train.checkpoint_every = 500  # >= 1, steps between checkpoints
   train.keep_checkpoints = 3  # >= 1, newest ones kept
+  train.keep_every = 0  # >= 0, steps; those of its multiples are kept for good; 0: none
+  train.keep_best = 0  # >= 0, also kept: those evaluated with the highest held-out ELBO
   train.population = 1  # >= 1, members trained in one program: runs of seed, seed + 1, ...
   train.success = 0.98  # in [0, 1], held-out count accuracy from which a member has succeeded
 

@@ -1,6 +1,7 @@
 """Checkpoints: what is kept comes back bit by bit, or not at all."""
 
 import gc
+import math
 import pathlib
 import shutil
 
@@ -109,6 +110,29 @@ def test_only_the_newest_are_kept(tmp_path):
       checkpoints.save(step, make_state(step))
   assert steps_in(tmp_path) == [4, 7]
   assert restore(tmp_path)[0] == 7
+
+
+def test_multiples_and_the_best_are_kept_beside_the_newest(tmp_path):
+  bounds = {10: 1.0, 15: 9.0, 20: -math.inf, 25: 3.0, 30: 2.0, 35: 8.0, 40: -math.inf, 45: 0.0}
+  for step, bound in bounds.items():  # each by another process, as it were
+    with Checkpoints(tmp_path, 1, every=20, best=2) as checkpoints:
+      checkpoints.save(step, make_state(step), bound)
+  assert steps_in(tmp_path) == [15, 20, 35, 40, 45]
+  assert restore(tmp_path)[0] == 45
+
+
+@pytest.mark.parametrize('damage', [truncate, flip_a_byte, pathlib.Path.unlink])
+def test_damaged_bound_costs_no_more_than_the_bound(tmp_path, damage):
+  with Checkpoints(tmp_path, 1, best=1) as checkpoints:
+    checkpoints.save(5, make_state(5), 9.0)
+    checkpoints.save(10, make_state(10), 8.0)
+  damage(tmp_path / '5' / 'metrics' / 'metrics')
+  with Checkpoints(tmp_path, 1, best=1) as checkpoints:
+    step, state = checkpoints.restore(make_state(0))
+    checkpoints.save(15, make_state(15), 7.0)
+  assert step == 10
+  assert_identical(state, make_state(10))
+  assert {10, 15} <= set(steps_in(tmp_path))
 
 
 def test_checkpoint_is_on_disk_when_save_returns(tmp_path):

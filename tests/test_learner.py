@@ -171,6 +171,18 @@ def test_the_optimiser_is_adam_clipped_for_the_model_and_faster_for_the_baseline
       np.testing.assert_allclose(update, -rate * decay * m / (np.sqrt(v) + 1e-8), rtol=1e-4)
 
 
+def test_update_that_is_left_out_changes_nothing(tiny_config):
+  tiny_config.train.skip_not_finite = 1
+  optimizer = learning.make(configuration.parse(tiny_config)).optimizer
+  params = {'cell': np.ones(2, np.float32), 'location_head': np.ones(2, np.float32)}
+  bad = params | {'cell': np.float32([1.0, np.inf])}
+  first, state = optimizer.update(params, optimizer.init(params), params)
+  left_out, after = optimizer.update(bad, state, params)
+  jax.tree.map(np.testing.assert_array_equal, after.inner_state, state.inner_state)
+  assert not any(map(np.any, left_out.values())) and all(map(np.all, first.values()))
+  assert not np.isfinite(optimizer.update(bad, after, params)[0]['cell']).all()
+
+
 def test_initial_parameters_are_a_function_of_the_seed(tiny_config):
   def initial(seed):
     tiny_config.seed = seed

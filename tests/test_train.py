@@ -146,6 +146,48 @@ def test_update_that_leaves_the_finite_is_not_kept(run_config, tmp_path, no_pict
   assert run_folder.checkpoints_of(tmp_path) == []
 
 
+def spoil_gradients(monkeypatch, spoilt):
+  """Makes the losses and gradients of the steps for which `spoilt(step)` is true not finite."""
+  gradient = learner.gradient
+
+  def spoiling(learning, params, step, images, key):
+    factor = jnp.where(spoilt(step), jnp.nan, 1.0)
+    slope, report = gradient(learning, params, step, images, key)
+    return jax.tree.map(lambda x: factor * x, slope), report | {'loss': factor * report['loss']}
+
+  monkeypatch.setattr(learner, 'gradient', spoiling)
+
+
+def test_update_may_be_left_out_where_its_gradient_is_not_finite(
+  run_config, tmp_path, monkeypatch, no_pictures, capsys
+):
+  run_config.train.skip_not_finite = 1
+  spoil_gradients(monkeypatch, lambda step: step % 4 == 3)
+  train.train(run_config, tmp_path)
+  lines = run_folder.lines_of(tmp_path, 'train')
+  assert [line['skipped'] for line in lines] == [1, 1, 1, 2]
+  assert np.isfinite([line['loss'] for line in lines]).all()
+  assert 'steps 16 to 20: 2 updates left out, gradient not finite' in capsys.readouterr().out
+
+
+def test_no_more_updates_in_a_row_are_left_out_than_allowed(
+  run_config, tmp_path, monkeypatch, no_pictures
+):
+  run_config.train.skip_not_finite = 2
+  spoil_gradients(monkeypatch, lambda step: step >= 5)
+  with pytest.raises(DivergenceError, match='at step 8 these are not finite: grad_norm, loss'):
+    train.train(run_config, tmp_path)
+  assert run_folder.checkpoints_of(tmp_path) == [5]
+
+
+def test_nothing_but_updates_left_out_is_divergence(run_config, tmp_path, monkeypatch, no_pictures):
+  run_config.train.skip_not_finite = 100
+  spoil_gradients(monkeypatch, lambda step: step >= 5)
+  with pytest.raises(DivergenceError, match='at step 6 these are not finite: every gradient since'):
+    train.train(run_config, tmp_path)
+  assert run_folder.checkpoints_of(tmp_path) == [5]
+
+
 def test_stop_does_not_keep_a_state_that_is_not_finite(
   run_config, tmp_path, monkeypatch, no_pictures
 ):
