@@ -9,10 +9,16 @@
         [--draws=200] [--objectives=exact,nvil]
         [--member=3]                              of a population trained by train.population
 
+Training by several processes, each started so, with a number of its own; or with --distributed,
+which finds the numbers in the environment (Slurm, Open MPI, a TPU pod, GKE):
+
+    python main.py --coordinator=HOST:PORT --processes=2 --process=0 ...
+
 Every key of the configuration can be set, as in --config.train.steps=5000. On a folder without a
 run, `figures` shows the scenes, and `variance` measures an untrained model.
 """
 
+import contextlib
 import pathlib
 import sys
 
@@ -40,11 +46,24 @@ _MEMBER = flags.DEFINE_integer(
   'member', None, 'Which member of a population; default all to evaluate, else the best.'
 )
 
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed', False, 'Train as one of several processes that the environment tells of.'
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', None, 'Train as one of several processes; where the first one listens, HOST:PORT.'
+)
+_PROCESSES = flags.DEFINE_integer('processes', None, 'With --coordinator: how many.', lower_bound=1)
+_PROCESS = flags.DEFINE_integer(
+  'process', None, 'With --coordinator: the number of this one, from 0.', lower_bound=0
+)
+
 _GOES_WITH = {
   'particles': ('evaluate',),
   'draws': ('variance',),
   'objectives': ('variance',),
   'member': ('evaluate', 'figures', 'variance'),
+  'distributed': ('train',),
+  'coordinator': ('train',),
 }
 
 
@@ -67,7 +86,8 @@ def main(argv):
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if mode == 'train':
-    print(census.table(train.train(_CONFIG.value, workdir)))
+    with _processes():
+      print(census.table(train.train(_CONFIG.value, workdir)))
     return
   chosen = command_line.touches_config(sys.argv)
   untrained = chosen and mode in ('figures', 'variance') and not runs.exists(workdir)
@@ -96,6 +116,23 @@ def main(argv):
       print(evaluate.table(summary))
     else:
       print('\n'.join(map(str, figures.draw(learning, state, scenes, evaluation, folder))))
+
+
+def _processes():
+  """Joins the other processes, where there are some."""
+  from air_jax import hosts
+
+  numbers = _PROCESSES.value, _PROCESS.value
+  if _COORDINATOR.value is None:
+    if numbers != (None, None):
+      raise UserError('--processes and --process go with --coordinator=HOST:PORT')
+    return hosts.joined() if _DISTRIBUTED.value else contextlib.nullcontext()
+  if None in numbers or not numbers[1] < numbers[0]:
+    raise UserError(
+      f'--coordinator={_COORDINATOR.value} goes with --processes=N and --process=I, I in 0..N - 1; '
+      f'given were {numbers[0]} and {numbers[1]}'
+    )
+  return hosts.joined(_COORDINATOR.value, *numbers)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
+from air_jax import hosts
 from air_jax.errors import UserError
 
 
@@ -20,7 +21,11 @@ class _OtherShapes(Exception):
 
 
 class Checkpoints:
-  """The checkpoints of one run, newest last. Use as a context manager."""
+  """The checkpoints of one run, newest last. Use as a context manager.
+
+  Of several processes each writes what its devices hold, and each reads everything by itself, so
+  that any other number of them can go on from there.
+  """
 
   def __init__(self, folder, keep, every=0, best=0):
     """Opens the folder, which is made if there is none.
@@ -42,7 +47,9 @@ class Checkpoints:
       best_fn=_bound if best else None,  # or else no bound is kept
       enable_async_checkpointing=False,
     )
-    self._drop_damaged_bounds()
+    if hosts.first():
+      self._drop_damaged_bounds()
+    hosts.meet('before checkpoints are opened')
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
   def __enter__(self):
@@ -71,7 +78,7 @@ class Checkpoints:
       target: pytree of arrays, or of `jax.ShapeDtypeStruct`s, as it was saved.
 
     Returns:
-      (step, state), or None where nothing was ever saved.
+      (step, state of NumPy arrays), or None where nothing was ever saved.
 
     Raises:
       UserError: there are checkpoints, and all are damaged or of another model.
@@ -84,9 +91,15 @@ class Checkpoints:
         damaged.append(step)
         of_other_shapes.append(isinstance(error, _OtherShapes))
         continue
-      for bad in damaged:
-        aside = self._set_aside(bad)
-        logging.warning('checkpoint %d is damaged: moved to %s, using that of %d', bad, aside, step)
+      if damaged:
+        hosts.meet('all know what is damaged')
+        for bad in damaged if hosts.first() else ():
+          aside = self._set_aside(bad)
+          logging.warning(
+            'checkpoint %d is damaged: moved to %s, using that of %d', bad, aside, step
+          )
+        hosts.meet('what is damaged is set aside')
+        self._manager.reload()
       return restored
     if damaged and all(of_other_shapes):
       raise UserError(
@@ -111,22 +124,21 @@ class Checkpoints:
   def _set_aside(self, step):
     aside = self._folder / f'damaged-{step}-{time.time_ns()}'
     (self._folder / str(step)).rename(aside)
-    self._manager.reload()
     return aside
 
   def _restore(self, step, target):
+    folder, handler = self._folder / str(step), ocp.PyTreeCheckpointHandler()
     # First, for orbax is loud about what it finds out while it reads.
-    kept = ocp.StandardCheckpointHandler().metadata(self._folder / str(step) / 'state')
-    if _shapes(kept) != _shapes(target):
+    if _shapes(handler.metadata(folder / 'state')) != _shapes(target):
       raise _OtherShapes
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
-    wanted = ocp.args.Composite(
-      state=ocp.args.StandardRestore(abstract), digest=ocp.args.JsonRestore()
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
+    state = handler.restore(
+      folder / 'state', args=ocp.args.PyTreeRestore(target, restore_args=as_numpy)
     )
-    restored = self._manager.restore(step, args=wanted)
-    if restored.digest['sha256'] != digest(restored.state):
+    kept = json.loads((folder / 'digest' / 'metadata').read_text())
+    if kept['sha256'] != digest(state):
       raise ValueError('its contents do not match its digest')
-    return restored.state
+    return state
 
 
 def _bound(metrics):
@@ -140,8 +152,7 @@ def _shapes(tree):
 def digest(tree):
   """SHA-256 of a pytree's paths, dtypes, shapes and bytes, in hexadecimal."""
   result = hashlib.sha256()
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    array = np.asarray(leaf)
+  for path, array in jax.tree_util.tree_leaves_with_path(hosts.gather(tree)):
     result.update(f'{jax.tree_util.keystr(path)} {array.dtype} {array.shape}'.encode())
     result.update(array.tobytes())
   return result.hexdigest()

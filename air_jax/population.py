@@ -4,7 +4,8 @@ A member is a run like any other: what it learns is what a run by itself of its 
 would, to rounding. A single run is a population of one.
 
 Devices form a mesh of two axes: `members`, which shares out the members, and `data`, which shares
-out each batch. What a device lacks of either, XLA fetches from the others; nothing else knows.
+out each batch. What a device lacks of either, XLA fetches from the others; nothing else knows. The
+devices may be those of several processes, each of which puts in place what its own ones need.
 """
 
 import dataclasses
@@ -47,7 +48,7 @@ def make(config):
   own, mesh = own_numbers(config), _mesh(config.train.population)
   kinds = {key: np.uint32 if key == 'seed' else np.float32 for key in own}
   numbers = {key: np.array(own[key], kinds[key]) for key in own}
-  numbers = jax.device_put(numbers, _sharding(mesh, 'members'))
+  numbers = _put(numbers, mesh, 'members')
   each = [dict(zip(own, values, strict=True)) for values in zip(*own.values(), strict=True)]
   learners = _learners(config, each)
   # Not static, so that other seeds and numbers are no reason to compile anew.
@@ -96,13 +97,12 @@ def with_numbers(config, numbers):
 
 def init(population):
   """The members' states before the first step: a `TrainState` with a leading [N]."""
-  states = _init(population.config, population.numbers)
-  return place(population, states)
+  return _init(population.config, population.mesh, population.numbers)
 
 
 def place(population, states):
   """Spreads states, such as those of a checkpoint, over the devices."""
-  return jax.device_put(states, _sharding(population.mesh, 'members'))
+  return _put(states, population.mesh, 'members')
 
 
 def member(states, index):
@@ -112,7 +112,30 @@ def member(states, index):
 
 def share(population, feed):
   """The feed with its data on every device, where there are several."""
-  return feed._replace(data=jax.device_put(feed.data, _sharding(population.mesh)))
+  return feed._replace(data=_put(feed.data, population.mesh))
+
+
+def share_of_batch(population, batch_size):
+  """The part of each batch that the devices of this process need.
+
+  Args:
+    population: `Population`.
+    batch_size: B, over all devices.
+
+  Returns:
+    slice of [B].
+
+  Raises:
+    UserError: the devices cannot share a batch evenly.
+  """
+  shares = _batch_shares(population)
+  if batch_size % shares:
+    raise UserError(
+      f'config.train.batch_size={batch_size} is not allowed; it must be a multiple of {shares}, '
+      f'for so many of the {jax.device_count()} devices share a batch of each of '
+      f'config.train.population={len(population.learners)} members'
+    )
+  return _own_part(population, batch_size)[1]
 
 
 def advance(population, feed, states, start, steps):
@@ -137,18 +160,12 @@ def compiled(population, feed, states, steps):
 
 
 def check(population, feed, batch_size):
-  """Refuses to train a population that the devices cannot share evenly, or cannot hold.
+  """Refuses to train a population that the devices cannot hold.
 
   Raises:
     UserError: with what it needs and what there is.
   """
-  size, shares = len(population.learners), _batch_shares(population)
-  if batch_size % shares:
-    raise UserError(
-      f'config.train.batch_size={batch_size} is not allowed; it must be a multiple of {shares}, '
-      f'for so many of the {jax.device_count()} devices share a batch of each of '
-      f'config.train.population={size} members'
-    )
+  size = len(population.learners)
   need, have = needed_bytes(population, feed, batch_size), _device_bytes()
   if need > have:
     raise UserError(
@@ -195,17 +212,46 @@ def _arguments(population, feed, states, start, steps):
 
 def _draw(population, feed, start, steps):
   """What a feed draws for the members' next steps: arrays with leading [steps, N]."""
-  parts = [feed.draw(each.config.seed, start, steps) for each in population.learners]
+  sizes = steps, len(population.learners), population.config.train.batch_size
+  own = _own_part(population, sizes[2])
+  parts = [feed.draw(each.config.seed, start, steps) for each in population.learners[own[0]]]
   if len(parts) == 1:  # to copy what was read would take as long as reading it
     drawn = jax.tree.map(lambda x: x[:, None], parts[0])
   else:
     drawn = jax.tree.map(lambda *x: np.stack(x, 1), *parts)
   if population.mesh is None:
     return drawn
-  axes = None, 'members', 'data'  # what has no [B] is drawn for the whole batch
-  return jax.tree.map(
-    lambda x: jax.device_put(x, _sharding(population.mesh, *axes[: min(x.ndim, 3)])), drawn
+
+  def spread(x):
+    axes = (None, 'members', 'data')[: x.ndim]  # what has no [B] is drawn for the whole batch
+    shape, firsts = sizes[: x.ndim] + x.shape[3:], (0, *(part.start for part in own))
+
+    def wanted(index):
+      index = _bounded(index, shape)[:3]
+      pairs = zip(index, firsts, strict=False)
+      return x[tuple(slice(i.start - first, i.stop - first) for i, first in pairs)]
+
+    return jax.make_array_from_callback(shape, _sharding(population.mesh, *axes), wanted)
+
+  return jax.tree.map(spread, drawn)
+
+
+def _own_part(population, batch_size):
+  """The members and the part of their batches that this process' devices share, as two slices."""
+  shape = len(population.learners), batch_size
+  if population.mesh is None:
+    return _bounded(2 * (slice(None),), shape)
+  sharding = _sharding(population.mesh, 'members', 'data')
+  own = sharding.addressable_devices_indices_map(shape).values()
+  own = [_bounded(index, shape) for index in own]
+  return tuple(
+    slice(min(i.start for i in x), max(i.stop for i in x)) for x in zip(*own, strict=True)
   )
+
+
+def _bounded(index, shape):
+  """Slices with both their ends."""
+  return tuple(slice(*i.indices(size)[:2]) for i, size in zip(index, shape, strict=True))
 
 
 def _learners(config, numbers):
@@ -214,12 +260,12 @@ def _learners(config, numbers):
   return tuple(learner.make(with_numbers(config, own), base.model.networks) for own in numbers)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _init(config, numbers):
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _init(config, mesh, numbers):
   def init_one(own):
     return learner.init(learner.make(with_numbers(config, own)))
 
-  return jax.vmap(init_one)(numbers)
+  return _constrain(jax.vmap(init_one)(numbers), mesh, 'members')
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
@@ -227,14 +273,14 @@ def _advance(config, fetch, mesh, numbers, states, data, drawn):
   def step_one(own, state, drawn):
     learning = learner.make(with_numbers(config, own))
     images, counts = fetch(data, drawn)
-    if mesh:  # all that is done for each image follows
-      images = jax.lax.with_sharding_constraint(images, _sharding(mesh, 'data'))
+    images = _constrain(images, mesh, 'data')  # all that is done for each image follows
     return learner.train_step(learning, state, images, counts)
 
   def body(states, drawn):
     return jax.vmap(step_one, spmd_axis_name='members' if mesh else None)(numbers, states, drawn)
 
-  return jax.lax.scan(body, states, drawn)
+  states, reports = jax.lax.scan(body, states, drawn)
+  return states, _constrain(reports, mesh)  # for every process to read
 
 
 def _mesh(size):
@@ -248,7 +294,25 @@ def _mesh(size):
 
 def _sharding(mesh, *axes):
   """How arrays lie whose leading axes are shared out so; without axes, whole on every device."""
-  return None if mesh is None else NamedSharding(mesh, PartitionSpec(*axes))
+  return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def _constrain(tree, mesh, *axes):
+  """The same arrays inside a jitted function, to lie so."""
+  return jax.lax.with_sharding_constraint(tree, _sharding(mesh, *axes)) if mesh else tree
+
+
+def _put(tree, mesh, *axes):
+  """Arrays that every process has in full, put on the devices so."""
+  if mesh is None:
+    return jax.device_put(tree)
+  sharding = _sharding(mesh, *axes)
+
+  def put(x):
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+  return jax.tree.map(put, tree)
 
 
 def _batch_shares(population):
@@ -261,8 +325,10 @@ def _bytes(tree):
 
 
 def _device_bytes():
-  """Memory of all devices together; CPU devices share the machine's."""
-  devices = jax.devices()
+  """Memory of all devices together; the CPU devices of a process share the machine's."""
+  devices = jax.local_devices()
   if devices[0].platform == 'cpu':
-    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  return sum(device.memory_stats()['bytes_limit'] for device in devices)
+    own = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  else:
+    own = sum(device.memory_stats()['bytes_limit'] for device in devices)
+  return own * jax.process_count()

@@ -18,7 +18,7 @@ import os
 import pathlib
 
 from air_jax import config as config_lib
-from air_jax import population
+from air_jax import hosts, population
 from air_jax.checkpoints import Checkpoints
 from air_jax.errors import UserError
 
@@ -45,6 +45,8 @@ def claim(workdir, config):
   try:
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
+      if not hosts.first():
+        raise UserError(f'--workdir={workdir} is not the same folder on every host; it must be')
       _check_new(folder)
       _replace(path, config_lib.to_json(config))
     elif changed := config_lib.changed_keys(load_config(folder), config):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import tqdm
 
-from air_jax import census, evaluate, figures, population, runs
+from air_jax import census, evaluate, figures, hosts, population, runs
 from air_jax import config as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
@@ -37,26 +37,28 @@ def train(config, workdir):
   given, config = config, config_lib.parse(config)
   rhythm = config.train
   members = population.make(config)
-  test_scenes = loading.load(config.data, 'test')
-  feed = population.share(members, loading.feed(config.data, rhythm.batch_size))
-  population.check(members, feed, rhythm.batch_size)
-  folder = runs.claim(workdir, given)
+  part = population.share_of_batch(members, rhythm.batch_size)
+  with hosts.first_goes_first('the data and the folder'):
+    test_scenes = loading.load(config.data, 'test')
+    feed = population.share(members, loading.feed(config.data, rhythm.batch_size, part))
+    population.check(members, feed, rhythm.batch_size)
+    folder = runs.claim(workdir, given)
   with (
     contextlib.closing(feed),
+    hosts.notes(folder) as notes,
     runs.checkpoints(folder, rhythm) as checkpoints,
   ):
-    states = population.init(members)
+    states, unread, step = population.init(members), None, 0
     if restored := checkpoints.restore(states):
-      states = population.place(members, restored[1])
-    step = saved = first = int(states.step[0])
-    unread = None
+      step, states = restored[0], population.place(members, restored[1])
+    saved = first = step
     if step >= rhythm.steps:
       print(f'nothing to do: step {step} is reached; raise --config.train.steps to go on')
     with (
-      _Journal(folder, members, step, rhythm) as journal,
+      _Journal(notes, members, step, rhythm, runs.diverged(folder, step)) as journal,
       _Interruption() as interruption,
     ):
-      while step < rhythm.steps and not interruption.signal:
+      while step < rhythm.steps and not (stopped := hosts.highest(interruption.signal)):
         rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
         chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
         states, reports = population.advance(members, feed, states, step, chunk)
@@ -79,8 +81,8 @@ def train(config, workdir):
           journal.read(unread)
           journal.check_states(step, states)
           checkpoints.save(step, states)
-        raise Interrupted(interruption.signal, step)
-  return evaluate.read(folder)
+        raise Interrupted(stopped, step)
+    return evaluate.read(notes)
 
 
 class _Journal:
@@ -89,11 +91,11 @@ class _Journal:
   Members that leave the finite are recorded, and left out from then on.
   """
 
-  def __init__(self, folder, members, step, rhythm):
+  def __init__(self, folder, members, step, rhythm, diverged):
     self._folder, self._members, self._success = folder, members, rhythm.success
     self._size = len(members.learners)
     self._homes = runs.homes(folder, self._size)
-    self._diverged = runs.diverged(folder, step)
+    self._diverged = diverged
     self._open = contextlib.ExitStack()
     self._start, self._steps = step, rhythm.steps
 
@@ -133,6 +135,7 @@ class _Journal:
 
   def evaluate(self, step, states, scenes):
     """Evaluates every member, draws its pictures, sums all of them up; returns the mean ELBO."""
+    states = hosts.gather(states)
     evaluations, summaries = census.take(self._members, states, scenes, self._homes, self._diverged)
     for i, summary in summaries.items():
       self._logs[i].scalars(step, 'test', evaluate.scalars(summary))
@@ -150,8 +153,8 @@ class _Journal:
   def check_states(self, step, states):
     """Takes note of parameters that are not finite: the loss of the last update was from before."""
     broken = {}
-    for part, values in states.params.items():
-      leaves = [np.asarray(leaf).reshape(self._size, -1) for leaf in jax.tree.leaves(values)]
+    for part, values in hosts.gather(states.params).items():
+      leaves = [leaf.reshape(self._size, -1) for leaf in jax.tree.leaves(values)]
       finite = np.all([np.isfinite(leaf).all(1) for leaf in leaves], axis=0)
       for i in np.flatnonzero(~finite):
         broken.setdefault(int(i), (step, []))[1].append(f'parameters of {part}')
@@ -216,7 +219,11 @@ class _Progress:
 
   def __init__(self, step, steps):
     self._bar = tqdm.tqdm(
-      total=steps, initial=step, unit='step', dynamic_ncols=True, disable=not sys.stderr.isatty()
+      total=steps,
+      initial=step,
+      unit='step',
+      dynamic_ncols=True,
+      disable=not (hosts.first() and sys.stderr.isatty()),
     )
 
   def __enter__(self):
@@ -252,7 +259,7 @@ class _Interruption:
   """Turns the first Ctrl-C or SIGTERM into a note to stop; the second acts as it always does."""
 
   def __init__(self):
-    self.signal = None  # its number, once it came
+    self.signal = 0  # its number, once it came
 
   def __enter__(self):
     self._former = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}

@@ -71,7 +71,6 @@ def _run(change, path):
   config = config_lib.parse(multi_digits.get_config())
   members = population.make(config)
   feed = population.share(members, loading.feed(config.data, config.train.batch_size))
-  population.check(members, feed, config.train.batch_size)
   states = population.init(members)
   noise, change = np.random.default_rng(0), float(change)
   changed = jax.tree.map(

@@ -27,13 +27,14 @@ class Feed(NamedTuple):
   close: Callable = lambda: None  # lets go of what it holds
 
 
-def resident(scenes, batch_size, block=1):
+def resident(scenes, batch_size, block=1, share=slice(None)):
   """Batches of scenes that all lie on the device.
 
   Args:
     scenes: `Scenes`.
     batch_size: B.
     block: see `batch_indices`.
+    share: slice of [B] to draw, where other processes draw the rest.
 
   Returns:
     `Feed`.
@@ -42,7 +43,8 @@ def resident(scenes, batch_size, block=1):
   size = len(scenes.images)
 
   def draw(seed, start, steps):
-    return np.stack([batch_indices(seed, start + i, batch_size, size, block) for i in range(steps)])
+    batches = [batch_indices(seed, start + i, batch_size, size, block) for i in range(steps)]
+    return np.stack(batches)[:, share]
 
   return Feed(_gather, (jnp.asarray(scenes.images), counts), draw)
 

@@ -81,12 +81,13 @@ def load_glyphs(config, split):
   return glyphs_lib.load(config.source, split, folder)
 
 
-def feed(config, batch_size):
+def feed(config, batch_size, share=slice(None)):
   """What training is fed with, as the configuration asks.
 
   Args:
     config: `air_jax.config.DataConfig`.
     batch_size: B.
+    share: slice of [B] that this process needs, where others see to the rest.
 
   Returns:
     `feeds.Feed`.
@@ -101,9 +102,9 @@ def feed(config, batch_size):
 
     builder = builders.for_config(config)
     builders.prepare(builder)
-    return streams.stream(builder, batch_size, config.workers)
+    return streams.stream(builder, batch_size, config.workers, share)
   block = 1 if config.source == 'folder' else feeds.BLOCK  # a folder's neighbours may be alike
-  return feeds.resident(load(config, 'train'), batch_size, block)
+  return feeds.resident(load(config, 'train'), batch_size, block, share)
 
 
 def _streams(config):

@@ -15,24 +15,22 @@ _AHEAD = 1  # of what is drawn at once, what each worker has ready
 class Chunks:
   """The batches of many steps at once, by random access: each message to this process costs."""
 
-  def __init__(self, records, shape, size, batch_size, shard, seed, start, steps):
+  def __init__(self, records, shape, size, batch_size, share, seed, start, steps):
     """Takes blocks of scenes, [H, W, C] of an image, number of scenes, and what `stream` takes.
 
     Chunk 0 is of the seed's `steps` batches from step `start` on.
     """
     self._records = records
     self._shape, self._size, self._seed, self._batch_size = shape, size, seed, batch_size
-    index, count = shard
-    share = np.array_split(np.arange(batch_size), count)[index]
-    self._first, self._last = share[0], share[-1]
+    self._first, self._end, _ = share.indices(batch_size)
     self._start, self._steps = start, steps
 
   def __len__(self):
     return 2**31 - 1  # steps without end
 
   def __getitem__(self, number):
-    """[steps, B, H, W, C] uint8 images and [steps, B] int32 counts of this host's share."""
-    own = self._last - self._first + 1
+    """[steps, B, H, W, C] uint8 images and [steps, B] int32 counts of the share of each batch."""
+    own = self._end - self._first
     images = np.empty((self._steps, own, *self._shape), np.uint8)
     counts = np.empty((self._steps, own), np.int32)
     for i in range(self._steps):
@@ -41,11 +39,11 @@ class Chunks:
     return images, counts
 
   def _read(self, step, images, counts):
-    """Fills in this host's share of a step's batch."""
+    """Fills in the share of a step's batch."""
     blocks = feeds.batch_blocks(self._seed, step, self._batch_size, self._size, feeds.BLOCK)
-    for i in range(self._first // feeds.BLOCK, self._last // feeds.BLOCK + 1):
+    for i in range(self._first // feeds.BLOCK, -(-self._end // feeds.BLOCK)):
       begin = feeds.BLOCK * i
-      low, high = max(begin, self._first), min(begin + feeds.BLOCK, self._last + 1)
+      low, high = max(begin, self._first), min(begin + feeds.BLOCK, self._end)
       # Reading all at once would start a pool of threads, at ten times the cost; TFDS would decode
       # every feature.
       record = tf_example_pb2.Example.FromString(self._records[blocks[i]])
@@ -56,14 +54,14 @@ class Chunks:
       counts[place] = np.array(feature['count'].int64_list.value, np.int32)[part]
 
 
-def stream(builder, batch_size, workers, shard=(0, 1)):
+def stream(builder, batch_size, workers, share=slice(None)):
   """Batches of a prepared data set; the same as `feeds.resident` would give of its blocks.
 
   Args:
     builder: from `builders.for_config`, prepared.
     batch_size: B.
     workers: number of processes that read ahead; 0 is a thread of this one.
-    shard: (index, count) of hosts; each reads its share of every batch.
+    share: slice of [B] to read, where other processes read the rest.
 
   Returns:
     `feeds.Feed`.
@@ -74,7 +72,7 @@ def stream(builder, batch_size, workers, shard=(0, 1)):
   shape = builder.info.features['image'].shape[1:]
   size = builder.builder_config.data.train_scenes
   records = grain.sources.ArrayRecordDataSource(paths)
-  chunks = functools.partial(Chunks, records, shape, size, batch_size, shard)
+  chunks = functools.partial(Chunks, records, shape, size, batch_size, share)
   readings = {}  # by seed
 
   def draw(seed, start, steps):
