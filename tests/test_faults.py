@@ -1,0 +1,190 @@
+"""What may happen to a run of days: processes come and go, disks fill up, machines die."""
+
+import pathlib
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import run_folder
+
+from air_jax import runs
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def free_port():
+  with socket.socket() as listener:
+    listener.bind(('127.0.0.1', 0))
+    return listener.getsockname()[1]
+
+
+@pytest.fixture
+def start(tmp_path, scene_cache, compile_cache):
+  """Starts the program on tiny.py in a run's folder; what still runs at the end is killed."""
+  started = []
+
+  def starting(*more, folder='run', devices=1, limit=None):
+    command = [
+      sys.executable, ROOT / 'main.py', f'--config={ROOT}/configs/tiny.py',
+      f'--workdir={tmp_path / folder}', f'--config.data.cache_dir={scene_cache}', *more,
+    ]  # fmt: skip
+    process = subprocess.Popen(
+      command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      env=compile_cache | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'},
+      preexec_fn=limit,
+    )  # fmt: skip
+    started.append(process)
+    return process
+
+  yield starting
+  for process in started:
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def start_two(start):
+  """Starts two processes that are one program."""
+
+  def starting(*more, **options):
+    address = f'--coordinator=127.0.0.1:{free_port()}'
+    return [start(address, '--processes=2', f'--process={i}', *more, **options) for i in range(2)]
+
+  return starting
+
+
+def end(*processes):
+  """Their (exit status, stdout, stderr)."""
+  ended = [process.communicate(timeout=120) for process in processes]
+  return [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
+
+
+def wait_for(folder, process):
+  """Waits until a folder is there."""
+  until = time.monotonic() + 100
+  while not folder.exists():
+    assert process.poll() is None and time.monotonic() < until, process.communicate()
+    time.sleep(0.02)
+
+
+def assert_close_end(folder, other):
+  """Both ended in the same state, but for the order of sums."""
+  a, b = (runs.restore_all(path)[1] for path in (folder, other))
+  for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=2e-4)
+
+
+def test_two_processes_train_as_one_does_and_go_on_as_one_and_back(
+  start, start_two, finished_run, tmp_path
+):
+  both = end(*start_two('--config.train.steps=10'))
+  assert [status for status, _, _ in both] == [0, 0], both
+  assert 'step      10: held-out count accuracy' in both[0][1]
+  assert all('[Gloo]' in line for line in both[1][1].splitlines())
+  assert_logs(tmp_path / 'run', [5, 10])
+  assert end(start('--config.train.steps=15', devices=2))[0][0] == 0
+  both = end(*start_two('--config.train.steps=20'))
+  assert [status for status, _, _ in both] == [0, 0], both
+  assert_logs(tmp_path / 'run', [5, 10, 15, 20])
+  assert_close_end(tmp_path / 'run', finished_run)
+
+
+def assert_logs(folder, steps):
+  assert [line['step'] for line in run_folder.lines_of(folder, 'train')] == steps
+  assert run_folder.checkpoints_of(folder) == steps[-3:]
+
+
+@pytest.mark.parametrize(
+  'more',
+  [
+    ('--config.train.population=2', '--config.data.online=True'),
+    ('--config.data.reading=stream',),
+  ],
+  ids=['population online', 'stream'],
+)
+def test_processes_share_members_and_every_kind_of_feed(start, start_two, more, tmp_path):
+  more = *more, '--config.train.steps=5'
+  ended = end(*start_two(*more), start(*more, folder='alone'))
+  assert [status for status, _, _ in ended] == [0, 0, 0], ended
+  assert_close_end(tmp_path / 'run', tmp_path / 'alone')
+
+
+def test_a_signal_to_one_process_stops_all_of_them_with_a_checkpoint(start_two, tmp_path):
+  two = start_two('--config.train.steps=100000')
+  wait_for(tmp_path / 'run' / 'checkpoints' / '5', two[0])
+  two[1].send_signal(signal.SIGTERM)
+  ended = end(*two)
+  for status, _, errors in ended:
+    assert status == 128 + signal.SIGTERM, ended
+    stopped = re.search(r'interrupted at step (\d+); the same command goes on', errors)
+    assert int(stopped[1]) == run_folder.checkpoints_of(tmp_path / 'run')[-1]
+
+
+@pytest.mark.parametrize('lost', [0, 1])
+def test_who_loses_the_other_process_ends_at_once_and_says_so(start_two, lost, tmp_path):
+  two = start_two('--config.train.steps=100000')
+  wait_for(tmp_path / 'run' / 'checkpoints' / '5', two[0])
+  two[lost].kill()
+  status, _, errors = end(two[1 - lost])[0]
+  if lost == 1:
+    assert status == 2 and 'process 0 of 2 has lost another one' in errors, errors
+    assert 'Traceback' not in errors
+  else:  # JAX itself may be first to see that its coordinator is gone
+    assert status and 'lost another one' in errors or 'another task died' in errors, errors
+
+
+def test_a_process_that_fails_by_itself_does_not_leave_the_others_waiting(start, tmp_path):
+  address = f'--coordinator=127.0.0.1:{free_port()}'
+  (tmp_path / 'blocked').write_text('no folder')
+  two = [start(address, '--processes=2', f'--process={i}', folder='blocked') for i in range(2)]
+  (first, _, says), (second, _, errors) = end(*two)
+  assert first == 2 and 'cannot be used' in says
+  assert second and 'lost another one' in errors or 'another task died' in errors, errors
+
+
+@pytest.mark.parametrize(
+  'flags, says',
+  [
+    (['--processes=2'], '--processes and --process go with --coordinator=HOST:PORT'),
+    (['--coordinator=x:1', '--processes=2', '--process=2'], 'I in 0..N - 1; given were 2 and 2'),
+    (['--distributed'], 'no other processes were found by the environment'),
+  ],
+)
+def test_processes_that_cannot_meet_say_why(start, flags, says):
+  status, _, errors = end(start(*flags))[0]
+  assert status == 2 and says in errors and 'Traceback' not in errors
+
+
+def test_a_disk_that_fills_up_costs_no_checkpoint(start, finished_run, tmp_path):
+  assert end(start('--config.train.steps=10'))[0][0] == 0
+  kept = run_folder.checkpoints_of(tmp_path / 'run')
+
+  def no_large_files():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+  status, _, errors = end(start(limit=no_large_files))[0]
+  assert status == 2 and re.search(r'cannot (write|keep)', errors), errors
+  assert 'Traceback' not in errors
+  assert run_folder.checkpoints_of(tmp_path / 'run') == kept
+  assert end(start())[0][0] == 0
+  run_folder.assert_same_end(tmp_path / 'run', finished_run)
+
+
+def test_killed_at_any_moment_a_run_ends_the_same(start, finished_run, tmp_path):
+  """A few of the moments that benchmarks/soak.py tries many of."""
+  for moment in (0.0, 0.05, 0.15):
+    running = start()
+    wait_for(tmp_path / 'run' / 'config.json', running)
+    time.sleep(moment)
+    running.kill()
+    running.communicate()
+  assert end(start())[0][0] == 0
+  run_folder.assert_same_end(tmp_path / 'run', finished_run)
