@@ -65,11 +65,23 @@ class Checkpoints:
       step: its step.
       state: the pytree.
       bound: its held-out ELBO in nats, by which the best are told; -inf where it is not known.
+
+    Raises:
+      UserError: it cannot be written; those from before are still there.
     """
     contents = ocp.args.Composite(
       state=ocp.args.StandardSave(state), digest=ocp.args.JsonSave({'sha256': digest(state)})
     )
-    self._manager.save(step, args=contents, metrics={'elbo': float(bound)}, force=True)
+    try:
+      self._manager.save(step, args=contents, metrics={'elbo': float(bound)}, force=True)
+    except Exception as error:  # whatever a full disk made orbax's libraries raise
+      if hosts.is_loss(error):
+        raise
+      reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+      raise UserError(
+        f'cannot write the checkpoint of step {step} to {self._folder}: {reason}; make room, and '
+        'the same command goes on from the one before'
+      ) from error
 
   def restore(self, target):
     """Restores the newest checkpoint that is sound; damaged ones are set aside, and named.

@@ -1,5 +1,6 @@
 """The command line: whatever absl and ml_collections raise on bad input becomes one clear line."""
 
+import errno
 import functools
 import pathlib
 import re
@@ -12,13 +13,14 @@ from ml_collections import config_flags
 from air_jax import config as config_lib
 from air_jax.errors import UserError
 
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 _OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
 
 
 def one_line_errors(function):
   """Decorates a function so that a `UserError` ends the program with its message and code.
 
-  So does Ctrl-C, wherever nobody else sees to it.
+  So do Ctrl-C, wherever nobody else sees to it, and a full disk.
   """
 
   @functools.wraps(function)
@@ -28,6 +30,14 @@ def one_line_errors(function):
     except UserError as error:
       print(f'{pathlib.Path(sys.argv[0]).name}: {error}', file=sys.stderr)
       sys.exit(error.exit_code)
+    except OSError as error:
+      if error.errno not in _FULL:
+        raise
+      where = error.filename or 'a file'
+      print(
+        f'{pathlib.Path(sys.argv[0]).name}: cannot write {where}: {error.strerror}', file=sys.stderr
+      )
+      sys.exit(UserError.exit_code)
     except KeyboardInterrupt:
       print(f'{pathlib.Path(sys.argv[0]).name}: interrupted', file=sys.stderr)
       sys.exit(128 + signal.SIGINT)

@@ -63,7 +63,7 @@ def joined(coordinator=None, processes=None, process=None):
     raise
   except Exception as error:
     _leave_at_exit(1)
-    if isinstance(error, (ValueError, RuntimeError)) and any(word in str(error) for word in _LOST):
+    if is_loss(error):
       lost = UserError(
         f'process {jax.process_index()} of {jax.process_count()} has lost another one '
         f'({_first_line(error)}); start all of them anew to go on from the last checkpoint'
@@ -71,6 +71,12 @@ def joined(coordinator=None, processes=None, process=None):
       _leave_at_exit(lost.exit_code)
       raise lost from error
     raise
+
+
+def is_loss(error):
+  """Whether an exception tells that another process is gone."""
+  told = isinstance(error, (ValueError, RuntimeError)) and jax.process_count() > 1
+  return told and any(word in str(error) for word in _LOST)
 
 
 def first():

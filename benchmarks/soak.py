@@ -1,0 +1,87 @@
+"""Whether a run survives whatever moment it is killed at, and processes always find each other.
+
+    python -m benchmarks.soak [--kills=50] [--starts=20]
+
+Kills trainings of configs/tiny.py (kill -9) at random moments from the first line of the program
+on, starts them anew until they end, and compares each end with that of a run never interrupted, bit
+by bit; then starts two processes as one program so many times. Exits with 1 where anything failed.
+"""
+
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+from absl import app, flags
+
+_KILLS = flags.DEFINE_integer('kills', 50, 'Trainings killed.', lower_bound=0)
+_STARTS = flags.DEFINE_integer('starts', 20, 'Starts of two processes.', lower_bound=0)
+_PATIENCE_S = 300
+_KILLS_A_RUN = 5
+
+
+def main(argv):
+  """Prints what survived."""
+  del argv
+  generator = random.Random(0)
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    _train(folder / 'compiles').wait()
+    begun = time.monotonic()
+    _train(folder / 'whole').wait()
+    length = time.monotonic() - begun
+    killed = same = lost = runs = 0
+    while killed < _KILLS.value:
+      name = folder / f'run{runs}'
+      for _ in range(min(_KILLS_A_RUN, _KILLS.value - killed)):
+        before, running = _steps(name), _train(name)
+        time.sleep(generator.uniform(0.0, 1.1 * length))
+        running.kill()
+        running.wait()
+        killed += 1
+        lost += bool(before) and max(_steps(name), default=0) < max(before)
+      runs += 1
+      same += _train(name).wait() == 0 and _same(name, folder / 'whole')
+      print(
+        f'{killed} kills: {same} of {runs} runs end the same, {lost} checkpoints lost', flush=True
+      )
+    met = 0
+    for i in range(_STARTS.value):
+      with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        port = listener.getsockname()[1]
+      both = f'--coordinator=127.0.0.1:{port}', '--processes=2', '--config.train.steps=5'
+      two = [_train(folder / f'two{i}', *both, f'--process={p}') for p in range(2)]
+      try:
+        met += [process.wait(_PATIENCE_S) for process in two] == [0, 0]
+      except subprocess.TimeoutExpired:
+        for process in two:
+          process.kill()
+      print(f'{met} of {i + 1} starts of two processes train and end', flush=True)
+  sys.exit(int(same < runs or lost > 0 or met < _STARTS.value))
+
+
+def _train(workdir, *more):
+  command = [sys.executable, 'main.py', '--config=configs/tiny.py', f'--workdir={workdir}', *more]
+  quiet = subprocess.DEVNULL
+  return subprocess.Popen(command, stdout=quiet, stderr=quiet)
+
+
+def _steps(workdir):
+  return [int(path.name) for path in (workdir / 'checkpoints').glob('*') if path.name.isdecimal()]
+
+
+def _same(workdir, other):
+  from air_jax import runs
+
+  a, b = (jax.tree.leaves(runs.restore_all(path)[1]) for path in (workdir, other))
+  return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+if __name__ == '__main__':
+  app.run(main)
