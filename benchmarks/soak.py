@@ -17,7 +17,7 @@ import time
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 _KILLS = flags.DEFINE_integer('kills', 50, 'Trainings killed.', lower_bound=0)
 _STARTS = flags.DEFINE_integer('starts', 20, 'Starts of two processes.', lower_bound=0)
@@ -28,6 +28,7 @@ _KILLS_A_RUN = 5
 def main(argv):
   """Prints what survived."""
   del argv
+  logging.set_verbosity(logging.WARNING)  # orbax tells every rename
   generator = random.Random(0)
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)

@@ -9,8 +9,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from air_jax import config as configuration
+from air_jax import figures, networks, train
 from air_jax import model as air
-from air_jax import networks, train
 from configs import tiny
 
 
@@ -115,3 +115,9 @@ def finished_run(scene_cache, compile_cache, tmp_path_factory):
 def copy(finished_run, tmp_path):
   """A copy of that folder which a test may change."""
   return shutil.copytree(finished_run, tmp_path / 'copy')
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+  """For runs whose pictures are of no concern: they take longest."""
+  monkeypatch.setattr(figures, 'draw', lambda *args: [])

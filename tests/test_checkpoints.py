@@ -82,6 +82,10 @@ def flip_a_byte(path):
   path.write_bytes(content)
 
 
+def zero(path):
+  path.write_bytes(bytes(path.stat().st_size))
+
+
 def truncate(path):
   path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -145,6 +149,7 @@ def test_checkpoint_is_on_disk_when_save_returns(tmp_path):
 DAMAGES = {
   'a byte flipped': lambda step: flip_a_byte(largest(step)),
   'truncated': lambda step: truncate(largest(step)),
+  'zeroed': lambda step: zero(largest(step)),
   'a file deleted': lambda step: largest(step).unlink(),
   'state deleted': lambda step: shutil.rmtree(step / 'state'),
   'digest deleted': lambda step: shutil.rmtree(step / 'digest'),
@@ -176,7 +181,7 @@ def test_step_that_was_set_aside_can_be_saved_again(folder, caplog):
   assert caplog.text.count('is damaged') == 2
 
 
-@pytest.mark.parametrize('damage', [truncate, flip_a_byte, pathlib.Path.unlink])
+@pytest.mark.parametrize('damage', [truncate, zero, flip_a_byte, pathlib.Path.unlink])
 def test_no_damaged_file_gives_wrong_values(saved, tmp_path, damage):
   fallen_back = 0
   for i, place in enumerate(path.relative_to(saved) for path in files_of(saved / '10')):

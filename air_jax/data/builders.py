@@ -266,6 +266,9 @@ def prepare(builder):
   except UserError:
     raise
   except Exception as error:  # TFDS and array_record have many
+    if builder.is_prepared():  # another program built the same meanwhile
+      builder.info.read_from_directory(builder.data_path)
+      return
     raise UserError(
       f'{builder.info.full_name} cannot be built in {folder} ({type(error).__name__}: {error}); '
       'once that is mended, the same command builds it'
