@@ -7,6 +7,10 @@
     python main.py --mode=figures --workdir=FOLDER    pictures
     python main.py --mode=variance --workdir=FOLDER   how noisy each objective's gradient is
         [--draws=200] [--objectives=exact,nvil]
+    python main.py --mode=parse --workdir=FOLDER --images=FOLDER_OR_PATTERN
+        [--out=FOLDER] [--noannotate]             the objects of your pictures, as JSON and drawn
+    python main.py --mode=export --workdir=FOLDER [--out=FILE]
+                                                  the parser as one file that needs JAX alone
         [--member=3]                              of a population trained by train.population
 
 Training by several processes, each started so, with a number of its own; or with --distributed,
@@ -31,7 +35,7 @@ from air_jax.errors import UserError
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; a file in configs/.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; default runs/<config name>.')
 _MODE = flags.DEFINE_enum(
-  'mode', 'train', ['train', 'evaluate', 'figures', 'variance'], 'What to do.'
+  'mode', 'train', ['train', 'evaluate', 'figures', 'variance', 'parse', 'export'], 'What to do.'
 )
 _PARTICLES = flags.DEFINE_integer(
   'particles', 0, 'With --mode=evaluate: samples of a tighter bound; 0 has none.', lower_bound=0
@@ -45,6 +49,13 @@ _OBJECTIVES = flags.DEFINE_list(
 _MEMBER = flags.DEFINE_integer(
   'member', None, 'Which member of a population; default all to evaluate, else the best.'
 )
+_IMAGES = flags.DEFINE_string(
+  'images', None, 'With --mode=parse: a folder of pictures, or a pattern such as "photos/*.png".'
+)
+_OUT = flags.DEFINE_string(
+  'out', None, 'Where --mode=parse and --mode=export write; default in --workdir.'
+)
+_ANNOTATE = flags.DEFINE_bool('annotate', True, 'With --mode=parse: also draw each picture.')
 
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'Train as one of several processes that the environment tells of.'
@@ -61,7 +72,10 @@ _GOES_WITH = {
   'particles': ('evaluate',),
   'draws': ('variance',),
   'objectives': ('variance',),
-  'member': ('evaluate', 'figures', 'variance'),
+  'member': ('evaluate', 'figures', 'variance', 'parse', 'export'),
+  'images': ('parse',),
+  'out': ('parse', 'export'),
+  'annotate': ('parse',),
   'distributed': ('train',),
   'coordinator': ('train',),
 }
@@ -77,6 +91,8 @@ def main(argv):
   for flag, modes in _GOES_WITH.items():
     if flags.FLAGS[flag].present and mode not in modes:
       raise UserError(f'--{flag} goes with --mode={" or ".join(modes)}, not with --mode={mode}')
+  if mode == 'parse' and not _IMAGES.value:
+    raise UserError('--mode=parse needs --images=FOLDER, or a pattern such as "photos/*.png"')
   # These take seconds to import; mistyped flags are reported without them.
   from air_jax import census, compilation, evaluate, figures, learner, runs, train, variance
   from air_jax import config as config_lib
@@ -95,6 +111,9 @@ def main(argv):
     raise UserError(f'--mode={mode} takes the configuration kept in --workdir; drop --config')
   if mode == 'evaluate' and _MEMBER.value is None:
     print(census.table(census.evaluate_all(workdir, _PARTICLES.value)))
+    return
+  if mode in ('parse', 'export'):
+    print(_use(mode, workdir))
     return
   if untrained:
     learning = learner.make(config_lib.parse(_CONFIG.value))
@@ -116,6 +135,24 @@ def main(argv):
       print(evaluate.table(summary))
     else:
       print('\n'.join(map(str, figures.draw(learning, state, scenes, evaluation, folder))))
+
+
+def _use(mode, workdir):
+  """Puts the trained model to use; returns what to say."""
+  import air_jax
+  from air_jax import parsing
+
+  model = air_jax.load(workdir, _MEMBER.value)
+  if mode == 'parse':
+    return parsing.run(model, _IMAGES.value, _OUT.value or f'{workdir}/parsed', _ANNOTATE.value)
+  path = pathlib.Path(_OUT.value or f'{workdir}/parser.jax').expanduser()
+  exported = model.export()
+  try:
+    with path.open('xb') as file:
+      file.write(exported)
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
+  return f'{path} parses [b, {model.config.data.canvas_size}, ...] uint8 images; see the README'
 
 
 def _processes():

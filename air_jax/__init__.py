@@ -1,1 +1,11 @@
 """AIR, attend, infer, repeat, in JAX: scenes explained as sets of objects."""
+
+
+def load(workdir, member=None):
+  """Loads the model of a run, to parse pictures, imagine scenes and edit them.
+
+  See `air_jax.trained.load`, which this is.
+  """
+  from air_jax import trained  # flax and orbax, which those who reuse the losses need not import
+
+  return trained.load(workdir, member)

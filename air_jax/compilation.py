@@ -4,12 +4,14 @@ import hashlib
 import os
 import pathlib
 import platform
+import zlib
 
 import jax
 from absl import logging
 
 from air_jax import caches
 
+_ZSTANDARD = bytes.fromhex('28b52ffd')  # how its files begin
 _WORTHWHILE = 0.2  # seconds of compilation from which a program is kept
 
 
@@ -21,7 +23,10 @@ def keep():
   cache off (JAX_ENABLE_COMPILATION_CACHE=false) is obeyed. Where the folder cannot be written to,
   that is logged, and nothing is kept.
   """
-  if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+  if not jax.config.jax_enable_compilation_cache:
+    return
+  if own := jax.config.jax_compilation_cache_dir:
+    _drop_broken(pathlib.Path(own))
     return
   folder = caches.home() / 'compiled' / _processor()
   try:
@@ -32,8 +37,32 @@ def keep():
   if not os.access(folder, os.W_OK):
     logging.warning('compiled programs are not kept: %s is not writable', folder)
     return
+  _drop_broken(folder)
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', _WORTHWHILE)
+
+
+def _drop_broken(folder):
+  """Removes what a killed program left half written: JAX would complain, and never replace it."""
+  checked = folder / '.checked'
+  try:
+    since = checked.stat().st_mtime if checked.exists() else 0.0
+    checked.touch()
+    for path in folder.glob('*-cache'):
+      if path.stat().st_mtime >= since and not _whole(path.read_bytes()):
+        path.unlink()
+  except OSError:  # another program is at it, or the folder is not ours to change
+    return
+
+
+def _whole(content):
+  """Whether what JAX compressed by zlib, as it does unless zstandard is installed, is all there."""
+  stream = zlib.decompressobj()
+  try:
+    stream.decompress(content)
+  except zlib.error:
+    return content.startswith(_ZSTANDARD)
+  return stream.eof
 
 
 def _processor():

@@ -47,15 +47,14 @@ def run(model, params, images, success, key):
   """
   parts = []
   for batch, keys, size in _batches(images, key, _BATCH):
-    evaluated, painted = _explain(model, params, batch, success, keys)
-    evaluated = evaluated._replace(boxes=metrics.ink_boxes(painted))
+    evaluated = _explain(model, params, batch, success, keys)
     parts.append(Evaluation(*(np.asarray(field)[:size] for field in evaluated)))
   return Evaluation(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _explain(model, params, images, success, keys):
-  """A batch's `Evaluation` without boxes, and [B, T, H, W] the brightest channel of each paint."""
+  """A batch's `Evaluation`."""
 
   def explain(image, key):
     image = image / 255.0
@@ -65,16 +64,15 @@ def _explain(model, params, images, success, keys):
     terms = air.elbo_terms(model, params, image, sampled, success)
     elbo = objectives.elbo(terms)
     nll = jnp.exp(terms.log_q) @ terms.nll
-    evaluated = Evaluation(
+    return Evaluation(
       counts=latents.count,
       windows=jax.vmap(transformer.place)(latents.z_where),
-      boxes=None,
+      boxes=metrics.ink_boxes(jnp.diff(rolled.canvases, axis=0).max(-1)),
       squared_error=jnp.mean((image - reconstruction) ** 2),
       elbo=elbo,
       nll=nll,
       kl=-elbo - nll,
     )
-    return evaluated, jnp.diff(rolled.canvases, axis=0).max(-1)
 
   return jax.vmap(explain)(images, keys)
 

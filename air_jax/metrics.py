@@ -1,7 +1,8 @@
-"""How good an explanation is: pure functions of arrays, on the host, for evaluation."""
+"""How good an explanation is: pure functions of arrays, for evaluation."""
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -49,17 +50,17 @@ def ink_boxes(pictures, threshold=0.25):
     threshold: least brightness that counts as ink.
 
   Returns:
-    [..., 4] float32 (top, left, height, width) in pixels, 0 where there is no ink.
+    [..., 4] float32 (top, left, height, width) in pixels, 0 where there is no ink; a JAX array.
   """
-  ink = np.asarray(pictures) > threshold
+  ink = jnp.asarray(pictures) > threshold
   sides = []
   for axis in (-1, -2):
     line = ink.any(axis)
     first = line.argmax(-1)
-    length = np.where(line.any(-1), line.shape[-1] - line[..., ::-1].argmax(-1) - first, 0)
+    length = jnp.where(line.any(-1), line.shape[-1] - line[..., ::-1].argmax(-1) - first, 0)
     sides.append((first, length))
   (top, height), (left, width) = sides
-  return np.stack([top, left, height, width], -1).astype(np.float32)
+  return jnp.stack([top, left, height, width], -1).astype(jnp.float32)
 
 
 def box_iou(a, b):

@@ -202,12 +202,26 @@ def parse(model, params, image):
     jnp.zeros((config.max_steps, 3 + config.code_size)), jnp.zeros(config.background_code_size)
   )
   rolled = rollout(model, params, image, means)
-  log_posterior = distributions.count_log_probs(rolled.presence_logits)
-  if config.count_by == 'explanation':
-    terms = elbo_terms(model, params, image, rolled, config.success)
-    log_posterior = terms.log_p - terms.nll - terms.kl_z
-  count = distributions.count_mode(log_posterior)
+  count = distributions.count_mode(count_log_posterior(model, params, image, rolled))
   return Latents(rolled.z_where, rolled.z_what, count, rolled.z_background), rolled
+
+
+def count_log_posterior(model, params, image, rolled):
+  """Log-probability of each count given a roll-out, of the distribution that `parse` counts by.
+
+  Args:
+    model: `Model`.
+    params: parameters of its networks.
+    image: [H, W, C] in [0, 1].
+    rolled: the image's `Rollout`.
+
+  Returns:
+    [T + 1] nats, normalised.
+  """
+  if model.config.count_by == 'presence':
+    return distributions.count_log_probs(rolled.presence_logits)
+  terms = elbo_terms(model, params, image, rolled, model.config.success)
+  return jax.nn.log_softmax(terms.log_p - terms.nll - terms.kl_z)
 
 
 def decode(model, params, latents):
@@ -221,10 +235,24 @@ def decode(model, params, latents):
   Returns:
     [H, W, C] canvas; overlapping objects add up.
   """
-  _, painted = jax.vmap(lambda *z: _draw(model, params, *z))(latents.z_where, latents.z_what)
+  _, painted = draw_objects(model, params, latents)
   present = jnp.arange(model.config.max_steps) < latents.count
   background = model.networks.decode_background(params, latents.z_background)
   return background + jnp.einsum('t,tijc->ijc', present.astype(painted.dtype), painted)
+
+
+def draw_objects(model, params, latents):
+  """Each object of a scene by itself, present or not.
+
+  Args:
+    model: `Model`.
+    params: parameters of its networks.
+    latents: `Latents`.
+
+  Returns:
+    ([T, h, w, C] glimpses, [T, H, W, C] the same at their places on empty canvases).
+  """
+  return jax.vmap(lambda *z: _draw(model, params, *z))(latents.z_where, latents.z_what)
 
 
 def sample_prior(model, params, key, success=1.0):

@@ -47,6 +47,17 @@ def test_a_second_start_finds_what_the_first_compiled(start, tmp_path):
   assert again == folder and hits > 0
 
 
+def test_what_a_killed_program_left_half_written_is_written_anew(start):
+  folder, *_ = start()
+  (entry,) = pathlib.Path(folder).glob('*lambda*-cache')
+  content = entry.read_bytes()
+  for broken in (content[: len(content) // 2], b''):
+    entry.write_bytes(broken)
+    _, hits, said = start()
+    assert 'Error reading' not in said and entry.stat().st_size == len(content)
+  assert start()[1] > 0
+
+
 def test_the_users_own_choice_is_obeyed(start, tmp_path):
   own = str(tmp_path / 'own')
   assert start(JAX_COMPILATION_CACHE_DIR=own)[0] == own

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,8 +25,16 @@ def free_port():
     return listener.getsockname()[1]
 
 
+@pytest.fixture(scope='module')
+def spoilt_cache(compile_cache, tmp_path_factory):
+  """Compiled programs to start with, apart from those of other tests: the killed spoil them."""
+  folder = tmp_path_factory.mktemp('spoilt') / 'compiled'
+  shutil.copytree(compile_cache['JAX_COMPILATION_CACHE_DIR'], folder)
+  return compile_cache | {'JAX_COMPILATION_CACHE_DIR': str(folder)}
+
+
 @pytest.fixture
-def start(tmp_path, scene_cache, compile_cache):
+def start(tmp_path, scene_cache, spoilt_cache):
   """Starts the program on tiny.py in a run's folder; what still runs at the end is killed."""
   started = []
 
@@ -36,7 +45,7 @@ def start(tmp_path, scene_cache, compile_cache):
     ]  # fmt: skip
     process = subprocess.Popen(
       command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env=compile_cache | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'},
+      env=spoilt_cache | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'},
     )  # fmt: skip
     started.append(process)
     return process

@@ -10,17 +10,15 @@ import os
 import pathlib
 import re
 import sys
-import warnings
 
 import numpy as np
 import tqdm
 from absl import logging
-from PIL import Image, ImageOps
 
+from air_jax.data import pictures
 from air_jax.errors import UserError
 from air_jax.types import Scenes
 
-SUFFIXES = ('.png', '.jpg', '.jpeg')  # in any case; the content decides how a file is decoded
 TEST_SHARE = 0.2  # of the images, in expectation
 QUIET_BELOW = 1001  # images that are read without a progress bar
 
@@ -48,11 +46,11 @@ def load(config, split):
   folder = pathlib.Path(os.path.expanduser(config.dir))
   if not folder.is_dir():
     raise UserError(f'data.dir={str(folder)!r} is not a folder; it must hold PNG or JPEG files')
-  names = _find(folder)
+  names = pictures.find(folder)
   if not names:
     raise UserError(
       f'data.dir={str(folder)!r} holds no images; it must hold files ending in '
-      f'{", ".join(SUFFIXES)}, at any depth'
+      f'{", ".join(pictures.SUFFIXES)}, at any depth'
     )
   counts = _read_counts(config.counts_csv, names) if config.counts_csv else {}
   chosen = [name for name in names if _is_test(name) == (split == 'test')]
@@ -70,16 +68,6 @@ def load(config, split):
     labels=empty.astype(np.int32),
     scales=empty,
     rotations=empty.copy(),
-  )
-
-
-def _find(folder):
-  """Names of the images at any depth, relative to the folder, sorted."""
-  # A dangling link counts as an image: better reported as unreadable than passed over in silence.
-  return sorted(
-    path.relative_to(folder).as_posix()
-    for path in folder.rglob('*')
-    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path)
   )
 
 
@@ -134,7 +122,7 @@ def _read(folder, names, split, config):
   hidden = len(names) < QUIET_BELOW or not sys.stderr.isatty()
   for name in tqdm.tqdm(names, unit='image', dynamic_ncols=True, disable=hidden):
     try:
-      picture = _decode(folder / name, 'RGB' if config.colour else 'L')
+      picture = pictures.decode(folder / name, 'RGB' if config.colour else 'L')
     except Exception as error:  # spoilt files make Pillow's decoders raise nearly anything
       reason = str(error) or type(error).__name__
       if config.strict:
@@ -143,7 +131,7 @@ def _read(folder, names, split, config):
         ) from error
       logging.warning('leaving out %s: it cannot be read (%s)', folder / name, reason)
       continue
-    images[len(kept)] = np.reshape(_FITS[config.fit](picture, size), images.shape[1:])
+    images[len(kept)] = np.reshape(pictures.fit(picture, size, config.fit), images.shape[1:])
     kept.append(name)
     sizes.add(picture.size)
   if not kept:
@@ -162,46 +150,3 @@ def _read(folder, names, split, config):
     '%d %s images from %s, %s pixels wide x high%s', len(kept), split, folder, extent, fitted
   )
   return images[: len(kept)], kept
-
-
-def _decode(path, mode):
-  """The upright picture of a file in mode 'RGB' or 'L', on black where it is transparent."""
-  with warnings.catch_warnings():
-    warnings.simplefilter('error', Image.DecompressionBombWarning)
-    with Image.open(path) as file:
-      picture = ImageOps.exif_transpose(file)
-  if picture.mode.startswith(('I', 'F')):
-    picture = _to_bytes(picture)
-  if picture.has_transparency_data:
-    black = Image.new('RGBA', picture.size, 'black')
-    picture = Image.alpha_composite(black, picture.convert('RGBA'))
-  return picture.convert(mode)
-
-
-def _to_bytes(picture):
-  """Scales greys of 16 or 32 bits to 8, which Pillow would clip at 255."""
-  values = np.nan_to_num(np.asarray(picture).astype(np.float64))
-  peak = 65535 if picture.mode.startswith('I;16') else values.max()
-  if peak > 255:
-    values = values * (255 / peak)
-  return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
-
-
-def _crop(picture, size):
-  return ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-
-
-def _pad(picture, size):
-  # ImageOps.pad would round the shorter side of a very long picture to 0, and fail.
-  sides = [max(1, round(side * size / max(picture.size))) for side in picture.size]
-  canvas = Image.new(picture.mode, (size, size))
-  corner = tuple((size - side) // 2 for side in sides)
-  canvas.paste(picture.resize(sides, Image.Resampling.BILINEAR), corner)
-  return canvas
-
-
-def _squash(picture, size):
-  return picture.resize((size, size), Image.Resampling.BILINEAR)
-
-
-_FITS = {'crop': _crop, 'pad': _pad, 'squash': _squash}

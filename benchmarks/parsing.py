@@ -1,0 +1,90 @@
+"""How many pictures a second a trained model explains, and that memory does not grow with them.
+
+    python -m benchmarks.parsing [--workdir=FOLDER] [--batch=256]
+
+Without a run, an untrained model of configs/multi_digits.py is measured: it computes the same.
+Rounds of parsing and of a float32 matrix product alternate; medians are reported, after a warm-up.
+Peak memory is that of a process that parses so many pictures, one batch after another.
+"""
+
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags, logging
+
+import air_jax
+from air_jax import config as config_lib
+from air_jax import learner, trained
+from configs import multi_digits
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
+_BATCH = flags.DEFINE_integer('batch', 256, 'Pictures at once.', lower_bound=1)
+_ROUNDS = flags.DEFINE_integer('rounds', 15, 'Timed rounds.', lower_bound=1)
+_ONLY = flags.DEFINE_integer('only', 0, 'Parse so many pictures, print peak memory, and end.')
+_BATCHES = 10  # a round
+_MATRIX = 2048  # side of the matrices in the reference product
+_NUMBERS = 1_000, 10_000, 100_000
+
+
+def main(argv):
+  """Measures and prints."""
+  del argv
+  logging.set_verbosity(logging.WARNING)  # orbax tells every rename
+  model = _load()
+  if _ONLY.value:
+    for _ in model.parse_each(_batches(model, -(-_ONLY.value // _BATCH.value))):
+      pass
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+    return
+  matrix, product = jnp.ones((_MATRIX, _MATRIX), jnp.float32), jax.jit(jnp.matmul)
+  rounds, products = [], []
+  for _ in range(1 + _ROUNDS.value):
+    batches = list(_batches(model, _BATCHES))
+    started = time.perf_counter()
+    for _ in model.parse_each(batches):
+      pass
+    rounds.append((time.perf_counter() - started) / _BATCHES)
+    started = time.perf_counter()
+    jax.block_until_ready(product(matrix, matrix))
+    products.append(time.perf_counter() - started)
+  batch, reference = (statistics.median(times[1:]) for times in (rounds, products))
+  side, steps = model.config.data.canvas_size, model.config.model.max_steps
+  print(f'pictures             {side}x{side}, {steps} steps, {_BATCH.value} at once')
+  print(f'throughput           {_BATCH.value / batch:10,.0f} images/s')
+  print(f'a batch              {batch * 1e3:10.1f} ms ({min(rounds) * 1e3:.1f} at best)')
+  print(
+    f'reference            {reference * 1e3:10.1f} ms, float32 product of {_MATRIX} x {_MATRIX}'
+  )
+  for number in _NUMBERS:
+    command = [sys.executable, '-m', 'benchmarks.parsing', f'--only={number}']
+    command += [f'--batch={_BATCH.value}']
+    command += [f'--workdir={_WORKDIR.value}'] if _WORKDIR.value else []
+    root = pathlib.Path(__file__).parent.parent
+    out = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+    print(f'peak memory          {float(out):10.0f} MB after {number:,} pictures')
+
+
+def _load():
+  if _WORKDIR.value:
+    return air_jax.load(_WORKDIR.value)
+  learning = learner.make(config_lib.parse(multi_digits.get_config()))
+  return trained.Model(learning, learner.init(learning))
+
+
+def _batches(model, number):
+  """Batches of noise, made as they are asked for: what is on them costs no other time."""
+  generator = np.random.default_rng(0)
+  side, channels = model.config.data.canvas_size, model.config.model.channels
+  for _ in range(number):
+    yield generator.integers(0, 256, (_BATCH.value, side, side, channels), np.uint8)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,164 @@
+"""--mode=parse and --mode=export: files in, lines and pictures out; spoilt files; interruptions."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import own_images
+import pytest
+from PIL import Image
+
+import air_jax
+from air_jax import parsing
+from air_jax.data import loading, pictures
+from air_jax.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def model(finished_run):
+  return air_jax.load(finished_run)
+
+
+@pytest.fixture(scope='module')
+def scenes(model):
+  return loading.load(model.config.data, 'test').images[:6]
+
+
+@pytest.fixture
+def photos(scenes, tmp_path):
+  """Six pictures, one within a folder, one larger, and one that is none."""
+  folder = tmp_path / 'photos'
+  for i, image in enumerate(scenes):
+    name = 'more/5.png' if i == 5 else f'{i}.png'
+    image = image[..., 0]
+    own_images.save(image.repeat(2, 0).repeat(2, 1) if i == 4 else image, folder / name)
+  (folder / 'spoilt.png').write_bytes(b'no picture')
+  return folder
+
+
+def lines_of(out):
+  return [json.loads(line) for line in (out / 'objects.jsonl').read_text().splitlines()]
+
+
+def test_objects_are_those_of_the_model_in_pixels_of_the_file(
+  model, photos, scenes, tmp_path, caplog
+):
+  out = tmp_path / 'out'
+  said = parsing.run(model, str(photos), out, True)
+  assert '6 pictures parsed' in said and '1 cannot be read' in said and 'not all are 50x50' in said
+  assert 'spoilt.png' in caplog.text
+  lines, scene = lines_of(out), model.parse(scenes)
+  names = ['0.png', '1.png', '2.png', '3.png', '4.png', 'more/5.png']
+  assert [line['image'] for line in lines] == names
+  for i in (0, 1, 2, 3, 5):
+    assert lines[i]['count'] == len(lines[i]['objects']) == scene.counts[i]
+    assert (lines[i]['width'], lines[i]['height'], lines[i]['step']) == (50, 50, 20)
+    np.testing.assert_allclose(lines[i]['count_probs'], scene.count_probs[i], atol=1e-4)
+    for t, found in enumerate(lines[i]['objects']):
+      np.testing.assert_allclose(found['box'], scene.boxes[i, t], atol=0.01)
+      np.testing.assert_allclose(found['score'], scene.scores[i, t], atol=1e-4)
+      np.testing.assert_allclose(found['z_what'], scene.latents.z_what[i, t], atol=1e-4)
+  assert lines[4]['width'] == 100
+  for line in lines:
+    with Image.open(out / 'annotated' / f'{line["image"]}.png') as drawn:
+      assert drawn.size == (648, 344)
+
+
+def test_annotations_show_picture_boxes_and_reconstruction():
+  shown = Image.new('RGB', (320, 160), (9, 9, 9))
+  canvas = np.zeros((50, 50, 1))
+  canvas[:25] = 1
+  drawn = np.asarray(parsing._annotate(shown, np.array([[40.0, 100, 60, 80]]), canvas, 0.987))
+  red = (drawn == (214, 39, 40)).all(-1)  # tab:red
+  rows, columns = np.nonzero(red[:, :320])
+  assert abs(rows.min() - 64) <= 1 and abs(rows.max() - 124) <= 1
+  assert abs(columns.min() - 100) <= 1 and abs(columns.max() - 180) <= 1
+  assert (drawn[30:180, 330:640] == 255).all() and (drawn[190:, 330:640] == 0).all()
+  assert (drawn[150:180, 5:95] == 9).all() and (drawn[190:, :320] == 255).all()
+
+
+def test_patterns_choose_files(photos, tmp_path):
+  assert parsing.find(f'{photos}/[12].png') == (photos, ['1.png', '2.png'])
+  assert parsing.find(f'{photos}/**/5.png') == (photos / 'more', ['5.png'])
+  for nothing in (f'{photos}/*.gif', str(tmp_path / 'no')):
+    with pytest.raises(UserError, match='finds no pictures'):
+      parsing.find(nothing)
+
+
+@pytest.mark.parametrize('cut', [0, 40, -1])
+def test_interrupted_parsing_goes_on_to_the_same_end(model, photos, tmp_path, cut):
+  whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+  parsing.run(model, str(photos), whole, False)
+  assert not (whole / 'annotated').exists()
+  text = (whole / 'objects.jsonl').read_text()
+  broken.mkdir()
+  (broken / 'objects.jsonl').write_text(text[: text.index('\n', len(text) // 2) + 1 + cut])
+  said = parsing.run(model, str(photos), broken, False)
+  assert 'were there' in said
+  again, first = lines_of(broken), lines_of(whole)
+  assert [line['image'] for line in again] == [line['image'] for line in first]
+  assert [line['count'] for line in again] == [line['count'] for line in first]
+  assert '0 pictures parsed' in parsing.run(model, str(photos), whole, False)
+
+
+@pytest.mark.parametrize(
+  'line, says',
+  [
+    ('{"image": "0.png", "step": 19}', 'step 19 of a model'),
+    ('{"image": "z.png", "step": 20}', r'other pictures \(z.png\)'),
+    ('mine', 'is not what --mode=parse writes'),
+  ],
+)
+def test_what_others_wrote_is_left_alone(model, photos, tmp_path, line, says):
+  path = tmp_path / 'objects.jsonl'
+  path.write_text(line + '\n')
+  with pytest.raises(UserError, match=says):
+    parsing.run(model, str(photos), tmp_path, False)
+  assert path.read_text() == line + '\n'
+
+
+def test_nothing_that_can_be_read_is_an_error(model, tmp_path):
+  (tmp_path / 'a.png').write_bytes(b'')
+  with pytest.raises(UserError, match='none of its 1 files can be read'):
+    parsing.run(model, str(tmp_path), tmp_path / 'out', False)
+
+
+@pytest.mark.parametrize('how', ['crop', 'pad', 'squash'])
+@pytest.mark.parametrize('sides', [(50, 50), (120, 80), (60, 200), (31, 30)])
+def test_boxes_go_back_to_where_their_pixels_came_from(how, sides):
+  width, height = sides
+  picture = np.zeros((height, width), np.uint8)
+  top, left = height // 2 - 6, width // 2 - 8
+  picture[top : top + 12, left : left + 16] = 255
+  fitted = np.asarray(pictures.fit(Image.fromarray(picture), 50, how)) > 127
+  rows, columns = np.nonzero(fitted)
+  box = [rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1]
+  pixel = max(sides) / 50  # of the canvas, in the picture
+  back = pictures.unfit(np.float32([box]), sides, 50, how)
+  np.testing.assert_allclose(back, [[top, left, 12, 16]], atol=1.5 * max(pixel, 1))
+  everything = pictures.unfit(np.float32([[-9, -9, 99, 99]]), sides, 50, how)[0]
+  assert (everything[2:] <= (height, width)).all() and (everything >= 0).all()
+
+
+def test_modes_of_the_program(photos, copy, compile_cache, tmp_path):
+  root = parsing.pathlib.Path(parsing.__file__).parents[1]
+
+  def main(*flags):
+    command = [sys.executable, root / 'main.py', f'--workdir={copy}', *flags]
+    return subprocess.run(command, env=compile_cache, capture_output=True, text=True)
+
+  done = main('--mode=parse', f'--images={photos}')
+  assert done.returncode == 0 and '6 pictures parsed into' in done.stdout, done.stderr
+  assert len(lines_of(copy / 'parsed')) == 6
+  done = main('--mode=export')
+  assert done.returncode == 0 and (copy / 'parser.jax').stat().st_size > 10_000, done.stderr
+  for flags, says in (
+    (['--mode=export'], 'parser.jax: File exists; --out=FILE names another'),
+    (['--mode=parse'], '--mode=parse needs --images'),
+    (['--mode=parse', f'--images={tmp_path}/none'], 'finds no pictures'),
+    (['--mode=evaluate', '--images=x'], '--images goes with --mode=parse'),
+    (['--mode=parse', f'--images={photos}', f'--workdir={tmp_path}/none'], 'holds no run'),
+  ):
+    done = main(*flags)
+    assert done.returncode == 2 and says in done.stderr and 'Traceback' not in done.stderr
