@@ -11,6 +11,8 @@
         [--out=FOLDER] [--noannotate]             the objects of your pictures, as JSON and drawn
     python main.py --mode=export --workdir=FOLDER [--out=FILE]
                                                   the parser as one file that needs JAX alone
+    python main.py --mode=report --workdir=FOLDER [--compare=FOLDER,FOLDER] [--out=FILE]
+                                                  one HTML page: figures, pictures, configuration
         [--member=3]                              of a population trained by train.population
 
 Training by several processes, each started so, with a number of its own; or with --distributed,
@@ -35,7 +37,10 @@ from air_jax.errors import UserError
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; a file in configs/.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; default runs/<config name>.')
 _MODE = flags.DEFINE_enum(
-  'mode', 'train', ['train', 'evaluate', 'figures', 'variance', 'parse', 'export'], 'What to do.'
+  'mode',
+  'train',
+  ['train', 'evaluate', 'figures', 'variance', 'parse', 'export', 'report'],
+  'What to do.',
 )
 _PARTICLES = flags.DEFINE_integer(
   'particles', 0, 'With --mode=evaluate: samples of a tighter bound; 0 has none.', lower_bound=0
@@ -53,9 +58,12 @@ _IMAGES = flags.DEFINE_string(
   'images', None, 'With --mode=parse: a folder of pictures, or a pattern such as "photos/*.png".'
 )
 _OUT = flags.DEFINE_string(
-  'out', None, 'Where --mode=parse and --mode=export write; default in --workdir.'
+  'out', None, 'Where --mode=parse, export or report write; default in --workdir.'
 )
 _ANNOTATE = flags.DEFINE_bool('annotate', True, 'With --mode=parse: also draw each picture.')
+_COMPARE = flags.DEFINE_list(
+  'compare', [], 'With --mode=report: folders of other runs, to be set beside this one.'
+)
 
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'Train as one of several processes that the environment tells of.'
@@ -72,9 +80,10 @@ _GOES_WITH = {
   'particles': ('evaluate',),
   'draws': ('variance',),
   'objectives': ('variance',),
-  'member': ('evaluate', 'figures', 'variance', 'parse', 'export'),
+  'member': ('evaluate', 'figures', 'variance', 'parse', 'export', 'report'),
   'images': ('parse',),
-  'out': ('parse', 'export'),
+  'out': ('parse', 'export', 'report'),
+  'compare': ('report',),
   'annotate': ('parse',),
   'distributed': ('train',),
   'coordinator': ('train',),
@@ -114,6 +123,11 @@ def main(argv):
     return
   if mode in ('parse', 'export'):
     print(_use(mode, workdir))
+    return
+  if mode == 'report':
+    from air_jax.report import page
+
+    print(page.write(workdir, _MEMBER.value, _COMPARE.value, _OUT.value))
     return
   if untrained:
     learning = learner.make(config_lib.parse(_CONFIG.value))

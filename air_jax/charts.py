@@ -28,11 +28,13 @@ def training(lines):
   return figure
 
 
-def population(members):
+def population(members, title='member', names=None):
   """Each member's held-out count accuracy and ELBO over training.
 
   Args:
     members: for each member the dicts of its metrics.jsonl, see `logs.read`.
+    title: of the legend.
+    names: of the members there; None numbers them.
 
   Returns:
     matplotlib Figure.
@@ -42,11 +44,13 @@ def population(members):
     for i, lines in enumerate(members):
       curve = [(x['step'], x[name]) for x in lines if x['split'] == 'test' and name in x]
       if curve:
-        shown = str(i) if len(members) <= 16 else None
+        shown = (names[i] if names else str(i)) if len(members) <= 16 else None
         axis.plot(*zip(*curve, strict=True), 'o-', label=shown, markersize=2.5, linewidth=0.9)
   handles, labels = axis.get_legend_handles_labels()
   if handles:
-    figure.legend(handles, labels, title='member', fontsize=7, loc='outside right center', ncols=2)
+    figure.legend(
+      handles, labels, title=title, fontsize=7, loc='outside right center', ncols=1 if names else 2
+    )
   return figure
 
 

@@ -159,7 +159,7 @@ def summarise(evaluation, scenes, max_steps):
       'kl': float(evaluation.kl.mean()),
       'reconstruction_mse': float(evaluation.squared_error.mean()),
     }
-    | ({'box_iou': _mean_iou(evaluation, scenes)} if scenes.boxes.shape[1] else {})
+    | ({'box_iou': float(matched_ious(evaluation, scenes).mean())} if scenes.boxes.shape[1] else {})
   )
 
 
@@ -178,7 +178,16 @@ def _count_summary(predicted, truth, max_steps):
   }
 
 
-def _mean_iou(evaluation, scenes):
+def matched_ious(evaluation, scenes):
+  """IoU of each true object's box with that of the predicted object it matches, 0 where missed.
+
+  Args:
+    evaluation: `Evaluation` of the scenes.
+    scenes: `Scenes` whose boxes are known.
+
+  Returns:
+    [M] in [0, 1], of the objects of all scenes.
+  """
   matched = [
     metrics.matched_iou(true_boxes[:true], boxes[:predicted])
     for true_boxes, true, boxes, predicted in zip(
@@ -186,7 +195,7 @@ def _mean_iou(evaluation, scenes):
     )
     if true
   ]
-  return float(np.concatenate(matched).mean()) if matched else 0.0
+  return np.concatenate(matched) if matched else np.zeros(1)
 
 
 def held_out(learning, state, scenes, number=0):

@@ -14,6 +14,7 @@ from air_jax.sheets import Sheet
 
 _SHOWN = 10  # scenes in the picture of reconstructions
 _SAMPLES = (4, 10)  # rows and columns of scenes from the prior
+NUMBER_OF_SAMPLES = _SAMPLES[0] * _SAMPLES[1]
 
 
 def draw(learning, state, scenes, evaluation, folder):
@@ -30,13 +31,10 @@ def draw(learning, state, scenes, evaluation, folder):
     paths of the PNG files.
   """
   model, params = learning.model, state.average
-  chosen = _each_count_in_turn(scenes.counts)[:_SHOWN]
-  images = scenes.images[chosen] / np.float32(255)
-  keys = jax.random.split(jax.random.key(learning.config.seed), _SAMPLES[0] * _SAMPLES[1])
+  chosen = each_count_in_turn(scenes.counts)[:_SHOWN]
+  keys = jax.random.split(jax.random.key(learning.config.seed), NUMBER_OF_SAMPLES)
   pictures = {
-    'reconstructions': reconstructions(
-      images, scenes.counts[chosen], *_parse(model, params, images)
-    ),
+    'reconstructions': explained(learning, state, scenes, chosen),
     'attention': attention(evaluation.windows, evaluation.counts, scenes.images.shape[1]),
     'training': charts.training(logs.read(folder)),
     'samples': samples(np.asarray(_sample(model, params, keys))),
@@ -100,6 +98,23 @@ def _parse(model, params, images):
 @functools.partial(jax.jit, static_argnums=0)
 def _sample(model, params, keys):
   return jax.vmap(lambda key: air.decode(model, params, air.sample_prior(model, params, key)))(keys)
+
+
+def explained(learning, state, scenes, chosen):
+  """Explains some scenes, see `reconstructions`.
+
+  Args:
+    learning: `Learner`.
+    state: `TrainState`.
+    scenes: `Scenes`.
+    chosen: [M] indices of the scenes to explain.
+
+  Returns:
+    matplotlib Figure.
+  """
+  images = scenes.images[chosen] / np.float32(255)
+  seen = _parse(learning.model, state.average, images)
+  return reconstructions(images, scenes.counts[chosen], *seen)
 
 
 def reconstructions(images, counts, latents, rolled):
@@ -187,7 +202,7 @@ def gallery(scenes):
   """
   rows, columns = _SAMPLES
   sheet = Sheet(rows, columns)
-  for i, scene in enumerate(_each_count_in_turn(scenes.counts)[: rows * columns]):
+  for i, scene in enumerate(each_count_in_turn(scenes.counts)[: rows * columns]):
     place = divmod(i, columns)
     image, count = scenes.images[scene], scenes.counts[scene]
     sheet.image(*place, image / np.float32(255))
@@ -214,7 +229,7 @@ def samples(canvases):
   return sheet.figure
 
 
-def _each_count_in_turn(counts):
+def each_count_in_turn(counts):
   """Indices of scenes, a round of the counts that occur at a time."""
   place_in_queue = np.zeros(len(counts), np.int64)
   for n in np.unique(counts):

@@ -127,6 +127,18 @@ class Model:
       [_in_batch(functools.partial(_paint, self._model, self._params), p) for p in parts]
     )
 
+  def decode(self, codes):
+    """Paints objects by themselves.
+
+    Args:
+      codes: [M, D] float32 z_what.
+
+    Returns:
+      [M, h, w, C] glimpses in [0, 1].
+    """
+    decode = self._model.networks.decode_glimpse
+    return np.asarray(jax.vmap(decode, (None, 0))(self._params, codes))
+
   def export(self):
     """The parser as one file that needs JAX alone.
 
