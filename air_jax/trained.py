@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from air_jax import metrics, runs
+from air_jax import distributions, metrics, runs
 from air_jax import model as air
 from air_jax.data import pictures
 from air_jax.errors import UserError
@@ -232,7 +232,7 @@ def _see(model, params, images):
     log_probs = air.count_log_posterior(model, params, image, rolled)
     painted = jnp.diff(rolled.canvases, axis=0)
     canvas = rolled.canvases[latents.count]
-    return _describe(latents, jnp.exp(log_probs), rolled.glimpses, painted, canvas)
+    return _describe(latents, log_probs, rolled.glimpses, painted, canvas)
 
   return jax.vmap(see)(images / 255.0)
 
@@ -243,8 +243,8 @@ def _paint(model, params, latents):
 
   def paint(latents):
     glimpses, painted = air.draw_objects(model, params, latents)
-    probs = jax.nn.one_hot(latents.count, model.config.max_steps + 1)
-    return _describe(latents, probs, glimpses, painted, air.decode(model, params, latents))
+    sure = jnp.log(jax.nn.one_hot(latents.count, model.config.max_steps + 1))
+    return _describe(latents, sure, glimpses, painted, air.decode(model, params, latents))
 
   return jax.vmap(paint)(latents)
 
@@ -254,14 +254,13 @@ def _dream(model, params, keys):
   return jax.vmap(lambda key: air.sample_prior(model, params, key))(keys)
 
 
-def _describe(latents, probs, glimpses, painted, canvas):
+def _describe(latents, log_probs, glimpses, painted, canvas):
   present = jnp.arange(len(glimpses)) < latents.count
-  at_least = jnp.cumsum(probs[::-1])[::-1]
   return Scene(
     counts=latents.count,
-    count_probs=probs,
+    count_probs=jnp.exp(log_probs),
     boxes=jnp.where(present[:, None], metrics.ink_boxes(painted.max(-1)), 0.0),
-    scores=jnp.where(present, at_least[1:], 0.0),
+    scores=jnp.where(present, distributions.presence_probs(log_probs), 0.0),
     glimpses=jnp.where(present[:, None, None, None], glimpses, 0.0),
     canvases=canvas,
     latents=latents,
