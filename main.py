@@ -4,7 +4,7 @@
     python main.py --config=configs/multi_mnist.py --config.data.mnist_dir=FOLDER --workdir=FOLDER
     python main.py --mode=evaluate --workdir=FOLDER   held-out figures, as a table and as JSON
         [--particles=100]                             with a bound of so many samples
-    python main.py --mode=figures --workdir=FOLDER    pictures
+    python main.py --mode=figures --workdir=FOLDER    pictures, still and moving
     python main.py --mode=variance --workdir=FOLDER   how noisy each objective's gradient is
         [--draws=200] [--objectives=exact,nvil]
     python main.py --mode=parse --workdir=FOLDER --images=FOLDER_OR_PATTERN
@@ -103,7 +103,17 @@ def main(argv):
   if mode == 'parse' and not _IMAGES.value:
     raise UserError('--mode=parse needs --images=FOLDER, or a pattern such as "photos/*.png"')
   # These take seconds to import; mistyped flags are reported without them.
-  from air_jax import census, compilation, evaluate, figures, learner, runs, train, variance
+  from air_jax import (
+    animations,
+    census,
+    compilation,
+    evaluate,
+    figures,
+    learner,
+    runs,
+    train,
+    variance,
+  )
   from air_jax import config as config_lib
   from air_jax.data import loading
 
@@ -148,7 +158,9 @@ def main(argv):
       evaluate.write(summary, folder)
       print(evaluate.table(summary))
     else:
-      print('\n'.join(map(str, figures.draw(learning, state, scenes, evaluation, folder))))
+      paths = figures.draw(learning, state, scenes, evaluation, folder)
+      paths += animations.draw(learning, state, scenes, folder)
+      print('\n'.join(map(str, paths)))
 
 
 def _use(mode, workdir):

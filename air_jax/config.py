@@ -229,6 +229,13 @@ def flatten(config):
   return flat
 
 
+def to_flat(config):
+  """A `Config` as a dict by dotted key, without lists of members, whose numbers it has taken."""
+  nested = dataclasses.asdict(config)
+  keys = [key.rpartition('.') for key in _TYPES if not key.startswith('members.')]
+  return {f'{s}{dot}{name}': (nested[s] if s else nested)[name] for s, dot, name in keys}
+
+
 def unknown_key(key, known):
   """The error for a key that does not exist, naming the nearest one that does."""
   near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)

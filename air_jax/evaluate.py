@@ -13,6 +13,7 @@ import tqdm
 from air_jax import metrics, objectives, particles
 from air_jax import model as air
 from air_jax import spatial_transformer as transformer
+from air_jax.types import Normal
 
 # Roll-outs at once; bounds memory.
 _BATCH = 250  # of as many images
@@ -25,6 +26,7 @@ class Evaluation(NamedTuple):
 
   counts: np.ndarray  # [B] int, as `model.parse` counts
   windows: np.ndarray  # [B, T, 3] (scale, x, y) where each step looked
+  what: Normal  # [B, T, D] the posterior of what each step saw there
   boxes: np.ndarray  # [B, T, 4] around the ink each step painted, pixels
   squared_error: np.ndarray  # [B] of the reconstruction, mean over pixels
   elbo: np.ndarray  # [B] nats, one sample of where and what, count summed out
@@ -48,8 +50,8 @@ def run(model, params, images, success, key):
   parts = []
   for batch, keys, size in _batches(images, key, _BATCH):
     evaluated = _explain(model, params, batch, success, keys)
-    parts.append(Evaluation(*(np.asarray(field)[:size] for field in evaluated)))
-  return Evaluation(*map(np.concatenate, zip(*parts, strict=True)))
+    parts.append(jax.tree.map(lambda field, size=size: np.asarray(field)[:size], evaluated))
+  return jax.tree.map(lambda *fields: np.concatenate(fields), *parts)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -67,6 +69,7 @@ def _explain(model, params, images, success, keys):
     return Evaluation(
       counts=latents.count,
       windows=jax.vmap(transformer.place)(latents.z_where),
+      what=rolled.what,
       boxes=metrics.ink_boxes(jnp.diff(rolled.canvases, axis=0).max(-1)),
       squared_error=jnp.mean((image - reconstruction) ** 2),
       elbo=elbo,
@@ -232,6 +235,23 @@ def held_out(learning, state, scenes, number=0):
     )
     summary |= {'tight_bound': float(bounds.mean()), 'particles': number}
   return evaluation, summary
+
+
+def posteriors(evaluation):
+  """What the objects found are like, over all images, for histograms.
+
+  Args:
+    evaluation: `Evaluation`.
+
+  Returns:
+    dict of [...] arrays: `where/scale`, `where/x`, `where/y` of the windows, and `what/mean` and
+    `what/std` of the codes' posteriors; codes whose deviation stays near 1 tell nothing.
+  """
+  steps = evaluation.windows.shape[1]
+  present = np.arange(steps) < evaluation.counts[:, None]
+  scale, x, y = evaluation.windows[present].T
+  what = {f'what/{name}': each[present] for name, each in evaluation.what._asdict().items()}
+  return {'where/scale': scale, 'where/x': x, 'where/y': y} | what
 
 
 def scalars(summary):

@@ -31,10 +31,9 @@ def draw(learning, state, scenes, evaluation, folder):
     paths of the PNG files.
   """
   model, params = learning.model, state.average
-  chosen = each_count_in_turn(scenes.counts)[:_SHOWN]
   keys = jax.random.split(jax.random.key(learning.config.seed), NUMBER_OF_SAMPLES)
   pictures = {
-    'reconstructions': explained(learning, state, scenes, chosen),
+    'reconstructions': explained(learning, state, scenes, _few(scenes)),
     'attention': attention(evaluation.windows, evaluation.counts, scenes.images.shape[1]),
     'training': charts.training(logs.read(folder)),
     'samples': samples(np.asarray(_sample(model, params, keys))),
@@ -115,6 +114,26 @@ def explained(learning, state, scenes, chosen):
   images = scenes.images[chosen] / np.float32(255)
   seen = _parse(learning.model, state.average, images)
   return reconstructions(images, scenes.counts[chosen], *seen)
+
+
+def explain_few(learning, state, scenes):
+  """Explains the few scenes that `draw` shows, those of most objects first, as numbers.
+
+  Args:
+    learning: `Learner`.
+    state: `TrainState`.
+    scenes: `Scenes`.
+
+  Returns:
+    (images [B, H, W, C] in [0, 1], `Latents` and `Rollout` with a leading [B]).
+  """
+  few = _few(scenes)
+  images = scenes.images[few[np.argsort(-scenes.counts[few], stable=True)]] / np.float32(255)
+  return images, *jax.device_get(_parse(learning.model, state.average, images))
+
+
+def _few(scenes):
+  return each_count_in_turn(scenes.counts)[:_SHOWN]
 
 
 def reconstructions(images, counts, latents, rolled):

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, pictures."""
+"""What a run writes down as it goes: metrics.jsonl and TensorBoard events."""
 
 import json
 import os
@@ -6,11 +6,14 @@ import time
 
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
+from tensorboardX import SummaryWriter, summary
+
+_BINS = 60  # of a histogram
+_OF_HPARAMS = '.hparams'  # how the name of their events file ends
 
 
 class MetricsLog:
-  """Scalars and pictures of a run. Use as a context manager."""
+  """What is told of a run. Use as a context manager."""
 
   def __init__(self, folder, step):
     """Opens the logs of a run that goes on from a step.
@@ -26,7 +29,8 @@ class MetricsLog:
     draft.write_text(''.join(json.dumps(line) + '\n' for line in kept))
     os.replace(draft, self._path)
     self._file = self._path.open('a')
-    self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1, flush_secs=1)
+    self._events_folder = folder / 'tensorboard'
+    self._events = SummaryWriter(str(self._events_folder), purge_step=step + 1, flush_secs=1)
 
   def __enter__(self):
     return self
@@ -49,6 +53,28 @@ class MetricsLog:
       with Image.open(path) as image:
         self._events.add_image(path.stem, np.asarray(image.convert('RGB')), step, dataformats='HWC')
     self._events.flush()
+
+  def histograms(self, step, values):
+    """Adds to TensorBoard how the numbers in arrays are spread; empty ones are left out."""
+    for name, each in values.items():
+      finite = each[np.isfinite(each)]
+      if finite.size:
+        self._events.add_histogram(f'posterior/{name}', finite, step, bins=_BINS)
+
+  def hparams(self, flat, metrics):
+    """Tells TensorBoard's table of runs by what configuration which scalars were reached.
+
+    Args:
+      flat: dict of the configuration, by dotted key.
+      metrics: names of scalars as TensorBoard knows them, such as 'test/elbo'.
+    """
+    # TensorBoard believes the first it reads: a file apart, which replaces an earlier one.
+    for former in self._events_folder.glob(f'*{_OF_HPARAMS}'):
+      former.unlink()
+    shown = {key: str(x) if isinstance(x, tuple) else x for key, x in flat.items()}
+    with SummaryWriter(str(self._events_folder), filename_suffix=_OF_HPARAMS) as events:
+      for part in summary.hparams(shown, dict.fromkeys(metrics)):
+        events.file_writer.add_summary(part)
 
 
 def read(folder):

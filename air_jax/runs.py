@@ -2,9 +2,10 @@
 
 config.json      the full configuration the run was started with
 metrics.jsonl    one JSON object a line
-tensorboard/     the same scalars, and the pictures
+tensorboard/     the same scalars, pictures, histograms, and the configuration
 checkpoints/     orbax, one folder a step
-figures/         PNGs of the last evaluation
+figures/         PNGs of the last evaluation, and GIFs at the end
+frames/          what the GIF of learning is made of
 evaluation.json  the summary of the last evaluation
 
 That of a population also holds

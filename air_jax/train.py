@@ -10,11 +10,13 @@ import jax
 import numpy as np
 import tqdm
 
-from air_jax import census, evaluate, figures, hosts, population, runs
+from air_jax import animations, census, evaluate, figures, hosts, population, runs
 from air_jax import config as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.logs import MetricsLog
+
+_HEADLINE = 'count_accuracy', 'elbo', 'box_iou'  # of a run, in TensorBoard's table of runs
 
 
 def train(config, workdir):
@@ -58,6 +60,8 @@ def train(config, workdir):
       _Journal(notes, members, step, rhythm, runs.diverged(folder, step)) as journal,
       _Interruption() as interruption,
     ):
+      if step == 0:
+        journal.film(states, test_scenes)
       while step < rhythm.steps and not (stopped := hosts.highest(interruption.signal)):
         rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
         chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
@@ -69,9 +73,12 @@ def train(config, workdir):
         last = step == rhythm.steps
         saving = last or step % rhythm.checkpoint_every == 0
         evaluating = last or step % rhythm.eval_every == 0
-        if saving or evaluating:
+        filming = evaluating or step <= animations.CLOSELY * rhythm.log_every
+        if saving or filming:
           unread = journal.read(unread)  # first: what is not finite is not kept
           journal.check_states(step, states)
+        if filming:
+          journal.film(states, test_scenes)
         bound = journal.evaluate(step, states, test_scenes) if evaluating else -math.inf
         if saving:
           checkpoints.save(step, states, bound)
@@ -101,6 +108,8 @@ class _Journal:
 
   def __enter__(self):
     with self._open as stack:
+      for home in self._homes:
+        animations.forget(home, self._start)
       self._logs = [stack.enter_context(MetricsLog(home, self._start)) for home in self._homes]
       self._of_all = self._logs[0]
       if self._size > 1:
@@ -122,7 +131,7 @@ class _Journal:
       start, reports = unread
       reports = {name: np.asarray(values) for name, values in reports.items()}
       self._check_reports(start, reports)
-      means = {i: _means(reports, i) for i in range(self._size) if i not in self._diverged}
+      means = {i: _means(reports, i) for i in self._alive()}
       step = start + len(reports['loss'])
       for i, scalars in means.items():
         self._logs[i].scalars(step, 'train', scalars)
@@ -133,15 +142,27 @@ class _Journal:
         self._of_all.scalars(step, 'train', mean)
       self._progress.advanced(step, mean)
 
+  def film(self, states, scenes):
+    """Takes a frame of what each member makes of the same few scenes."""
+    states = hosts.gather(states)
+    for i in self._alive():
+      learning, state = self._members.learners[i], population.member(states, i)
+      animations.film(learning, state, scenes, self._homes[i])
+
   def evaluate(self, step, states, scenes):
     """Evaluates every member, draws its pictures, sums all of them up; returns the mean ELBO."""
     states = hosts.gather(states)
     evaluations, summaries = census.take(self._members, states, scenes, self._homes, self._diverged)
     for i, summary in summaries.items():
-      self._logs[i].scalars(step, 'test', evaluate.scalars(summary))
+      scalars, log = evaluate.scalars(summary), self._logs[i]
+      log.scalars(step, 'test', scalars)
+      log.histograms(step, evaluate.posteriors(evaluations[i]))
       learning, state = self._members.learners[i], population.member(states, i)
-      paths = figures.draw(learning, state, scenes, evaluations[i], self._homes[i])
-      self._logs[i].pictures(step, paths)
+      log.pictures(step, figures.draw(learning, state, scenes, evaluations[i], self._homes[i]))
+      if step == self._steps:
+        animations.draw(learning, state, scenes, self._homes[i])
+        metrics = [f'test/{name}' for name in _HEADLINE if name in scalars]
+        log.hparams(config_lib.to_flat(learning.config), metrics)
     summary = census.summarise(summaries, self._diverged, self._success)
     if self._size > 1:
       evaluate.write(summary, self._folder)
@@ -159,6 +180,9 @@ class _Journal:
       for i in np.flatnonzero(~finite):
         broken.setdefault(int(i), (step, []))[1].append(f'parameters of {part}')
     self._take_note(broken)
+
+  def _alive(self):
+    return [i for i in range(self._size) if i not in self._diverged]
 
   def _check_reports(self, start, reports):
     broken = {}

@@ -8,8 +8,8 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from air_jax import animations, figures, networks, train
 from air_jax import config as configuration
-from air_jax import figures, networks, train
 from air_jax import model as air
 from configs import tiny
 
@@ -120,4 +120,5 @@ def copy(finished_run, tmp_path):
 @pytest.fixture
 def no_pictures(monkeypatch):
   """For runs whose pictures are of no concern: they take longest."""
-  monkeypatch.setattr(figures, 'draw', lambda *args: [])
+  for module, name in ((figures, 'draw'), (animations, 'film'), (animations, 'draw')):
+    monkeypatch.setattr(module, name, lambda *args: [])

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from air_jax import runs
 
 PICTURES = {'reconstructions', 'attention', 'training', 'samples'}
+FILMS = {'learning.gif', 'inference.gif'}
 
 
 def lines_of(folder, split=None):
@@ -30,7 +31,9 @@ def contents(folder):
 
 def read_events(folder):
   """TensorBoard's view of a run, its scalars by (tag, step), and those of metrics.jsonl."""
-  events = EventAccumulator(str(folder / 'tensorboard'), size_guidance={'images': 0}).Reload()
+  events = EventAccumulator(
+    str(folder / 'tensorboard'), size_guidance={'images': 0, 'histograms': 0}
+  ).Reload()
   scalars = [
     ((tag, event.step), event.value)
     for tag in events.Tags()['scalars']

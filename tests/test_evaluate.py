@@ -12,7 +12,7 @@ import run_folder
 from air_jax import evaluate, metrics, networks, runs
 from air_jax import model as air
 from air_jax import spatial_transformer as transformer
-from air_jax.types import Scenes
+from air_jax.types import Normal, Scenes
 
 
 def test_evaluation_holds_the_figures_of_the_last_step(finished_run):
@@ -50,6 +50,8 @@ def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(mod
     assert (boxes[:, 2:] < 40).all() and (boxes[:, 2:] > 10).all()
     np.testing.assert_array_equal(evaluation.boxes[b], boxes)
     np.testing.assert_allclose(evaluation.windows[b], windows, rtol=1e-4)
+    for ours, theirs in zip(evaluation.what, rolled.what, strict=True):
+      np.testing.assert_allclose(ours[b], theirs, rtol=1e-4, atol=1e-6)
     assert evaluation.counts[b] == latents.count == 3
     error = np.mean((image - rolled.canvases[3]) ** 2)
     np.testing.assert_allclose(evaluation.squared_error[b], error, rtol=1e-4)
@@ -82,7 +84,7 @@ def _summarise(counts, boxes, predicted=(0, 2, 1, 2)):
   value = np.array([1.0, 2.0, 3.0, 6.0])
   found = np.tile([(0, 0, 4, 4), (8, 8, 4, 4), (9, 9, 9, 9)], (4, 1, 1))
   evaluation = evaluate.Evaluation(
-    np.array(predicted), None, found, value, -value, value / 4, value / 2
+    np.array(predicted), None, None, found, value, -value, value / 4, value / 2
   )
   scenes = Scenes(np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None)
   return evaluate.summarise(evaluation, scenes, 3)
@@ -152,6 +154,20 @@ def test_a_learned_prior_on_sizes_is_told(finished_run):
   assert np.log(size / (1 - size)) == pytest.approx(float(where.mean[0]), rel=1e-5)
   assert summary['window_size_std'] == pytest.approx(float(where.std[0]), rel=1e-5)
   assert f'{size:.3f}   of the canvas' in evaluate.table(summary)
+
+
+def test_posteriors_are_those_of_what_is_present_alone():
+  windows = np.arange(2 * 3 * 3.0).reshape(2, 3, 3)
+  what = Normal(windows[..., :2] + 100, windows[..., :2] + 200)
+  evaluation = evaluate.Evaluation(np.array([1, 2]), windows, what, *5 * [None])
+  found = evaluate.posteriors(evaluation)
+  assert {name: each.ravel().tolist() for name, each in found.items()} == {
+    'where/scale': [0, 9, 12],
+    'where/x': [1, 10, 13],
+    'where/y': [2, 11, 14],
+    'what/mean': [100, 101, 109, 110, 112, 113],
+    'what/std': [200, 201, 209, 210, 212, 213],
+  }
 
 
 @pytest.mark.parametrize('predicted', (0, 3))

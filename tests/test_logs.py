@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import run_folder
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from air_jax import config as config_lib
-from air_jax import logs, population
+from air_jax import evaluate, logs, population, runs
 from air_jax.data import loading
+
+POSTERIORS = 'where/scale', 'where/x', 'where/y', 'what/mean', 'what/std'
 
 
 def test_metrics_have_a_line_for_every_chunk_and_evaluation(finished_run):
@@ -42,6 +46,63 @@ def test_tensorboard_shows_the_same_scalars_and_the_pictures(finished_run):
     assert [image.step for image in images] == [10, 20]
     with Image.open(finished_run / 'figures' / f'{name}.png') as file:
       assert (images[-1].width, images[-1].height) == file.size
+
+
+def test_tensorboard_shows_how_posteriors_are_spread(finished_run):
+  events, *_ = run_folder.read_events(finished_run)
+  names = {f'posterior/{name}' for name in POSTERIORS}
+  assert set(events.Tags()['histograms']) == names
+  learning, state, _ = runs.restore(finished_run)
+  scenes = loading.load(learning.config.data, 'test')
+  evaluation, _ = evaluate.held_out(learning, state, scenes)
+  for name, values in evaluate.posteriors(evaluation).items():
+    first, last = events.Histograms(f'posterior/{name}')
+    assert (first.step, last.step) == (10, 20)
+    shown = last.histogram_value
+    assert shown.num == values.size and shown.sum == pytest.approx(values.sum(), rel=1e-3)
+    assert sum(shown.bucket) == values.size
+    assert (shown.min, shown.max) == pytest.approx((values.min(), values.max()), rel=1e-4)
+
+
+def test_histograms_leave_out_what_is_not_there_or_not_finite(tmp_path):
+  with logs.MetricsLog(tmp_path, 0) as log:
+    log.histograms(5, {'none': np.zeros(0), 'some': np.array([1.0, np.nan, 3.0, np.inf])})
+  events = EventAccumulator(str(tmp_path / 'tensorboard')).Reload()
+  assert events.Tags()['histograms'] == ['posterior/some']
+  (shown,) = events.Histograms('posterior/some')
+  assert (shown.histogram_value.num, shown.histogram_value.sum) == (2, 4)
+
+
+def _hparams(folder):
+  """TensorBoard's table of runs: hyperparameters of the run, names of its metrics."""
+  events = EventAccumulator(str(folder / 'tensorboard')).Reload()
+  content = {
+    tag: plugin_data_pb2.HParamsPluginData.FromString(text)
+    for tag, text in events.PluginTagToContent('hparams').items()
+  }
+  given = content['_hparams_/session_start_info'].session_start_info.hparams
+  metrics = content['_hparams_/experiment'].experiment.metric_infos
+  values = {key: getattr(x, x.WhichOneof('kind')) for key, x in given.items()}
+  return values, [metric.name.tag for metric in metrics], events.Tags()['scalars']
+
+
+def test_tensorboard_compares_runs_by_their_configurations(finished_run, run_config):
+  given, metrics, scalars = _hparams(finished_run)
+  config = config_lib.flatten(run_config) | {'model.background_code_size': 0}  # there is none
+  assert given.keys() == {key for key in config if not key.startswith('members.')}
+  for key, value in given.items():
+    expected = str(config[key]) if isinstance(config[key], tuple) else config[key]
+    assert value == pytest.approx(expected) if isinstance(value, float) else value == expected, key
+  assert metrics == ['test/count_accuracy', 'test/elbo', 'test/box_iou']
+  assert set(metrics) <= set(scalars)
+
+
+def test_the_table_of_runs_has_the_latest_configuration(tmp_path):
+  with logs.MetricsLog(tmp_path, 0) as log:
+    for steps in (10, 20):
+      log.hparams({'train.steps': steps, 'sizes': (1, 2)}, ['test/elbo'])
+  given, metrics, _ = _hparams(tmp_path)
+  assert given == {'train.steps': 20, 'sizes': '(1, 2)'} and metrics == ['test/elbo']
 
 
 def test_metrics_file_survives_a_line_cut_short_and_drops_what_comes_later(tmp_path):

@@ -89,8 +89,10 @@ def test_other_modes_need_only_the_folder(main, copy):
   shutil.rmtree(copy / 'figures')
   with main('--mode=figures', folder=copy) as process:
     paths = [pathlib.Path(line) for line in output(process).splitlines()]
-  assert {path.stem for path in paths} == run_folder.PICTURES
-  for path in paths:
+  stills = [path for path in paths if path.suffix == '.png']
+  assert {path.stem for path in stills} == run_folder.PICTURES
+  assert {path.name for path in paths[len(stills) :]} == run_folder.FILMS
+  for path in stills:
     with Image.open(path) as file:
       np.testing.assert_array_equal(np.asarray(file), pictures[path.stem])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import run_folder
 
-from air_jax import census, evaluate, figures, learner, population, runs, train
+from air_jax import census, evaluate, learner, population, runs, train
 from air_jax import config as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, UserError
@@ -118,7 +118,7 @@ def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
   assert summary['best'] == int(each[1]['elbo'] > each[0]['elbo'])
   assert summary['success']['members'] == summary['members'] == 2
   for home in (tmp_path / 'members' / '000', tmp_path / 'members' / '001'):
-    assert {path.stem for path in (home / 'figures').iterdir()} == run_folder.PICTURES
+    assert {path.stem for path in (home / 'figures').glob('*.png')} == run_folder.PICTURES
     assert [line['split'] for line in run_folder.lines_of(home)] == ['train', 'test']
   lines = [run_folder.lines_of(tmp_path / 'members' / name, 'train')[0] for name in ('000', '001')]
   (mean,) = run_folder.lines_of(tmp_path, 'train')
@@ -138,8 +138,7 @@ def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
   assert census.evaluate_all(tmp_path) == summary
 
 
-def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path, monkeypatch):
-  monkeypatch.setattr(figures, 'draw', lambda *args: [])
+def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path, no_pictures):
   two.train.update(steps=10, checkpoint_every=5)
   train.train(two, tmp_path / 'whole')
   runs.claim(tmp_path / 'parts', two)
@@ -152,8 +151,7 @@ def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path, monk
     np.testing.assert_array_equal(a, b)
 
 
-def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(figures, 'draw', lambda *args: [])
+def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, no_pictures, capsys):
   two.train.update(steps=10, eval_every=10, checkpoint_every=5)
   two.members.learning_rate = (1e30, 2e-3)
   summary = train.train(two, tmp_path)
