@@ -13,6 +13,8 @@
                                                   the parser as one file that needs JAX alone
     python main.py --mode=report --workdir=FOLDER [--compare=FOLDER,FOLDER] [--out=FILE]
                                                   one HTML page: figures, pictures, configuration
+    python main.py --mode=demo [--workdir=FOLDER] [--host=NAME] [--port=8000]
+                                                  a page to draw on, in a browser
         [--member=3]                              of a population trained by train.population
 
 Training by several processes, each started so, with a number of its own; or with --distributed,
@@ -39,7 +41,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; default runs
 _MODE = flags.DEFINE_enum(
   'mode',
   'train',
-  ['train', 'evaluate', 'figures', 'variance', 'parse', 'export', 'report'],
+  ['train', 'evaluate', 'figures', 'variance', 'parse', 'export', 'report', 'demo'],
   'What to do.',
 )
 _PARTICLES = flags.DEFINE_integer(
@@ -65,6 +67,11 @@ _COMPARE = flags.DEFINE_list(
   'compare', [], 'With --mode=report: folders of other runs, to be set beside this one.'
 )
 
+_HOST = flags.DEFINE_string('host', '127.0.0.1', 'With --mode=demo: 0.0.0.0 lets others see it.')
+_PORT = flags.DEFINE_integer(
+  'port', 8000, 'With --mode=demo; 0 takes one that is free.', lower_bound=0, upper_bound=65535
+)
+
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'Train as one of several processes that the environment tells of.'
 )
@@ -80,11 +87,13 @@ _GOES_WITH = {
   'particles': ('evaluate',),
   'draws': ('variance',),
   'objectives': ('variance',),
-  'member': ('evaluate', 'figures', 'variance', 'parse', 'export', 'report'),
+  'member': ('evaluate', 'figures', 'variance', 'parse', 'export', 'report', 'demo'),
   'images': ('parse',),
   'out': ('parse', 'export', 'report'),
   'compare': ('report',),
   'annotate': ('parse',),
+  'host': ('demo',),
+  'port': ('demo',),
   'distributed': ('train',),
   'coordinator': ('train',),
 }
@@ -139,6 +148,9 @@ def main(argv):
 
     print(page.write(workdir, _MEMBER.value, _COMPARE.value, _OUT.value))
     return
+  if mode == 'demo':
+    _show(workdir)
+    return
   if untrained:
     learning = learner.make(config_lib.parse(_CONFIG.value))
     state, folder = learner.init(learning), pathlib.Path(workdir).expanduser()
@@ -179,6 +191,24 @@ def _use(mode, workdir):
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
   return f'{path} parses [b, {model.config.data.canvas_size}, ...] uint8 images; see the README'
+
+
+def _show(workdir):
+  """Serves the page to draw on, of the run there is, or else of a small model of its own."""
+  try:
+    from air_jax.demo import server
+  except ModuleNotFoundError as error:
+    raise UserError(
+      f"--mode=demo needs {error.name}, which is not installed: pip install -e '.[demo]'"
+    ) from error
+  from air_jax import runs, trained
+
+  with server.listen(_HOST.value, _PORT.value) as listening:
+    if _WORKDIR.value or runs.exists(workdir):
+      model = trained.load(workdir, _MEMBER.value)
+    else:
+      model = trained.ready_made(_CONFIG.value)
+    server.serve(model, listening)
 
 
 def _processes():

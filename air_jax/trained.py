@@ -1,6 +1,7 @@
 """A trained model in use: pictures in, objects out; scenes imagined and edited; an export."""
 
 import functools
+import hashlib
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,8 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from air_jax import distributions, metrics, runs
+from air_jax import caches, distributions, metrics, runs, train
+from air_jax import config as config_lib
 from air_jax import model as air
 from air_jax.data import pictures
 from air_jax.errors import UserError
@@ -47,6 +49,28 @@ def load(workdir, member=None):
   return Model(learning, state)
 
 
+def ready_made(config):
+  """Loads a model that is trained on first use, and kept among the user's caches.
+
+  Args:
+    config: ConfigDict of the run.
+
+  Returns:
+    `Model`.
+  """
+  digest = hashlib.sha256(config_lib.to_json(config).encode()).hexdigest()[:12]
+  folder = caches.home() / 'models' / digest
+  try:
+    model = load(folder)
+  except UserError:
+    model = None
+  if model is None or model.step < config.train.steps:
+    print('there is no run yet: a small model is trained once, for about a minute, and kept')
+    train.train(config, folder)
+    model = load(folder)
+  return model
+
+
 class Model:
   """A trained model, whose parameters are those that evaluation uses."""
 
@@ -54,6 +78,12 @@ class Model:
     """Takes a `Learner` and a `TrainState`."""
     self.config, self.step = learning.config, int(state.step)
     self._model, self._params = learning.model, state.average
+
+  @property
+  def window_size(self):
+    """The side of a typical object's window as a share of the canvas: the middle of the prior."""
+    where, _ = air.priors(self._model, self._params)
+    return float(jax.nn.sigmoid(where.mean[0]))
 
   def parse(self, images, batch_size=_BATCH):
     """Explains pictures, a batch at a time.

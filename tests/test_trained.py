@@ -162,3 +162,14 @@ def test_load_gives_what_evaluation_uses(finished_run, images):
 def test_a_folder_without_a_checkpoint_says_so(tmp_path):
   with pytest.raises(UserError, match='holds no run'):
     air_jax.load(tmp_path)
+
+
+def test_a_model_is_trained_once_where_there_is_no_run(run_config, tmp_path, monkeypatch, capsys):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  for told in (1, 0):
+    model = trained.ready_made(run_config)
+    assert model.step == run_config.train.steps
+    assert capsys.readouterr().out.count('a small model is trained once') == told
+  run_config.seed = 1
+  trained.ready_made(run_config)
+  assert len(list((tmp_path / 'air_jax' / 'models').iterdir())) == 2
