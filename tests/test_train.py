@@ -72,6 +72,15 @@ def test_run_stopped_while_it_evaluates_keeps_a_checkpoint(
   assert run_folder.checkpoints_of(tmp_path) == [10]
 
 
+@pytest.fixture
+def interruptible():
+  """Ctrl-C as in a terminal; who runs the tests in the background has it ignored."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('interruptible')
 def test_second_signal_acts_at_once():
   with train._Interruption() as interruption:
     assert interruption.signal == 0

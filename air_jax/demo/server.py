@@ -56,6 +56,7 @@ def listen(host, port):
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(address)
+    listening.listen()  # whoever comes before the model is ready waits
   except (OSError, OverflowError) as error:
     reason = getattr(error, 'strerror', None) or error
     raise UserError(
