@@ -70,7 +70,7 @@ def _explain(model, params, images, success, keys):
       counts=latents.count,
       windows=jax.vmap(transformer.place)(latents.z_where),
       what=rolled.what,
-      boxes=metrics.ink_boxes(jnp.diff(rolled.canvases, axis=0).max(-1)),
+      boxes=metrics.ink_boxes(rolled.painted.max(-1)),
       squared_error=jnp.mean((image - reconstruction) ** 2),
       elbo=elbo,
       nll=nll,

@@ -111,6 +111,7 @@ def rollout(model, params, image, noise, sample=reparameterise):
     z_background=z_background,
     crops=crops,
     glimpses=glimpses,
+    painted=painted,
     canvases=canvases,
   )
 
@@ -135,7 +136,7 @@ def elbo_terms(model, params, image, rolled, success, kl_weight=1.0):
   """
   config, nets = model
   where_prior, what_prior = priors(model, params)
-  nll = jax.vmap(lambda canvas: _nll(image, canvas, config.likelihood_std))(rolled.canvases)
+  products = _products(image, rolled, config.likelihood_std)
   where_weights = jnp.array([1.0, kl_weight, kl_weight])
   kl = distributions.normal_kl(rolled.where, where_prior) @ where_weights
   kl += kl_weight * distributions.normal_kl(rolled.what, what_prior).sum(-1)
@@ -149,13 +150,13 @@ def elbo_terms(model, params, image, rolled, success, kl_weight=1.0):
     seen = jnp.concatenate([part.ravel() for part in seen])
     baseline = Baseline(*nets.baseline(params, jax.lax.stop_gradient(seen)))
   return ElboTerms(
-    nll=nll,
+    nll=_nll(products) + image.size * jnp.log(config.likelihood_std * jnp.sqrt(2.0 * jnp.pi)),
     kl_z=kl_behind + _prefix_sums(kl),
     log_ratio=ratio_behind + _prefix_sums(ratio),
     log_q=distributions.count_log_probs(rolled.presence_logits),
     log_p=distributions.geometric_log_probs(success, config.max_steps),
     baseline=baseline,
-    products=_products(image, rolled.canvases, config.likelihood_std),
+    products=products,
   )
 
 
@@ -304,19 +305,20 @@ def _draw(model, params, z_where, z_what):
   return glimpse, transformer.paint(glimpse, transformer.place(z_where), model.config.canvas_size)
 
 
-def _nll(image, canvas, std):
-  """-log N(image; canvas, std), summed over pixels: as a product, which XLA's CPU sums fastest."""
-  error = ((image - canvas) / std).ravel()
-  squares = jnp.dot(error, error, precision=jax.lax.Precision.HIGHEST)
-  return 0.5 * squares + error.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
-
-
-def _products(image, canvases, std):
+def _products(image, rolled, std):
   """Inner products of the image less the background and of each paint, in units of std."""
-  background = canvases[:1]
-  vectors = jnp.concatenate([image - background, jnp.diff(canvases, axis=0)]) / std
+  vectors = jnp.concatenate([(image - rolled.canvases[0])[None], rolled.painted]) / std
   vectors = vectors.reshape(len(vectors), -1)
   return jnp.dot(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _nll(products):
+  """Half the square of the image less the background and the first k paints, for each k.
+
+  From the products: XLA's CPU is slow to make a canvas for each count and to go back through it.
+  """
+  signs = jnp.tri(len(products)).at[:, 1:].multiply(-1.0)
+  return 0.5 * jnp.einsum('ki,ij,kj->k', signs, products, signs, precision='highest')
 
 
 def _log_ratio(z, q, p):

@@ -260,9 +260,8 @@ def _see(model, params, images):
   def see(image):
     latents, rolled = air.parse(model, params, image)
     log_probs = air.count_log_posterior(model, params, image, rolled)
-    painted = jnp.diff(rolled.canvases, axis=0)
     canvas = rolled.canvases[latents.count]
-    return _describe(latents, log_probs, rolled.glimpses, painted, canvas)
+    return _describe(latents, log_probs, rolled.glimpses, rolled.painted, canvas)
 
   return jax.vmap(see)(images / 255.0)
 

@@ -58,6 +58,7 @@ class Rollout(NamedTuple):
   z_background: Array  # [E] sample
   crops: Array  # [T, h, w, C] what the cell looked at
   glimpses: Array  # [T, h, w, C] what it painted, before placing
+  painted: Array  # [T, H, W, C] the same at its place, each on an empty canvas
   canvases: Array  # [T + 1, H, W, C] the picture after 0..T objects
 
 
