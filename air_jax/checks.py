@@ -119,6 +119,7 @@ _ALLOWED = {
   'model.cell_size': _at_least(1),
   'model.patch_size': _at_least(0),
   'model.patch_features': _at_least(1),
+  'model.patch_rounds': _at_least(0),
   'model.encoder_sizes': _LAYERS,
   'model.presence_sizes': _LAYERS,
   'model.location_sizes': _LAYERS,

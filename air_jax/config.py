@@ -62,6 +62,7 @@ class ModelConfig:
   cell_size: int
   patch_size: int
   patch_features: int
+  patch_rounds: int
   encoder_sizes: tuple
   presence_sizes: tuple
   location_sizes: tuple

@@ -14,6 +14,21 @@ import jax.numpy as jnp
 from air_jax.types import Normal
 
 
+def _scaled(variance):
+  """Initial kernels [outputs, inputs] that change the variance of what passes by this factor."""
+  return nn.initializers.variance_scaling(variance, 'fan_in', 'truncated_normal', -1, -2)
+
+
+# Attention starts fairly sharp. (The best patch alone, with a straight-through gradient, learns
+# faster at first and then fails.)
+_SHARPNESS = 5.0
+_SHIFTS = 3  # steps of mean shift
+# Pictures are mostly black: larger weights bring features to unit variance.
+_sparse = _scaled(9.0)
+# Heads start near their biases: a tenth of the usual variance.
+_small = _scaled(0.1)
+
+
 class Networks(NamedTuple):
   """AIR's networks as pure functions; `params` is what `init` returned, a dict by part."""
 
@@ -61,8 +76,10 @@ class _Networks(nn.Module):
     c = self.config
     prior_scale = jnp.log(c.size_prior_mean / (1.0 - c.size_prior_mean))
     # The image is an input of the cell at every step, and the same: its product is made once.
-    self.image_encoder = _ImageEncoder(c.patch_size, c.patch_features, c.encoder_sizes)
-    self.image_gates = nn.Dense(4 * c.cell_size, use_bias=False)
+    self.image_encoder = _ImageEncoder(
+      c.patch_size, c.patch_features, c.patch_rounds, c.encoder_sizes
+    )
+    self.image_gates = _Dense(4 * c.cell_size, use_bias=False)
     if c.residual:
       self.attention = _Attention(
         c.patch_size, c.patch_features, c.attention_heads, reach=c.size_prior_mean
@@ -164,21 +181,25 @@ class _Networks(nn.Module):
 
 
 class _ImageEncoder(nn.Module):
-  """An MLP on features of the image's patches, which one dense layer describes all alike.
+  """An MLP on features of the image's patches, which the same layers describe everywhere.
 
-  Sharing that layer is what an MLP on raw pixels lacks to tell two digits side by side from one.
+  That they are shared is what an MLP on raw pixels lacks to tell two digits side by side from one.
+  The first sees a patch alone; in each round, two more look at its neighbours, down and then across
+  (a 3x3 convolution in two, as products of matrices: XLA's CPU is slow at those of a population).
   """
 
   patch_size: int  # pixels; 0: raw pixels
   patch_features: int
+  rounds: int
   sizes: tuple
 
   @nn.compact
   def __call__(self, image):
     if self.patch_size:
-      image = nn.elu(
-        nn.Dense(self.patch_features, kernel_init=_sparse)(_patches(image, self.patch_size))
-      )
+      patches = _patches(image, self.patch_size)
+      image = nn.elu(_Dense(self.patch_features, kernel_init=_sparse)(patches))
+      for axis in self.rounds * (0, 1):
+        image = nn.elu(_Dense(self.patch_features)(_neighbours(image, axis, 1)))
     return _Mlp(self.sizes)(image.ravel())
 
 
@@ -200,13 +221,13 @@ class _Attention(nn.Module):
   def __call__(self, image):
     patches = _patches(image, self.patch_size)
     rows, columns, _ = patches.shape
-    features = nn.elu(nn.Dense(self.patch_features, kernel_init=_sparse)(patches))
-    features = nn.elu(nn.Dense(2 * self.patch_features)(_surroundings(features, 1)))
+    features = nn.elu(_Dense(self.patch_features, kernel_init=_sparse)(patches))
+    features = nn.elu(_Dense(2 * self.patch_features)(_surroundings(features, 1)))
     # Seven patches across now, more than an object: the gap between two must not look like one.
-    wider = _surroundings(nn.elu(nn.Dense(self.patch_features)(features)), 2)
-    features = nn.elu(nn.Dense(2 * self.patch_features)(jnp.concatenate([wider, features], -1)))
+    wider = _surroundings(nn.elu(_Dense(self.patch_features)(features)), 2)
+    features = nn.elu(_Dense(2 * self.patch_features)(jnp.concatenate([wider, features], -1)))
     preference = self.param('preference', nn.initializers.normal(0.5), (rows, columns, self.heads))
-    scores = _SHARPNESS * (nn.Dense(self.heads)(features) + preference).reshape(-1, self.heads).T
+    scores = _SHARPNESS * (_Dense(self.heads)(features) + preference).reshape(-1, self.heads).T
     y, x = jnp.meshgrid(
       *((2.0 * jnp.arange(n) + 1.0) / n - 1.0 for n in (rows, columns)), indexing='ij'
     )
@@ -219,6 +240,25 @@ class _Attention(nn.Module):
     return jnp.concatenate([(weights @ centres).ravel(), (weights @ seen).ravel()])
 
 
+class _Dense(nn.Module):
+  """A dense layer whose kernel is [outputs, inputs]: as JAX computes its gradient.
+
+  Kept the other way round, as Flax does, that gradient is read across the grain by the optimiser,
+  which on a CPU then takes a quarter of a training step.
+  """
+
+  size: int
+  use_bias: bool = True
+  kernel_init: Callable = _scaled(1.0)
+  bias_init: Callable = nn.initializers.zeros
+
+  @nn.compact
+  def __call__(self, x):
+    kernel = self.param('kernel', self.kernel_init, (self.size, x.shape[-1]))
+    y = jnp.einsum('...i,oi->...o', x, kernel)
+    return y + self.param('bias', self.bias_init, (self.size,)) if self.use_bias else y
+
+
 class _Mlp(nn.Module):
   """Dense layers with ELU between them, and behind the last unless it is an output layer."""
 
@@ -229,9 +269,9 @@ class _Mlp(nn.Module):
   @nn.compact
   def __call__(self, x):
     for size in self.sizes:
-      x = nn.elu(nn.Dense(size)(x))
+      x = nn.elu(_Dense(size)(x))
     if self.outputs:
-      x = nn.Dense(self.outputs, kernel_init=_small, bias_init=_constant(self.bias))(x)
+      x = _Dense(self.outputs, kernel_init=_small, bias_init=_constant(self.bias))(x)
     return x
 
 
@@ -256,7 +296,7 @@ class _Lstm(nn.Module):
   size: int
 
   def setup(self):
-    self.gates = nn.Dense(4 * self.size)
+    self.gates = _Dense(4 * self.size)
     self.initial_h = self.param('initial_h', nn.initializers.zeros, (self.size,))
     self.initial_c = self.param('initial_c', nn.initializers.zeros, (self.size,))
 
@@ -286,16 +326,6 @@ class _MovingAverages(nn.Module):
     return average('centre', self.centre, 0.0), average('variance', self.variance, 1.0)
 
 
-# Attention starts fairly sharp. (The best patch alone, with a straight-through gradient, learns
-# faster at first and then fails.)
-_SHARPNESS = 5.0
-_SHIFTS = 3  # steps of mean shift
-# Pictures are mostly black: larger weights bring features to unit variance.
-_sparse = nn.initializers.variance_scaling(9.0, 'fan_in', 'truncated_normal')
-# Heads start near their biases: a tenth of the usual variance.
-_small = nn.initializers.variance_scaling(0.1, 'fan_in', 'truncated_normal')
-
-
 def _patches(image, size):
   """[rows, columns, size * size * C] patches of [H, W, C], blank beyond the picture."""
   height, width, channels = image.shape
@@ -304,14 +334,20 @@ def _patches(image, size):
   return image.swapaxes(1, 2).reshape(*image.shape[:3:2], -1)
 
 
-def _surroundings(features, apart):
-  """[rows, columns, 9 F]: at each place the features of three by three, so many places apart."""
-  rows, columns, _ = features.shape
-  features = jnp.pad(features, ((apart, apart), (apart, apart), (0, 0)))
+def _neighbours(features, axis, apart):
+  """[rows, columns, 3 F]: at each place the features before, at and after it, so many apart."""
+  length = features.shape[axis]
+  padding = [(apart, apart) if i == axis else (0, 0) for i in range(3)]
+  features = jnp.pad(features, padding)
   starts = range(0, 2 * apart + 1, apart)
   return jnp.concatenate(
-    [features[i : i + rows, j : j + columns] for i in starts for j in starts], -1
+    [jax.lax.slice_in_dim(features, i, i + length, axis=axis) for i in starts], -1
   )
+
+
+def _surroundings(features, apart):
+  """[rows, columns, 9 F]: at each place the features of three by three, so many places apart."""
+  return _neighbours(_neighbours(features, 1, apart), 0, apart)
 
 
 def _resize(image, size):

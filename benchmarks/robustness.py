@@ -56,6 +56,7 @@ RECIPE = {
   'size prior from 0.6': {'model.size_prior_mean': 0.6},
   'deviation 0.3': {'model.likelihood_std': 0.3},
   'exact': {'objective.name': 'exact'},
+  'patches alone': {'model.patch_rounds': 0},
   'raw pixels': {'model.patch_size': 0},
   'no averaging': {'train.average': 0.0},
   'gradient clipped at 1': {'train.clip_norm': 1.0},

@@ -48,6 +48,7 @@ def get_config():
   model.cell_size = 256  # units of the LSTM
   model.patch_size = 5  # pixels, side of the patches the image is encoded by; 0 for raw pixels
   model.patch_features = 16  # of each patch, >= 1
+  model.patch_rounds = 2  # >= 0, in each of which a patch is described anew with its neighbours
   model.encoder_sizes = (256, 256)  # hidden layers, here and below; at least one
   model.presence_sizes = (256,)
   model.location_sizes = (256,)

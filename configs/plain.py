@@ -22,6 +22,7 @@ def simplify(config, size=0.42):
   Returns:
     the same ConfigDict.
   """
+  config.model.patch_rounds = 0
   config.model.likelihood_std = 0.3
   config.model.size_prior_mean, config.model.size_prior_std = size, 0.12
   config.model.learn_size_prior = False

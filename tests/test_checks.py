@@ -68,6 +68,7 @@ IMPOSSIBLE = {
   'model.cell_size': (0,),
   'model.patch_size': (-1,),
   'model.patch_features': (0,),
+  'model.patch_rounds': (-1,),
   'model.encoder_sizes': ((), (0,), (16, -1), (2.5,), ('16',), (True,)),
   'model.presence_sizes': ((),),
   'model.location_sizes': ((),),

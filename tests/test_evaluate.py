@@ -35,7 +35,7 @@ def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(mod
   model = air.Model(config, networks.build(config))
   params = model.networks.init(jax.random.key(0))
   params['background_image'] += 4.0  # bright enough to be ink
-  decoder = params['glimpse_decoder']['Dense_1']
+  decoder = params['glimpse_decoder']['_Dense_1']
   decoder['bias'] = jnp.tile(jnp.array([-9.0, 2.0, -9.0]), 8 * 8)
   images = np.random.default_rng(0).integers(0, 256, (2, 50, 50, 3), np.uint8)
   evaluation = evaluate.run(model, params, images, 0.5, jax.random.key(1))

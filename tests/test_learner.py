@@ -92,7 +92,7 @@ def test_every_loss_of_one_roll_out_trains(tiny_config, name):
   learner = learning.make(configuration.parse(tiny_config))
   state, report = _train_step(learner, learning.init(learner), *_scenes(8))
   assert all(np.isfinite(value).all() for value in report.values())
-  kernels = [s.params['presence_head']['Dense_0'] for s in (state, learning.init(learner))]
+  kernels = [s.params['presence_head']['_Dense_0'] for s in (state, learning.init(learner))]
   assert (kernels[0]['kernel'] != kernels[1]['kernel']).any()
 
 
@@ -134,7 +134,7 @@ def test_sleep_teaches_all_but_the_decoder_to_explain_dreams(tiny_config, params
   assert len(np.unique(losses)) > 150
   np.testing.assert_allclose(jax.tree.leaves(slopes['glimpse_decoder'])[0], 0, atol=1e-3)
   # The posterior of the count learns how often each is dreamt: 0 to 3 alike, so that 3 in 4 start.
-  start = slopes['presence_head']['Dense_1']['bias'].mean()
+  start = slopes['presence_head']['_Dense_1']['bias'].mean()
   assert start > 0.1  # it began with nearly certain presences; fewer are dreamt
 
 

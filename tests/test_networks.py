@@ -1,6 +1,7 @@
 """The networks against their equations in NumPy, and where they start."""
 
 import dataclasses
+import itertools
 import math
 
 import jax
@@ -15,7 +16,7 @@ from air_jax import networks
 
 
 def _dense(layer, x):
-  return x @ layer['kernel'] + layer.get('bias', 0)
+  return x @ layer['kernel'].T + layer.get('bias', 0)
 
 
 def _elu(x):
@@ -57,23 +58,33 @@ def _describe(layer, picture, size):
   }
 
 
-def _encode(encoder, picture, size):
+def _encode(encoder, picture, size, rounds):
   if size:
-    picture = np.stack(list(_describe(encoder['Dense_0'], picture, size).values()))
-  return _elu(_dense(encoder['_Mlp_0']['Dense_0'], np.ravel(picture)))
+    near = _describe(encoder['_Dense_0'], picture, size)
+    for i in range(2 * rounds):
+      layer = encoder[f'_Dense_{i + 1}']
+      offsets = [(0, n) if i % 2 else (n, 0) for n in (-1, 0, 1)]
+      near = {place: _elu(_dense(layer, _at(near, place, offsets))) for place in near}
+    picture = np.stack(list(near.values()))
+  return _elu(_dense(encoder['_Mlp_0']['_Dense_0'], np.ravel(picture)))
 
 
-@pytest.mark.parametrize(('size', 'channels'), ((0, 1), (7, 1), (7, 3)))
-def test_pictures_are_encoded_by_an_mlp_on_patches_or_on_pixels(model, size, channels):
-  nets, params = _variant(model, patch_size=size, channels=channels)
+@pytest.mark.parametrize(
+  ('size', 'rounds', 'channels'), ((0, 0, 1), (7, 0, 1), (7, 1, 3), (7, 2, 1))
+)
+def test_pictures_are_encoded_by_an_mlp_on_patches_or_on_pixels(model, size, rounds, channels):
+  nets, params = _variant(model, patch_size=size, patch_rounds=rounds, channels=channels)
   image = np.random.default_rng(1).uniform(size=(50, 50, channels))
-  gates = _dense(params['image_gates'], _encode(params['image_encoder'], image, size))
+  gates = _dense(params['image_gates'], _encode(params['image_encoder'], image, size, rounds))
   np.testing.assert_allclose(nets.encode_image(params, image), gates, rtol=1e-3, atol=1e-4)
 
 
 def _around(features, place, apart):
+  return _at(features, place, list(itertools.product((-apart, 0, apart), repeat=2)))
+
+
+def _at(features, place, offsets):
   row, column = place
-  offsets = [(i, j) for i in (-apart, 0, apart) for j in (-apart, 0, apart)]
   blank = np.zeros_like(next(iter(features.values())))
   return np.concatenate([features.get((row + i, column + j), blank) for i, j in offsets])
 
@@ -83,7 +94,7 @@ def test_attention_averages_places_and_features_near_a_mode_of_a_softmax_over_pa
     model, residual=True, attention_heads=2, patch_size=7, patch_features=3, channels=3
   )
   image, attention = np.random.default_rng(1).uniform(size=(50, 50, 3)), params['attention']
-  dense = [attention[f'Dense_{i}'] for i in range(5)]
+  dense = [attention[f'_Dense_{i}'] for i in range(5)]
   near = _describe(dense[0], image, 7)
   near = {place: _elu(_dense(dense[1], _around(near, place, 1))) for place in near}
   thin = {place: _elu(_dense(dense[2], near[place])) for place in near}
@@ -109,8 +120,8 @@ def test_attention_torn_between_two_objects_settles_on_one(model):
   preference = np.zeros((10, 10, 1), np.float32)
   preference[4, 1], preference[4, 8] = 1.0, 0.8  # left slightly more than right
   params = params | {'attention': params['attention'] | {'preference': preference}}
-  blank = jax.tree.map(np.zeros_like, params['attention']['Dense_4'])
-  params['attention'] = params['attention'] | {'Dense_4': blank}
+  blank = jax.tree.map(np.zeros_like, params['attention']['_Dense_4'])
+  params['attention'] = params['attention'] | {'_Dense_4': blank}
   x, y = nets.attend(params, np.zeros((50, 50, 1)))[:2]
   assert abs(x - -0.7) < 0.15 and abs(y - -0.1) < 0.15
 
@@ -119,8 +130,8 @@ def test_location_starts_from_the_first_place_attended_to(model):
   nets, params = _variant(model, residual=True, attention_heads=2, patch_features=3)
   h, attended = np.linspace(-1, 1, 16), np.linspace(-0.9, 0.7, 16)
   head = params['location_head']['_Mlp_0']
-  outputs = _elu(_dense(head['Dense_0'], np.concatenate([h, attended])))
-  mean, raw_std = np.split(_dense(head['Dense_1'], outputs), 2)
+  outputs = _elu(_dense(head['_Dense_0'], np.concatenate([h, attended])))
+  mean, raw_std = np.split(_dense(head['_Dense_1'], outputs), 2)
   where = nets.location(params, h, attended)
   start = [0, *np.arctanh(0.98 * attended[:2])]
   np.testing.assert_allclose(where.mean, mean + start, rtol=1e-4)
@@ -130,7 +141,7 @@ def test_location_starts_from_the_first_place_attended_to(model):
 def test_hidden_layers_have_an_elu_and_output_layers_none(model):
   nets, params = _variant(model)
   h, head = np.linspace(-1, 1, 16), params['presence_head']
-  logit = _dense(head['Dense_1'], _elu(_dense(head['Dense_0'], h)))[0]
+  logit = _dense(head['_Dense_1'], _elu(_dense(head['_Dense_0'], h)))[0]
   np.testing.assert_allclose(nets.presence(params, h), logit, rtol=1e-4)
 
 
@@ -149,7 +160,7 @@ def test_heads_start_at_their_biases(model, params):
     glimpse, np.full((8, 8, 1), expit(model.config.output_bias)), rtol=1e-5
   )
   # And near them for other inputs: a tenth of the usual variance.
-  kernel = params['glimpse_decoder']['Dense_1']['kernel']
+  kernel = params['glimpse_decoder']['_Dense_1']['kernel']
   np.testing.assert_allclose(kernel.std(), np.sqrt(0.1 / 16), rtol=0.1)
 
 
@@ -168,7 +179,7 @@ def test_only_what_is_used_has_parameters(model):
 def test_a_glimpse_has_a_decoder_output_for_each_of_its_channels(model):
   nets, params = _variant(model, channels=3)
   code, decoder = np.linspace(-1, 1, 4), params['glimpse_decoder']
-  outputs = _dense(decoder['Dense_1'], _elu(_dense(decoder['Dense_0'], code)))
+  outputs = _dense(decoder['_Dense_1'], _elu(_dense(decoder['_Dense_0'], code)))
   glimpse = nets.decode_glimpse(params, code)
   np.testing.assert_allclose(glimpse, expit(outputs).reshape(8, 8, 3), rtol=1e-4)
 
@@ -201,7 +212,7 @@ LATENT = {
 def test_a_latent_background_is_interpolated_between_the_colours_of_a_grid(model):
   nets, params = _variant(model, background_grid=4, **LATENT)
   code, decoder = np.array([0.7, -1.3]), params['background_decoder']
-  grid = _dense(decoder['Dense_1'], _elu(_dense(decoder['Dense_0'], code))).reshape(4, 4, 3)
+  grid = _dense(decoder['_Dense_1'], _elu(_dense(decoder['_Dense_0'], code))).reshape(4, 4, 3)
   places = (np.arange(50) + 0.5) / 50 * 4 - 0.5  # in cells of the grid; colours hold to the edge
   rows, columns = np.meshgrid(places, places, indexing='ij')
   logits = [
@@ -224,8 +235,8 @@ def test_the_code_of_a_background_is_read_from_a_small_copy_of_the_image(model):
     for c in range(3)
   ]
   encoder = params['background_encoder']['_Mlp_0']
-  hidden = _elu(_dense(encoder['Dense_0'], np.stack(small, -1).ravel()))
-  mean, raw_std = np.split(_dense(encoder['Dense_1'], hidden), 2)
+  hidden = _elu(_dense(encoder['_Dense_0'], np.stack(small, -1).ravel()))
+  mean, raw_std = np.split(_dense(encoder['_Dense_1'], hidden), 2)
   code = nets.encode_background(params, image)
   np.testing.assert_allclose(code.mean, mean, rtol=1e-4)
   np.testing.assert_allclose(code.std, np.log1p(np.exp(raw_std)), rtol=1e-4)

@@ -35,7 +35,7 @@ def learning():
 def state(learning):
   """The presence head is undecided, so that counts vary."""
   state = learner.init(learning)
-  state.params['presence_head']['Dense_1']['bias'] *= 0
+  state.params['presence_head']['_Dense_1']['bias'] *= 0
   return state
 
 
