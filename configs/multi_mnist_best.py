@@ -13,7 +13,7 @@ def get_config():
   """Returns the configuration."""
   config = plain.simplify(multi_mnist.get_config())
   config.data.online = True
-  config.model.patch_features, config.model.patch_rounds = 32, 2
+  config.model.patch_features = 32
   config.model.count_by = 'explanation'
   config.objective.name = 'collapsed'
   config.objective.prior_end = 0.1
