@@ -119,6 +119,7 @@ def main(argv):
     evaluate,
     figures,
     learner,
+    population,
     runs,
     train,
     variance,
@@ -130,6 +131,8 @@ def main(argv):
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if mode == 'train':
+    if not (_DISTRIBUTED.value or _COORDINATOR.value):
+      population.spread_over_cores(_CONFIG.value.train.population)
     with _processes():
       print(census.table(train.train(_CONFIG.value, workdir)))
     return

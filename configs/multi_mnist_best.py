@@ -1,7 +1,8 @@
 """Multi-MNIST by the most accurate recipe we know, for twice the steps.
 
-Scenes without end, more features of each patch, objects that cost 2.3 nats rather than 11.5, and
-counts that are checked against what was painted. --config.data.layout=touching for the other rule.
+Scenes without end, patches that see their neighbours, objects that cost 2.3 nats rather than 11.5,
+and counts that are checked against what was painted. --config.data.layout=touching for the other
+rule.
 
 python main.py --config=configs/multi_mnist_best.py --workdir=runs/multi_mnist_best
 """
@@ -13,7 +14,7 @@ def get_config():
   """Returns the configuration."""
   config = plain.simplify(multi_mnist.get_config())
   config.data.online = True
-  config.model.patch_features = 32
+  config.model.patch_rounds = 2
   config.model.count_by = 'explanation'
   config.objective.name = 'collapsed'
   config.objective.prior_end = 0.1
