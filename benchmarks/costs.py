@@ -1,11 +1,15 @@
 """How long a training step takes by each objective, beside `nvil`'s.
 
-    python -m benchmarks.costs [--objectives=exact,collapsed,nvil] [--particles=5]
+    python -m benchmarks.costs [--objectives=exact,collapsed,nvil] [--particles=5] [--kept=FILE]
 
-Rounds of all objectives alternate, so that they see the same neighbours on a shared machine;
-medians are reported, after a warm-up, with the median of the ratios within a round.
+The model is that of the plain recipe, as in benchmarks/estimators.py, which reads the seconds that
+--kept=docs/estimators/costs.json has put down. Rounds of all objectives alternate, so that they see
+the same neighbours on a shared machine; medians are reported, after a warm-up, with the median of
+the ratios within a round.
 """
 
+import json
+import pathlib
 import statistics
 import time
 
@@ -14,12 +18,13 @@ from absl import app, flags
 from air_jax import command_line
 from air_jax.estimators import ESTIMATORS
 from benchmarks import trainings
-from configs import multi_digits
+from configs import plain
 
 _OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
 _PARTICLES = flags.DEFINE_integer('particles', 5, 'Roll-outs where there are several.')
 _ROUNDS = flags.DEFINE_integer('rounds', 11, 'Timed rounds.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Training steps a round.', lower_bound=1)
+_KEPT = flags.DEFINE_string('kept', '', 'File to put the medians in.')
 
 
 @command_line.one_line_errors
@@ -36,14 +41,18 @@ def main(argv):
       if timed >= 0:
         times[name].append((time.perf_counter() - started) / _STEPS.value)
   print(f'{"":18}ms a step   of nvil')
+  medians = {}
   for name in sorted(names, key=list(ESTIMATORS).index):
+    medians[name] = statistics.median(times[name])
     ratio = statistics.median(a / b for a, b in zip(times[name], times['nvil'], strict=True))
-    print(f'{name:18}{1e3 * statistics.median(times[name]):>9.2f}{ratio:>10.2f}')
+    print(f'{name:18}{1e3 * medians[name]:>9.2f}{ratio:>10.2f}')
+  if _KEPT.value:
+    pathlib.Path(_KEPT.value).write_text(json.dumps(medians, indent=1) + '\n')
 
 
 def _training(name):
   """A function that makes so many steps."""
-  config = multi_digits.get_config()
+  config = plain.get_config()
   config.objective.update(name=name, particles=_PARTICLES.value)
   return trainings.make(config, _STEPS.value)
 

@@ -3,17 +3,20 @@
     python -m benchmarks.estimators --mnist_dir=FOLDER
         [--folder=runs/estimators] [--layouts=disjoint,touching] [--objectives=exact,nvil,...]
         [--seeds=3] [--steps=5000] [--jobs=2]
-        [--kept=docs/estimators/results.json]
+        [--kept=docs/estimators/results.json] [--costs=docs/estimators/costs.json]
     python -m benchmarks.estimators --report     what is there so far, without training more
 
 All runs share the recipe of configs/multi_mnist_nvil.py: the presence head rests at first, as those
 need that draw the count. What is finished is kept in the folder, and what was interrupted goes on;
-each run has a core to itself. What --kept holds counts as finished too; --kept= starts afresh. The
-report goes to the terminal, and to --kept with `accuracy.png` beside it.
+each run has a core to itself. What --kept holds counts as finished too; --kept= starts afresh. Runs
+of different machines have no seconds in common: seconds here are steps times what a step takes by
+--costs, where `python -m benchmarks.costs` has timed all objectives side by side. The report goes
+to the terminal, and to --kept with `accuracy.png` beside it.
 """
 
 import itertools
 import json
+import pathlib
 import statistics
 
 import numpy as np
@@ -27,6 +30,9 @@ from benchmarks import jobs
 
 _LAYOUTS = flags.DEFINE_list('layouts', ['disjoint', 'touching'], 'Rules of composition.')
 _OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
+_COSTS = flags.DEFINE_string(
+  'costs', 'docs/estimators/costs.json', 'Seconds a step by objective; see benchmarks/costs.py.'
+)
 _BENCHMARK = 'estimators'
 _STEPS = 5000
 _TEST_SCENES = 4000
@@ -45,9 +51,18 @@ def main(argv):
     return
   if unknown := set(_OBJECTIVES.value) - set(ESTIMATORS):
     raise UserError(f'--objectives={min(unknown)} is none of {", ".join(ESTIMATORS)}')
+  costs = _costs()
   results = _ordered(jobs.run_all(_BENCHMARK, _wanted(), _name))
-  jobs.keep_figure(_BENCHMARK, 'accuracy.png', _curves(results))
-  print(_table(results))
+  jobs.keep_figure(_BENCHMARK, 'accuracy.png', _curves(results, costs))
+  print(_table(results, costs))
+
+
+def _costs():
+  """Seconds a step by objective."""
+  path = pathlib.Path(_COSTS.value)
+  if not path.is_file():
+    raise UserError(f'--costs={path} is missing; python -m benchmarks.costs --kept={path} makes it')
+  return json.loads(path.read_text())
 
 
 def _wanted():
@@ -80,9 +95,6 @@ def _run(name):
     result[f'bound_{samples}'] = tight['tight_bound']
   lines = [json.loads(line) for line in (folder / 'run' / 'metrics.jsonl').open()]
   result['curve'] = [[x['step'], x['count_accuracy']] for x in lines if x['split'] == 'test']
-  times = [(x['step'], x['wall_s']) for x in lines if x['split'] == 'train']
-  rates = [(t - s) / (b - a) for (a, s), (b, t) in itertools.pairwise(times) if b > a and t > s]
-  result['seconds_a_step'] = statistics.median(rates)  # evaluations are in few of them
   jobs.finish(folder, result)
 
 
@@ -101,13 +113,12 @@ def _name(run):
   return '/'.join(str(run[key]) for key in ('layout', 'objective', 'seed', 'steps'))
 
 
-def _table(results):
+def _table(results, costs):
   """Markdown, a table for each layout and number of steps."""
   lines = []
   for (layout, steps), group in _grouped(results, 'layout', 'steps'):
     own = {objective: list(runs) for (objective,), runs in _grouped(group, 'objective')}
-    exact = own.get('exact', [])
-    budget = statistics.median(map(_seconds, exact)) if exact else float('nan')
+    budget = steps * costs['exact']
     lines += [
       f'{layout}, {steps:,} steps (`exact` trains {budget:.0f} s):',
       '',
@@ -117,10 +128,9 @@ def _table(results):
     ]
     for objective, runs in own.items():
       accuracy = [run['count_accuracy'] for run in runs]
-      in_time = statistics.median(_accuracy_after(run, budget) for run in runs)
-      elbo, hundred, thousand, seconds = (
-        statistics.median(run[name] for run in runs)
-        for name in ('elbo', 'bound_100', 'bound_1000', 'seconds_a_step')
+      in_time = statistics.median(_accuracy_after(run, budget / costs[objective]) for run in runs)
+      elbo, hundred, thousand = (
+        statistics.median(run[name] for run in runs) for name in ('elbo', 'bound_100', 'bound_1000')
       )
       cells = [
         f'`{objective}`',
@@ -130,7 +140,7 @@ def _table(results):
         f'{100 * in_time:.2f}',
         *(f'{nats:.1f}' for nats in (elbo, hundred, thousand)),
         ' / '.join(_median_steps(runs, level) for level in _LEVELS),
-        f'{1e3 * seconds:.0f}',
+        f'{1e3 * costs[objective]:.0f}',
       ]
       lines.append(f'| {" | ".join(map(str, cells))} |')
     lines.append('')
@@ -141,14 +151,10 @@ def _grouped(results, *names):
   return itertools.groupby(results, key=lambda run: tuple(run[name] for name in names))
 
 
-def _seconds(run):
-  return run['steps'] * run['seconds_a_step']
-
-
-def _accuracy_after(run, seconds):
+def _accuracy_after(run, step):
   """Between evaluations, along a line; beyond the last, the last."""
   steps, accuracy = zip(*run['curve'], strict=True)
-  return float(np.interp(seconds / run['seconds_a_step'], [0, *steps], [1 / 3, *accuracy]))
+  return float(np.interp(step, [0, *steps], [1 / 3, *accuracy]))
 
 
 def _median_steps(runs, level):
@@ -159,7 +165,7 @@ def _median_steps(runs, level):
   return '-' if median == never else f'{median:,}'
 
 
-def _curves(results):
+def _curves(results, costs):
   layouts = list(dict.fromkeys(run['layout'] for run in results))
   figure = Figure(figsize=(10.0, 3.8 * len(layouts)), layout='constrained')
   axes = figure.subplots(len(layouts), 2, squeeze=False, sharey=True)
@@ -169,7 +175,7 @@ def _curves(results):
     for run in (run for run in results if run['objective'] == name):
       steps, accuracy = map(np.array, zip(*run['curve'], strict=True))
       for axis, x in zip(
-        axes[layouts.index(run['layout'])], (steps, steps * run['seconds_a_step']), strict=True
+        axes[layouts.index(run['layout'])], (steps, steps * costs[name]), strict=True
       ):
         label = name if run['seed'] == 0 else None
         axis.plot(x, 1 - accuracy, dashes, color=colour, label=label, linewidth=1.1)
