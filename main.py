@@ -116,10 +116,10 @@ def main(argv):
     animations,
     census,
     compilation,
+    cores,
     evaluate,
     figures,
     learner,
-    population,
     runs,
     train,
     variance,
@@ -132,7 +132,7 @@ def main(argv):
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if mode == 'train':
     if not (_DISTRIBUTED.value or _COORDINATOR.value):
-      population.spread_over_cores(_CONFIG.value.train.population)
+      cores.become_devices(_CONFIG.value.train.population)
     with _processes():
       print(census.table(train.train(_CONFIG.value, workdir)))
     return

@@ -14,7 +14,7 @@ import time
 
 from absl import app, flags
 
-from air_jax import command_line, population
+from air_jax import command_line, cores
 from benchmarks import trainings
 from configs import multi_digits
 
@@ -47,7 +47,7 @@ def main(argv):
 
 def _time(size):
   """Milliseconds that a step of a member takes."""
-  population.spread_over_cores(size)
+  cores.become_devices(size)
   config = multi_digits.get_config()
   config.train.population = size
   train, times = trainings.make(config, _STEPS.value), []

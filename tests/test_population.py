@@ -254,36 +254,6 @@ def test_devices_share_members_and_batches_and_nobody_learns_otherwise(
     np.testing.assert_allclose(found[name], theirs, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-  'size, cores, devices',
-  [(1, 8, 1), (2, 2, 2), (8, 2, 2), (3, 2, 3), (7, 2, 7), (11, 2, 1), (8, 1, 1), (12, 8, 12)],
-)
-def test_cores_become_devices_that_share_members_evenly(size, cores, devices):
-  assert population.devices_for(size, cores) == devices
-
-
-@pytest.mark.parametrize(
-  'asked, devices',
-  [({}, 2), ({'XLA_FLAGS': '--xla_force_host_platform_device_count=3'}, 3),
-   ({'JAX_NUM_CPU_DEVICES': '4'}, 4)],
-)  # fmt: skip
-def test_who_asks_for_a_number_of_devices_gets_it(asked, devices, compile_cache):
-  done = subprocess.run(
-    [sys.executable, '-c', CORES], cwd=ROOT, env=compile_cache | asked, capture_output=True,
-    text=True, timeout=100,
-  )  # fmt: skip
-  assert done.stdout == f'{devices}\n', done.stderr
-
-
-CORES = """
-import jax
-from air_jax import population
-population._cores = lambda: 2
-population.spread_over_cores(4)
-print(jax.device_count())
-"""
-
-
 def test_a_batch_that_devices_cannot_share_evenly_is_refused(run_config, tmp_path, compile_cache):
   changes = {'train.population': 2, 'train.batch_size': 7}
   changes['data.cache_dir'] = run_config.data.cache_dir
