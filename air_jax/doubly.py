@@ -42,9 +42,13 @@ def lesson(roll_out, noise, rolled, smoothing, kl_weight=1.0):
   def shares(noise):
     return particles.shares(jax.vmap(roll_out)(noise), smoothing).sum(0)
 
-  by_noise = jax.jacrev(shares)(noise)  # leading [T + 1]; a particle's share depends on its own
-  steps = jnp.arange(noise.objects.shape[1])
-  slopes = Noise(by_noise.objects[1 + steps, :, steps].swapaxes(0, 1), by_noise.background[0])
+  _, pull = jax.vjp(shares, noise)
+  # One by one: what leads to the noise of earlier steps is then not computed at all.
+  by_noise = [pull(share)[0] for share in jnp.eye(noise.objects.shape[1] + 1)]
+  slopes = Noise(
+    jnp.stack([slope.objects[:, t] for t, slope in enumerate(by_noise[1:])], 1),
+    by_noise[0].background,
+  )
   # z = m + s e: a slope by e is s times that by z.
   z = jnp.concatenate([rolled.z_where, rolled.z_what], -1)
   std = jnp.concatenate([rolled.where.std, rolled.what.std], -1)
