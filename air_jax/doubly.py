@@ -39,7 +39,7 @@ def lesson(roll_out, noise, rolled, smoothing, kl_weight=1.0):
     [] loss; only its gradient means anything.
   """
 
-  def shares(noise):
+  def shares(noise):  # of all particles: that of each depends on its own noise alone
     return particles.shares(jax.vmap(roll_out)(noise), smoothing).sum(0)
 
   _, pull = jax.vjp(shares, noise)
