@@ -1,5 +1,6 @@
 """A trained model in use: what `parse` gives, in any batch; imagining, editing, exporting."""
 
+import operator
 import pathlib
 import subprocess
 import sys
@@ -75,7 +76,8 @@ def test_counts_are_the_mode_of_probabilities_which_scores_sum_up(scene):
 def test_batches_of_any_size_give_the_same(model, images, scene):
   assert_close(model.parse(images, batch_size=7), scene)
   for part, first in zip(model.parse_each([images[:3], images[3:4]]), (0, 3), strict=True):
-    assert_close(part, jax.tree.map(lambda x: x[first : first + len(part.counts)], scene))  # noqa: B023
+    own = slice(first, first + len(part.counts))
+    assert_close(part, jax.tree.map(operator.itemgetter(own), scene))
   nothing = model.parse(images[:0])
   assert jax.tree.map(lambda x: x.shape[1:], nothing) == jax.tree.map(lambda x: x.shape[1:], scene)
   assert len(nothing.counts) == 0
@@ -117,7 +119,7 @@ def test_generated_scenes_are_those_of_the_prior_rendered(model, run):
   np.testing.assert_array_equal(imagined.count_probs.argmax(-1), imagined.counts)
   learning, state = run
   for i in (0, 299):
-    one = jax.tree.map(lambda x: x[i], imagined.latents)  # noqa: B023
+    one = jax.tree.map(operator.itemgetter(i), imagined.latents)
     canvas = air.decode(learning.model, state.average, one)
     np.testing.assert_allclose(imagined.canvases[i], canvas, atol=1e-5)
 
