@@ -1,6 +1,7 @@
 """How long a training step takes by each objective, beside `nvil`'s.
 
-    python -m benchmarks.costs [--objectives=exact,collapsed,nvil] [--particles=5] [--kept=FILE]
+    python -m benchmarks.costs [--objectives=exact,collapsed,nvil] [--particles=5] [--population=1]
+        [--kept=FILE]
 
 The model is that of the plain recipe, as in benchmarks/estimators.py, which reads the seconds that
 --kept=docs/estimators/costs.json has put down. Rounds of all objectives alternate, so that they see
@@ -22,6 +23,9 @@ from configs import plain
 
 _OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
 _PARTICLES = flags.DEFINE_integer('particles', 5, 'Roll-outs where there are several.')
+_POPULATION = flags.DEFINE_integer(
+  'population', 1, 'Members that learn at once; a step is one of them all.', lower_bound=1
+)
 _ROUNDS = flags.DEFINE_integer('rounds', 11, 'Timed rounds.', lower_bound=1)
 _STEPS = flags.DEFINE_integer('steps', 20, 'Training steps a round.', lower_bound=1)
 _KEPT = flags.DEFINE_string('kept', '', 'File to put the medians in.')
@@ -54,6 +58,7 @@ def _training(name):
   """A function that makes so many steps."""
   config = plain.get_config()
   config.objective.update(name=name, particles=_PARTICLES.value)
+  config.train.population = _POPULATION.value
   return trainings.make(config, _STEPS.value)
 
 

@@ -2,16 +2,19 @@
 
     python -m benchmarks.estimators --mnist_dir=FOLDER
         [--folder=runs/estimators] [--layouts=disjoint,touching] [--objectives=exact,nvil,...]
-        [--seeds=3] [--steps=5000] [--jobs=2]
+        [--seeds=3] [--population=1] [--steps=5000] [--jobs=2]
         [--kept=docs/estimators/results.json] [--costs=docs/estimators/costs.json]
     python -m benchmarks.estimators --report     what is there so far, without training more
 
 All runs share the recipe of configs/multi_mnist_nvil.py: the presence head rests at first, as those
 need that draw the count. What is finished is kept in the folder, and what was interrupted goes on;
-each run has a core to itself. What --kept holds counts as finished too; --kept= starts afresh. Runs
-of different machines have no seconds in common: seconds here are steps times what a step takes by
---costs, where `python -m benchmarks.costs` has timed all objectives side by side. The report goes
-to the terminal, and to --kept with `accuracy.png` beside it.
+each run has its own share of the cores. What --kept holds counts as finished too; --kept= starts
+afresh. Runs of different machines have no seconds in common: seconds here are steps times what a
+step takes by --costs, where `python -m benchmarks.costs` has timed all objectives side by side. The
+report goes to the terminal, and to --kept with `accuracy.png` beside it.
+
+On a GPU, --population=N has so many seeds learn in one program; for several such programs on one
+GPU, XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
 import itertools
@@ -30,6 +33,7 @@ from benchmarks import jobs
 
 _LAYOUTS = flags.DEFINE_list('layouts', ['disjoint', 'touching'], 'Rules of composition.')
 _OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
+_POPULATION = flags.DEFINE_integer('population', 1, 'Seeds to train at once.', lower_bound=1)
 _COSTS = flags.DEFINE_string(
   'costs', 'docs/estimators/costs.json', 'Seconds a step by objective; see benchmarks/costs.py.'
 )
@@ -66,16 +70,16 @@ def _costs():
 
 
 def _wanted():
-  """Names of all runs asked for; seeds are the outermost loop."""
-  parts = itertools.product(range(jobs.SEEDS.value), _LAYOUTS.value, _OBJECTIVES.value)
+  """Names of all runs asked for, a population's by its first seed; seeds are the outermost loop."""
+  seeds = range(0, jobs.SEEDS.value, _POPULATION.value)
+  parts = itertools.product(seeds, _LAYOUTS.value, _OBJECTIVES.value)
   steps = jobs.STEPS.value or _STEPS
   return [f'{layout}/{objective}/{seed}/{steps}' for seed, layout, objective in parts]
 
 
 def _run(name):
-  """One run: trains it, evaluates it, keeps its result."""
-  from air_jax import evaluate, runs, train
-  from air_jax.data import loading
+  """One run: trains it, evaluates its seeds, keeps their results."""
+  from air_jax import train
   from configs import multi_mnist_nvil
 
   layout, objective, seed, steps = name.split('/')
@@ -83,19 +87,33 @@ def _run(name):
   config.seed = int(seed)
   config.data.update(layout=layout, mnist_dir=jobs.MNIST_DIR.value, test_scenes=_TEST_SCENES)
   config.objective.name = objective
-  config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000)
-  folder = jobs.folder(_BENCHMARK) / name
-  result = {'layout': layout, 'objective': objective, 'seed': int(seed), 'steps': int(steps)}
-  summary = train.train(config, folder / 'run')
-  result |= {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
-  learning, state, _ = runs.restore(folder / 'run')
-  scenes = loading.load(learning.config.data, 'test')
-  for samples, images in _BOUNDS:
-    _, tight = evaluate.held_out(learning, state, _first(scenes, images), samples)
-    result[f'bound_{samples}'] = tight['tight_bound']
-  lines = [json.loads(line) for line in (folder / 'run' / 'metrics.jsonl').open()]
-  result['curve'] = [[x['step'], x['count_accuracy']] for x in lines if x['split'] == 'test']
-  jobs.finish(folder, result)
+  size = min(_POPULATION.value, jobs.SEEDS.value - config.seed)
+  config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, population=size)
+  workdir = jobs.folder(_BENCHMARK) / name / 'run'
+  train.train(config, workdir)
+  for found in _evaluated(workdir):
+    result = {'layout': layout, 'objective': objective, 'steps': int(steps)} | found
+    jobs.finish(jobs.folder(_BENCHMARK) / _name(result), result)
+
+
+def _evaluated(workdir):
+  """What became of each seed of a run; the first, for which the run is named, comes last."""
+  from air_jax import evaluate, population, runs
+  from air_jax.data import loading
+
+  members, states, folder = runs.restore_all(workdir)
+  scenes = loading.load(members.learners[0].config.data, 'test')
+  homes = runs.homes(folder, len(members.learners))
+  for i, (learning, home) in reversed(list(enumerate(zip(members.learners, homes, strict=True)))):
+    summary = evaluate.read(home)
+    result = {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
+    state = population.member(states, i)
+    for samples, images in _BOUNDS:
+      _, tight = evaluate.held_out(learning, state, _first(scenes, images), samples)
+      result[f'bound_{samples}'] = tight['tight_bound']
+    lines = [json.loads(line) for line in (home / 'metrics.jsonl').open()]
+    result['curve'] = [[x['step'], x['count_accuracy']] for x in lines if x['split'] == 'test']
+    yield {'seed': learning.config.seed} | result
 
 
 def _first(scenes, number):

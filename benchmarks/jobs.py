@@ -1,4 +1,4 @@
-"""Many runs of a benchmark, each a program of its own on a core of its own, and their results.
+"""Many runs of a benchmark, each a program of its own on cores of its own, and their results.
 
 What is finished lies as `result.json` in the folder of the run, and may also be kept in a file of
 all results, a JSON list, with what was drawn of it beside.
@@ -76,6 +76,7 @@ def folder(benchmark):
 
 def finish(folder, result):
   """Puts down what a run found, all or nothing."""
+  folder.mkdir(parents=True, exist_ok=True)
   draft = folder / 'result.tmp'
   draft.write_text(json.dumps(result) + '\n')
   os.replace(draft, folder / 'result.json')
@@ -95,7 +96,8 @@ def _work(benchmark, waiting):
         slot = min(set(range(_JOBS.value)) - working.keys())
         name = waiting.pop(0)
         print(f'{len(waiting):>3} waiting, starting {name}', flush=True)
-        working[slot] = name, _start(benchmark, name, cores[slot % len(cores)])
+        share = cores[slot % len(cores) :: _JOBS.value]
+        working[slot] = name, _start(benchmark, name, share)
       pid, status = os.wait()
       (slot,) = (slot for slot, (_, child) in working.items() if child.pid == pid)
       name, child = working.pop(slot)
@@ -107,11 +109,11 @@ def _work(benchmark, waiting):
       child.terminate()
 
 
-def _start(benchmark, name, core):
+def _start(benchmark, name, cores):
   log = folder(benchmark) / name / 'log.txt'
   log.parent.mkdir(parents=True, exist_ok=True)
   with log.open('a') as file:
     return subprocess.Popen(
       [sys.executable, '-m', f'benchmarks.{benchmark}', *sys.argv[1:], f'--one={name}'],
-      stdout=file, stderr=file, preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+      stdout=file, stderr=file, preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )  # fmt: skip

@@ -89,6 +89,13 @@ def test_kept_results_count_as_finished_and_new_ones_replace_them(folder):
   assert found == json.loads(kept.read_text()) == [RUNS[0], new, RUNS[2], RUNS[3]]
 
 
+def test_a_population_is_one_run_named_for_its_first_seed(folder):
+  with flagsaver.flagsaver(
+    seeds=5, population=2, layouts=['disjoint'], objectives=['exact'], steps=10
+  ):
+    assert estimators._wanted() == [f'disjoint/exact/{seed}/10' for seed in (0, 2, 4)]
+
+
 def test_a_report_of_nothing_says_so(folder):
   with pytest.raises(UserError, match=f'--folder={folder} holds no finished run'):
     jobs.run_all('robustness', [], robustness._name)
