@@ -164,6 +164,7 @@ _ALLOWED = {
   'train.skip_not_finite': _at_least(0),
   'train.log_every': _at_least(1),
   'train.eval_every': _at_least(1),
+  'train.draw_every': _at_least(0),
   'train.checkpoint_every': _at_least(1),
   'train.keep_checkpoints': _at_least(1),
   'train.keep_every': _at_least(0),

@@ -131,6 +131,7 @@ class TrainConfig:
   skip_not_finite: int
   log_every: int
   eval_every: int
+  draw_every: int
   checkpoint_every: int
   keep_checkpoints: int
   keep_every: int

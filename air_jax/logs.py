@@ -7,6 +7,7 @@ import time
 import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter, summary
+from tensorboardX.proto.summary_pb2 import Summary
 
 _BINS = 60  # of a histogram
 _OF_HPARAMS = '.hparams'  # how the name of their events file ends
@@ -51,7 +52,13 @@ class MetricsLog:
     """Adds PNG files to TensorBoard, each under its name."""
     for path in paths:
       with Image.open(path) as image:
-        self._events.add_image(path.stem, np.asarray(image.convert('RGB')), step, dataformats='HWC')
+        width, height = image.size
+        channels = len(image.getbands())
+      shown = Summary.Image(
+        width=width, height=height, colorspace=channels, encoded_image_string=path.read_bytes()
+      )
+      value = Summary.Value(tag=path.stem, image=shown)
+      self._events.file_writer.add_summary(Summary(value=[value]), step)
     self._events.flush()
 
   def histograms(self, step, values):

@@ -79,7 +79,9 @@ def train(config, workdir):
           journal.check_states(step, states)
         if filming:
           journal.film(states, test_scenes)
-        bound = journal.evaluate(step, states, test_scenes) if evaluating else -math.inf
+        bound = -math.inf
+        if evaluating:
+          bound = journal.evaluate(step, states, test_scenes, last or _draws(rhythm, step))
         if saving:
           checkpoints.save(step, states, bound)
           saved = step
@@ -90,6 +92,11 @@ def train(config, workdir):
           checkpoints.save(step, states)
         raise Interrupted(stopped, step)
     return evaluate.read(notes)
+
+
+def _draws(rhythm, step):
+  """Whether the evaluation at a step is the first since pictures were due."""
+  return rhythm.draw_every > 0 and step % rhythm.draw_every < rhythm.eval_every
 
 
 class _Journal:
@@ -149,8 +156,8 @@ class _Journal:
       learning, state = self._members.learners[i], population.member(states, i)
       animations.film(learning, state, scenes, self._homes[i])
 
-  def evaluate(self, step, states, scenes):
-    """Evaluates every member, draws its pictures, sums all of them up; returns the mean ELBO."""
+  def evaluate(self, step, states, scenes, drawing):
+    """Evaluates every member, sums all of them up, and may draw it; returns the mean ELBO."""
     states = hosts.gather(states)
     evaluations, summaries = census.take(self._members, states, scenes, self._homes, self._diverged)
     for i, summary in summaries.items():
@@ -158,7 +165,8 @@ class _Journal:
       log.scalars(step, 'test', scalars)
       log.histograms(step, evaluate.posteriors(evaluations[i]))
       learning, state = self._members.learners[i], population.member(states, i)
-      log.pictures(step, figures.draw(learning, state, scenes, evaluations[i], self._homes[i]))
+      if drawing:
+        log.pictures(step, figures.draw(learning, state, scenes, evaluations[i], self._homes[i]))
       if step == self._steps:
         animations.draw(learning, state, scenes, self._homes[i])
         metrics = [f'test/{name}' for name in _HEADLINE if name in scalars]
@@ -167,7 +175,8 @@ class _Journal:
     if self._size > 1:
       evaluate.write(summary, self._folder)
       self._of_all.scalars(step, 'test', evaluate.scalars(summary))
-      self._of_all.pictures(step, figures.draw_population(self._homes, self._folder))
+      if drawing:
+        self._of_all.pictures(step, figures.draw_population(self._homes, self._folder))
     self._progress.evaluated(step, summary)
     return summary['elbo']
 

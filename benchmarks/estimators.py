@@ -88,7 +88,8 @@ def _run(name):
   config.data.update(layout=layout, mnist_dir=jobs.MNIST_DIR.value, test_scenes=_TEST_SCENES)
   config.objective.name = objective
   size = min(_POPULATION.value, jobs.SEEDS.value - config.seed)
-  config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, population=size)
+  config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
+  config.train.population = size
   workdir = jobs.folder(_BENCHMARK) / name / 'run'
   train.train(config, workdir)
   for found in _evaluated(workdir):

@@ -108,7 +108,9 @@ def get_config():
   # Updates in a row that may be left out where the gradient is not finite, rather than stop there
   train.skip_not_finite = 0  # >= 0; 0 stops at the first
   train.log_every = 100  # >= 1, steps in one call to the device, after which metrics are read
-  train.eval_every = 500  # >= 1, steps between evaluations on held-out scenes, with pictures
+  train.eval_every = 500  # >= 1, steps between evaluations on held-out scenes
+  # Steps between evaluations with pictures, which take a second for each member; 0: the last alone
+  train.draw_every = 500  # >= 0
   train.checkpoint_every = 500  # >= 1, steps between checkpoints
   train.keep_checkpoints = 3  # >= 1, newest ones kept
   train.keep_every = 0  # >= 0, steps; those of its multiples are kept for good; 0: none

@@ -19,6 +19,6 @@ def get_config():
   config.train.steps = 20
   config.train.batch_size = 8
   config.train.log_every = 5
-  config.train.eval_every = 10
+  config.train.eval_every = config.train.draw_every = 10
   config.train.checkpoint_every = 5
   return config

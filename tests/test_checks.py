@@ -112,6 +112,7 @@ IMPOSSIBLE = {
   'train.clip_norm': (-1.0, INF, NAN),
   'train.log_every': (0, -1),
   'train.eval_every': (0, -1),
+  'train.draw_every': (-1,),
   'train.checkpoint_every': (0, -1),
   'train.skip_not_finite': (-1,),
   'train.keep_checkpoints': (0, -1),

@@ -10,7 +10,7 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax import evaluate, learner, population, runs, train
+from air_jax import evaluate, figures, learner, population, runs, train
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 
@@ -226,17 +226,24 @@ def test_progress_shows_what_there_is(capsys):
 
 
 @pytest.mark.parametrize(
-  ('log_every', 'eval_every', 'checkpoint_every', 'steps'),
-  [(5, 10, 15, 30), (5, 8, 12, 24), (10, 4, 3, 12), (100, 7, 50, 20), (3, 7, 7, 20)],
+  ('log_every', 'eval_every', 'checkpoint_every', 'draw_every', 'steps'),
+  [
+    (5, 10, 15, 20, 30),
+    (5, 8, 12, 8, 24),
+    (10, 4, 3, 0, 12),
+    (100, 7, 50, 9, 20),
+    (3, 7, 7, 5, 20),
+  ],
 )
 def test_everything_happens_when_it_is_due(
-  run_config, tmp_path, monkeypatch, no_pictures, log_every, eval_every, checkpoint_every, steps
-):
+  run_config, tmp_path, monkeypatch, no_pictures,
+  log_every, eval_every, checkpoint_every, draw_every, steps,
+):  # fmt: skip
   run_config.train.update(
-    log_every=log_every, eval_every=eval_every, checkpoint_every=checkpoint_every, steps=steps,
-    keep_checkpoints=100,
+    log_every=log_every, eval_every=eval_every, checkpoint_every=checkpoint_every,
+    draw_every=draw_every, steps=steps, keep_checkpoints=100,
   )  # fmt: skip
-  evaluated = []
+  evaluated, drawn = [], []
 
   def advance(members, feed, states, start, steps):
     assert states.step == start
@@ -248,17 +255,24 @@ def test_everything_happens_when_it_is_due(
     evaluated.append(int(state.step))
     return None, {'count_accuracy': 0.5, 'elbo': 1.0, 'box_iou': 0.5}
 
+  def draw(learning, state, *others):
+    drawn.append(int(state.step))
+    return []
+
   start = learner.TrainState(jnp.zeros(1, jnp.int32), {}, {}, ())
   monkeypatch.setattr(population, 'init', lambda _: start)
   monkeypatch.setattr(population, 'advance', advance)
   monkeypatch.setattr(evaluate, 'held_out', held_out)
   monkeypatch.setattr(evaluate, 'posteriors', lambda _: {})
+  monkeypatch.setattr(figures, 'draw', draw)
   train.train(run_config, tmp_path)
 
   def due(every):
     return sorted({*range(every, steps + 1, every), steps})
 
   assert evaluated == due(eval_every)
+  wanted = due(draw_every or steps)  # pictures wait for the evaluation that follows
+  assert drawn == sorted({min(x for x in evaluated if x >= step) for step in wanted})
   assert run_folder.checkpoints_of(tmp_path) == due(checkpoint_every)
   lines = run_folder.lines_of(tmp_path, 'train')
   assert set(due(log_every)) <= {line['step'] for line in lines}
