@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 1200
-MEMBERS = 3
+MEMBERS = 2
 
 
 @pytest.fixture(scope='module')

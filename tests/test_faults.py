@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +17,8 @@ from air_jax import population, runs, train
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+pytestmark = pytest.mark.usefixtures('compile_quickly')
+
 
 def free_port():
   with socket.socket() as listener:
@@ -26,15 +27,15 @@ def free_port():
 
 
 @pytest.fixture(scope='module')
-def spoilt_cache(compile_cache, tmp_path_factory):
-  """Compiled programs to start with, apart from those of other tests: the killed spoil them."""
-  folder = tmp_path_factory.mktemp('spoilt') / 'compiled'
-  shutil.copytree(compile_cache['JAX_COMPILATION_CACHE_DIR'], folder)
-  return compile_cache | {'JAX_COMPILATION_CACHE_DIR': str(folder)}
+def environment(compile_cache, tmp_path_factory):
+  """Compiles quickly too, and into a folder apart from that of other tests: the killed spoil it."""
+  folder = tmp_path_factory.mktemp('spoilt')
+  quickly = {'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true', 'JAX_COMPILATION_CACHE_DIR': str(folder)}
+  return compile_cache | quickly
 
 
 @pytest.fixture
-def start(tmp_path, scene_cache, spoilt_cache):
+def start(tmp_path, scene_cache, environment):
   """Starts the program on tiny.py in a run's folder; what still runs at the end is killed."""
   started = []
 
@@ -45,7 +46,7 @@ def start(tmp_path, scene_cache, spoilt_cache):
     ]  # fmt: skip
     process = subprocess.Popen(
       command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env=spoilt_cache | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'},
+      env=environment | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'},
     )  # fmt: skip
     started.append(process)
     return process
@@ -185,8 +186,9 @@ def test_a_disk_that_fills_up_costs_no_checkpoint(start, tmp_path):
   assert run_folder.checkpoints_of(tmp_path / 'run') == [10, 15, 20]
 
 
-def test_killed_at_any_moment_a_run_ends_the_same(start, finished_run, tmp_path):
+def test_killed_at_any_moment_a_run_ends_the_same(start, tmp_path):
   """A few of the moments that benchmarks/soak.py tries many of."""
+  assert end(start(folder='whole'))[0][0] == 0
   for moment in (0.0, 0.05, 0.15):
     running = start()
     wait_for(tmp_path / 'run' / 'config.json', running)
@@ -194,4 +196,4 @@ def test_killed_at_any_moment_a_run_ends_the_same(start, finished_run, tmp_path)
     running.kill()
     running.communicate()
   assert end(start())[0][0] == 0
-  run_folder.assert_same_end(tmp_path / 'run', finished_run)
+  run_folder.assert_same_end(tmp_path / 'run', tmp_path / 'whole')
