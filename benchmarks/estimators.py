@@ -98,14 +98,16 @@ def _run(name):
 
 
 def _evaluated(workdir):
-  """What became of each seed of a run; the first, for which the run is named, comes last."""
+  """What became of the seeds that have not diverged; the first, which names the run, comes last."""
   from air_jax import evaluate, population, runs
   from air_jax.data import loading
 
   members, states, folder = runs.restore_all(workdir)
   scenes = loading.load(members.learners[0].config.data, 'test')
   homes = runs.homes(folder, len(members.learners))
-  for i, (learning, home) in reversed(list(enumerate(zip(members.learners, homes, strict=True)))):
+  whole = set(range(len(homes))) - runs.diverged(folder, states.step[0]).keys()
+  for i in sorted(whole, reverse=True):
+    learning, home = members.learners[i], homes[i]
     summary = evaluate.read(home)
     result = {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
     state = population.member(states, i)
