@@ -143,11 +143,11 @@ def test_export_runs_without_this_package_on_any_number_of_images(model, images,
   )
   subprocess.run([sys.executable, '-I', 'use.py'], cwd=tmp_path, check=True)
   for n in (1, 20):
-    found = np.load(tmp_path / f'scene{n}.npz')
     expected = scene._asdict() | scene.latents._asdict()
-    assert set(found) == expected.keys() - {'latents', 'count'}
-    for name in found:
-      np.testing.assert_allclose(found[name], expected[name][:n], rtol=1e-3, atol=1e-4)
+    with np.load(tmp_path / f'scene{n}.npz') as found:
+      assert set(found) == expected.keys() - {'latents', 'count'}
+      for name in found:
+        np.testing.assert_allclose(found[name], expected[name][:n], rtol=1e-3, atol=1e-4)
 
 
 def test_loading_the_losses_alone_imports_no_flax():
