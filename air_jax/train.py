@@ -157,16 +157,17 @@ class _Journal:
       animations.film(learning, state, scenes, self._homes[i])
 
   def evaluate(self, step, states, scenes, drawing):
-    """Evaluates every member, sums all of them up, and may draw it; returns the mean ELBO."""
+    """Evaluates every member, sums all up, may draw it (the last always); gives the mean ELBO."""
     states = hosts.gather(states)
     evaluations, summaries = census.take(self._members, states, scenes, self._homes, self._diverged)
     for i, summary in summaries.items():
       scalars, log = evaluate.scalars(summary), self._logs[i]
       log.scalars(step, 'test', scalars)
       log.histograms(step, evaluate.posteriors(evaluations[i]))
+      if not drawing:
+        continue
       learning, state = self._members.learners[i], population.member(states, i)
-      if drawing:
-        log.pictures(step, figures.draw(learning, state, scenes, evaluations[i], self._homes[i]))
+      log.pictures(step, figures.draw(learning, state, scenes, evaluations[i], self._homes[i]))
       if step == self._steps:
         animations.draw(learning, state, scenes, self._homes[i])
         metrics = [f'test/{name}' for name in _HEADLINE if name in scalars]

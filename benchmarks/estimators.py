@@ -70,11 +70,18 @@ def _costs():
 
 
 def _wanted():
-  """Names of all runs asked for, a population's by its first seed; seeds are the outermost loop."""
-  seeds = range(0, jobs.SEEDS.value, _POPULATION.value)
-  parts = itertools.product(seeds, _LAYOUTS.value, _OBJECTIVES.value)
-  steps = jobs.STEPS.value or _STEPS
-  return [f'{layout}/{objective}/{seed}/{steps}' for seed, layout, objective in parts]
+  """Runs asked for and their results, both by name; seeds are the outermost loop."""
+  first = range(0, jobs.SEEDS.value, _POPULATION.value)
+  steps, wanted = jobs.STEPS.value or _STEPS, {}
+  for seed, layout, objective in itertools.product(first, _LAYOUTS.value, _OBJECTIVES.value):
+    own = [f'{layout}/{objective}/{each}/{steps}' for each in _seeds(seed)]
+    wanted[own[0]] = own
+  return wanted
+
+
+def _seeds(first):
+  """Those that learn together, of which the first is given."""
+  return range(first, min(first + _POPULATION.value, jobs.SEEDS.value))
 
 
 def _run(name):
@@ -87,9 +94,8 @@ def _run(name):
   config.seed = int(seed)
   config.data.update(layout=layout, mnist_dir=jobs.MNIST_DIR.value, test_scenes=_TEST_SCENES)
   config.objective.name = objective
-  size = min(_POPULATION.value, jobs.SEEDS.value - config.seed)
   config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
-  config.train.population = size
+  config.train.population = len(_seeds(config.seed))
   workdir = jobs.folder(_BENCHMARK) / name / 'run'
   train.train(config, workdir)
   for found in _evaluated(workdir):
@@ -98,24 +104,25 @@ def _run(name):
 
 
 def _evaluated(workdir):
-  """What became of the seeds that have not diverged; the first, which names the run, comes last."""
-  from air_jax import evaluate, population, runs
+  """What became of the seeds of a run that have not diverged."""
+  from air_jax import evaluate, logs, population, runs
   from air_jax.data import loading
 
   members, states, folder = runs.restore_all(workdir)
   scenes = loading.load(members.learners[0].config.data, 'test')
   homes = runs.homes(folder, len(members.learners))
-  whole = set(range(len(homes))) - runs.diverged(folder, states.step[0]).keys()
-  for i in sorted(whole, reverse=True):
-    learning, home = members.learners[i], homes[i]
+  diverged = runs.diverged(folder, states.step[0])
+  for i, (learning, home) in enumerate(zip(members.learners, homes, strict=True)):
+    if i in diverged:
+      continue
     summary = evaluate.read(home)
     result = {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
     state = population.member(states, i)
     for samples, images in _BOUNDS:
       _, tight = evaluate.held_out(learning, state, _first(scenes, images), samples)
       result[f'bound_{samples}'] = tight['tight_bound']
-    lines = [json.loads(line) for line in (home / 'metrics.jsonl').open()]
-    result['curve'] = [[x['step'], x['count_accuracy']] for x in lines if x['split'] == 'test']
+    lines = [line for line in logs.read(home) if line['split'] == 'test']
+    result['curve'] = [[line['step'], line['count_accuracy']] for line in lines]
     yield {'seed': learning.config.seed} | result
 
 

@@ -27,14 +27,14 @@ _KEPT = flags.DEFINE_string(
 _REPORT = flags.DEFINE_bool('report', False, 'Report alone.')
 
 
-def run_all(benchmark, names, identify):
+def run_all(benchmark, wanted, identify):
   """Keeps so many children at work until all is finished, and collects what there is.
 
   Args:
     benchmark: its name; `python -m benchmarks.NAME --one=RUN`, with the other flags as they are,
       does one run.
-    names: of the runs, in the order to start them.
-    identify: result -> the name of its run.
+    wanted: dict from names of the runs, in the order to start them, to the names of their results.
+    identify: result -> its name.
 
   Returns:
     list of results: kept ones first, each in the place of which one of the folder may step.
@@ -44,7 +44,7 @@ def run_all(benchmark, names, identify):
   """
   if not _REPORT.value:
     finished = set(map(identify, results(benchmark, identify)))
-    _work(benchmark, [name for name in names if name not in finished])
+    _work(benchmark, [name for name, gives in wanted.items() if not finished.issuperset(gives)])
   found = results(benchmark, identify)
   if not found:
     raise UserError(f'--folder={folder(benchmark)} holds no finished run')

@@ -79,7 +79,7 @@ def main(argv):
     return
   if unknown := set(_FACTORS.value) - set(FACTORS):
     raise UserError(f'--factors={min(unknown)} is none of {", ".join(FACTORS)}')
-  results = jobs.run_all(_BENCHMARK, list(_wanted()), _name)
+  results = jobs.run_all(_BENCHMARK, {name: [name] for name in _wanted()}, _name)
   sweep = [run for run in results if run['factor'] in SWEEP]
   jobs.keep_figure(_BENCHMARK, 'map.png', draw(sweep))
   print(table(results))

@@ -85,20 +85,30 @@ def test_kept_results_count_as_finished_and_new_ones_replace_them(folder):
   jobs.finish(run, new)
   with flagsaver.flagsaver(kept=''):
     assert jobs.results('estimators', estimators._name) == [new]
-  found = jobs.run_all('estimators', [], estimators._name)
+  found = jobs.run_all('estimators', {}, estimators._name)
   assert found == json.loads(kept.read_text()) == [RUNS[0], new, RUNS[2], RUNS[3]]
 
 
-def test_a_population_is_one_run_named_for_its_first_seed(folder):
+def test_a_population_is_one_run_until_all_its_seeds_are_finished(folder):
   with flagsaver.flagsaver(
     seeds=5, population=2, layouts=['disjoint'], objectives=['exact'], steps=10
   ):
-    assert estimators._wanted() == [f'disjoint/exact/{seed}/10' for seed in (0, 2, 4)]
+    wanted = estimators._wanted()
+    of = [f'disjoint/exact/{seed}/10' for seed in range(5)]
+    assert wanted == {of[0]: of[:2], of[2]: of[2:4], of[4]: of[4:]}
+    kept = folder.parent / 'docs' / 'kept.json'
+    kept.parent.mkdir()
+    kept.write_text(json.dumps([RUNS[0] | {'seed': seed, 'steps': 10} for seed in (0, 2, 3, 4)]))
+    started = []
+    with flagsaver.flagsaver(report=False), pytest.MonkeyPatch.context() as patch:
+      patch.setattr(jobs, '_work', lambda benchmark, waiting: started.extend(waiting))
+      jobs.run_all('estimators', wanted, estimators._name)
+    assert started == of[:1]
 
 
 def test_a_report_of_nothing_says_so(folder):
   with pytest.raises(UserError, match=f'--folder={folder} holds no finished run'):
-    jobs.run_all('robustness', [], robustness._name)
+    jobs.run_all('robustness', {}, robustness._name)
 
 
 def test_costs_that_were_never_measured_are_asked_for(folder, tmp_path):
