@@ -33,7 +33,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from air_jax import command_line
+from air_jax.cli import command_line
 from air_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; a file in configs/.')
@@ -112,42 +112,35 @@ def main(argv):
   if mode == 'parse' and not _IMAGES.value:
     raise UserError('--mode=parse needs --images=FOLDER, or a pattern such as "photos/*.png"')
   # These take seconds to import; mistyped flags are reported without them.
-  from air_jax import (
-    animations,
-    census,
-    compilation,
-    cores,
-    evaluate,
-    figures,
-    learner,
-    runs,
-    train,
-    variance,
-  )
-  from air_jax import config as config_lib
+  from air_jax.config import schema as config_lib
   from air_jax.data import loading
+  from air_jax.evaluation import held_out, population_summary
+  from air_jax.runtime import compilation_cache, cpu_devices
+  from air_jax.storage import run_dir
+  from air_jax.training import gradient_variance, loop, train_step
+  from air_jax.viz import animations, figures
 
-  compilation.keep()
+  compilation_cache.keep()
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if mode == 'train':
     if not (_DISTRIBUTED.value or _COORDINATOR.value):
-      cores.become_devices(_CONFIG.value.train.population)
+      cpu_devices.become_devices(_CONFIG.value.train.population)
     with _processes():
-      print(census.table(train.train(_CONFIG.value, workdir)))
+      print(population_summary.table(loop.train(_CONFIG.value, workdir)))
     return
   chosen = command_line.touches_config(sys.argv)
-  untrained = chosen and mode in ('figures', 'variance') and not runs.exists(workdir)
+  untrained = chosen and mode in ('figures', 'variance') and not run_dir.exists(workdir)
   if chosen and not untrained:
     raise UserError(f'--mode={mode} takes the configuration kept in --workdir; drop --config')
   if mode == 'evaluate' and _MEMBER.value is None:
-    print(census.table(census.evaluate_all(workdir, _PARTICLES.value)))
+    print(population_summary.table(population_summary.evaluate_all(workdir, _PARTICLES.value)))
     return
   if mode in ('parse', 'export'):
     print(_use(mode, workdir))
     return
   if mode == 'report':
-    from air_jax.report import page
+    from air_jax.inference.report import page
 
     print(page.write(workdir, _MEMBER.value, _COMPARE.value, _OUT.value))
     return
@@ -155,23 +148,23 @@ def main(argv):
     _show(workdir)
     return
   if untrained:
-    learning = learner.make(config_lib.parse(_CONFIG.value))
-    state, folder = learner.init(learning), pathlib.Path(workdir).expanduser()
+    learning = train_step.make(config_lib.parse(_CONFIG.value))
+    state, folder = train_step.init(learning), pathlib.Path(workdir).expanduser()
   else:
-    learning, state, folder = runs.restore(workdir, _MEMBER.value)
+    learning, state, folder = run_dir.restore(workdir, _MEMBER.value)
   scenes = loading.load(learning.config.data, 'test')
   if mode == 'variance':
-    summary = variance.measure(learning, state, scenes, _DRAWS.value, _OBJECTIVES.value)
-    variance.write(summary, folder)
+    summary = gradient_variance.measure(learning, state, scenes, _DRAWS.value, _OBJECTIVES.value)
+    gradient_variance.write(summary, folder)
     figures.draw_variance(summary, folder)
-    print(variance.table(summary))
+    print(gradient_variance.table(summary))
   elif untrained:
     print('\n'.join(map(str, figures.draw_scenes(scenes, folder))))
   else:
-    evaluation, summary = evaluate.held_out(learning, state, scenes, _PARTICLES.value)
+    evaluation, summary = held_out.held_out(learning, state, scenes, _PARTICLES.value)
     if mode == 'evaluate':
-      evaluate.write(summary, folder)
-      print(evaluate.table(summary))
+      held_out.write(summary, folder)
+      print(held_out.table(summary))
     else:
       paths = figures.draw(learning, state, scenes, evaluation, folder)
       paths += animations.draw(learning, state, scenes, folder)
@@ -181,11 +174,11 @@ def main(argv):
 def _use(mode, workdir):
   """Puts the trained model to use; returns what to say."""
   import air_jax
-  from air_jax import parsing
+  from air_jax.inference import parse_files
 
   model = air_jax.load(workdir, _MEMBER.value)
   if mode == 'parse':
-    return parsing.run(model, _IMAGES.value, _OUT.value or f'{workdir}/parsed', _ANNOTATE.value)
+    return parse_files.run(model, _IMAGES.value, _OUT.value or f'{workdir}/parsed', _ANNOTATE.value)
   path = pathlib.Path(_OUT.value or f'{workdir}/parser.jax').expanduser()
   exported = model.export()
   try:
@@ -199,36 +192,37 @@ def _use(mode, workdir):
 def _show(workdir):
   """Serves the page to draw on, of the run there is, or else of a small model of its own."""
   try:
-    from air_jax.demo import server
+    from air_jax.inference.demo import server
   except ModuleNotFoundError as error:
     raise UserError(
       f"--mode=demo needs {error.name}, which is not installed: pip install -e '.[demo]'"
     ) from error
-  from air_jax import runs, trained
+  from air_jax.inference import predictor
+  from air_jax.storage import run_dir
 
   with server.listen(_HOST.value, _PORT.value) as listening:
-    if _WORKDIR.value or runs.exists(workdir):
-      model = trained.load(workdir, _MEMBER.value)
+    if _WORKDIR.value or run_dir.exists(workdir):
+      model = predictor.load(workdir, _MEMBER.value)
     else:
-      model = trained.ready_made(_CONFIG.value)
+      model = predictor.ready_made(_CONFIG.value)
     server.serve(model, listening)
 
 
 def _processes():
   """Joins the other processes, where there are some."""
-  from air_jax import hosts
+  from air_jax.runtime import distributed
 
   numbers = _PROCESSES.value, _PROCESS.value
   if _COORDINATOR.value is None:
     if numbers != (None, None):
       raise UserError('--processes and --process go with --coordinator=HOST:PORT')
-    return hosts.joined() if _DISTRIBUTED.value else contextlib.nullcontext()
+    return distributed.joined() if _DISTRIBUTED.value else contextlib.nullcontext()
   if None in numbers or not numbers[1] < numbers[0]:
     raise UserError(
       f'--coordinator={_COORDINATOR.value} goes with --processes=N and --process=I, I in 0..N - 1; '
       f'given were {numbers[0]} and {numbers[1]}'
     )
-  return hosts.joined(_COORDINATOR.value, *numbers)
+  return distributed.joined(_COORDINATOR.value, *numbers)
 
 
 if __name__ == '__main__':

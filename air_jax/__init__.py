@@ -6,6 +6,6 @@ def load(workdir, member=None):
 
   See `air_jax.trained.load`, which this is.
   """
-  from air_jax import trained  # flax and orbax, which those who reuse the losses need not import
+  from air_jax.inference import predictor
 
-  return trained.load(workdir, member)
+  return predictor.load(workdir, member)

@@ -16,10 +16,10 @@ import time
 
 from absl import app, flags
 
-from air_jax import command_line
-from air_jax.estimators import ESTIMATORS
+from air_jax.cli import command_line
+from air_jax.configs import plain
+from air_jax.objectives.registry import ESTIMATORS
 from benchmarks import trainings
-from configs import plain
 
 _OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
 _PARTICLES = flags.DEFINE_integer('particles', 5, 'Roll-outs where there are several.')

@@ -40,7 +40,7 @@ def main(argv):
   del argv
   if _WHAT.value == 'compose':
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before jax makes its threads
-  from air_jax import config as config_lib  # after that
+  from air_jax.config import schema as config_lib
   from configs import default
 
   config = default.get_config()
@@ -59,7 +59,7 @@ def main(argv):
 
 
 def _compose(data):
-  from air_jax.data import loading, scenes
+  from air_jax.data import composition, loading
 
   print(f'{"set":30} {"scenes/s":>10} {"objects/s":>10}   on one core')
   for name, changes in _SETS.items():
@@ -68,7 +68,9 @@ def _compose(data):
     times, count = [], 0
     for _ in range(4):
       started = time.perf_counter()
-      count = sum(s.counts.sum() for s in scenes.compose(changed, glyphs, 'train', 0, _COMPOSED))
+      count = sum(
+        s.counts.sum() for s in composition.compose(changed, glyphs, 'train', 0, _COMPOSED)
+      )
       times.append(time.perf_counter() - started)
     seconds = statistics.median(times[1:])  # the first compiles
     print(f'{name:30} {_COMPOSED / seconds:10,.0f} {count / seconds:10,.0f}')
@@ -77,8 +79,8 @@ def _compose(data):
 def _stream(config):
   import jax
 
-  from air_jax import population
   from air_jax.data import loading
+  from air_jax.training import population
 
   members = population.make(config)
   readings = ['stream'] if _SCENES.value >= 1_000_000 else ['resident', 'stream']

@@ -15,10 +15,11 @@ from absl import app, flags, logging
 from playwright.sync_api import sync_playwright
 
 import air_jax
-from air_jax import config as config_lib
-from air_jax import learner, trained
-from air_jax.demo import server
-from configs import multi_digits
+from air_jax.config import schema as config_lib
+from air_jax.configs import multi_digits
+from air_jax.inference import predictor
+from air_jax.inference.demo import server
+from air_jax.training import train_step
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _STROKES = flags.DEFINE_integer('strokes', 50, 'How many are drawn.', lower_bound=1)
@@ -69,8 +70,8 @@ def main(argv):
 def _load():
   if _WORKDIR.value:
     return air_jax.load(_WORKDIR.value)
-  learning = learner.make(config_lib.parse(multi_digits.get_config()))
-  return trained.Model(learning, learner.init(learning))
+  learning = train_step.make(config_lib.parse(multi_digits.get_config()))
+  return predictor.Model(learning, train_step.init(learning))
 
 
 def _stroke(page, x):

@@ -26,9 +26,9 @@ import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
 
-from air_jax import command_line
+from air_jax.cli import command_line
 from air_jax.errors import UserError
-from air_jax.estimators import ESTIMATORS
+from air_jax.objectives.registry import ESTIMATORS
 from benchmarks import jobs
 
 _LAYOUTS = flags.DEFINE_list('layouts', ['disjoint', 'touching'], 'Rules of composition.')
@@ -86,7 +86,7 @@ def _seeds(first):
 
 def _run(name):
   """One run: trains it, evaluates its seeds, keeps their results."""
-  from air_jax import train
+  from air_jax.training import loop
   from configs import multi_mnist_nvil
 
   layout, objective, seed, steps = name.split('/')
@@ -97,7 +97,7 @@ def _run(name):
   config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
   config.train.population = len(_seeds(config.seed))
   workdir = jobs.folder(_BENCHMARK) / name / 'run'
-  train.train(config, workdir)
+  loop.train(config, workdir)
   for found in _evaluated(workdir):
     result = {'layout': layout, 'objective': objective, 'steps': int(steps)} | found
     jobs.finish(jobs.folder(_BENCHMARK) / _name(result), result)
@@ -105,23 +105,25 @@ def _run(name):
 
 def _evaluated(workdir):
   """What became of the seeds of a run that have not diverged."""
-  from air_jax import evaluate, logs, population, runs
   from air_jax.data import loading
+  from air_jax.evaluation import held_out
+  from air_jax.storage import metric_writers, run_dir
+  from air_jax.training import population
 
-  members, states, folder = runs.restore_all(workdir)
+  members, states, folder = run_dir.restore_all(workdir)
   scenes = loading.load(members.learners[0].config.data, 'test')
-  homes = runs.homes(folder, len(members.learners))
-  diverged = runs.diverged(folder, states.step[0])
+  homes = run_dir.homes(folder, len(members.learners))
+  diverged = run_dir.diverged(folder, states.step[0])
   for i, (learning, home) in enumerate(zip(members.learners, homes, strict=True)):
     if i in diverged:
       continue
-    summary = evaluate.read(home)
+    summary = held_out.read(home)
     result = {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
     state = population.member(states, i)
     for samples, images in _BOUNDS:
-      _, tight = evaluate.held_out(learning, state, _first(scenes, images), samples)
+      _, tight = held_out.held_out(learning, state, _first(scenes, images), samples)
       result[f'bound_{samples}'] = tight['tight_bound']
-    lines = [line for line in logs.read(home) if line['split'] == 'test']
+    lines = [line for line in metric_writers.read(home) if line['split'] == 'test']
     result['curve'] = [[line['step'], line['count_accuracy']] for line in lines]
     yield {'seed': learning.config.seed} | result
 

@@ -20,9 +20,10 @@ import numpy as np
 from absl import app, flags, logging
 
 import air_jax
-from air_jax import config as config_lib
-from air_jax import learner, trained
-from configs import multi_digits
+from air_jax.config import schema as config_lib
+from air_jax.configs import multi_digits
+from air_jax.inference import predictor
+from air_jax.training import train_step
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _BATCH = flags.DEFINE_integer('batch', 256, 'Pictures at once.', lower_bound=1)
@@ -74,8 +75,8 @@ def main(argv):
 def _load():
   if _WORKDIR.value:
     return air_jax.load(_WORKDIR.value)
-  learning = learner.make(config_lib.parse(multi_digits.get_config()))
-  return trained.Model(learning, learner.init(learning))
+  learning = train_step.make(config_lib.parse(multi_digits.get_config()))
+  return predictor.Model(learning, train_step.init(learning))
 
 
 def _batches(model, number):

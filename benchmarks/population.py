@@ -14,9 +14,10 @@ import time
 
 from absl import app, flags
 
-from air_jax import command_line, cores
+from air_jax.cli import command_line
+from air_jax.configs import multi_digits
+from air_jax.runtime import cpu_devices
 from benchmarks import trainings
-from configs import multi_digits
 
 _MEMBERS = flags.DEFINE_integer('members', 8, 'Members of the population.', lower_bound=2)
 _TURNS = flags.DEFINE_integer('turns', 3, 'Processes of each.', lower_bound=1)
@@ -47,7 +48,7 @@ def main(argv):
 
 def _time(size):
   """Milliseconds that a step of a member takes."""
-  cores.become_devices(size)
+  cpu_devices.become_devices(size)
   config = multi_digits.get_config()
   config.train.population = size
   train, times = trainings.make(config, _STEPS.value), []

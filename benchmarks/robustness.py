@@ -19,7 +19,7 @@ import math
 from absl import app, flags, logging
 from matplotlib.figure import Figure
 
-from air_jax import command_line
+from air_jax.cli import command_line
 from air_jax.errors import UserError
 from benchmarks import jobs
 
@@ -160,8 +160,8 @@ def _config():
 
 def _run(name):
   """One run: trains it, keeps its result."""
-  from air_jax import train
   from air_jax.errors import DivergenceError
+  from air_jax.training import loop
 
   scenes, steps, factor, value, seed = name.split('/')
   config = _config()
@@ -171,7 +171,7 @@ def _run(name):
   config.update_from_flattened_dict(FACTORS[factor][value])
   folder = jobs.folder(_BENCHMARK) / name
   try:
-    summary = train.train(config, folder / 'run')
+    summary = loop.train(config, folder / 'run')
   except DivergenceError:
     summary = {'count_accuracy': 0.0, 'elbo': float('-inf')}
   jobs.finish(

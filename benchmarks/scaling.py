@@ -17,7 +17,7 @@ import tempfile
 import numpy as np
 from absl import app, flags
 
-from configs import multi_digits
+from air_jax.configs import multi_digits
 
 _DEVICES = flags.DEFINE_list('devices', ['2', '4', '8'], 'Numbers of devices beside one.')
 _CASE = flags.DEFINE_string('case', None, 'Of use to this program alone: what one process does.')
@@ -64,9 +64,9 @@ def _run(change, path):
   """One process: trains, and keeps the parameters and what devices exchange in a step."""
   import jax
 
-  from air_jax import config as config_lib
-  from air_jax import population
+  from air_jax.config import schema as config_lib
   from air_jax.data import loading
+  from air_jax.training import population
 
   config = config_lib.parse(multi_digits.get_config())
   members = population.make(config)

@@ -49,7 +49,8 @@ def main(argv):
       runs += 1
       same += _train(name).wait() == 0 and _same(name, folder / 'whole')
       print(
-        f'{killed} kills: {same} of {runs} runs end the same, {lost} checkpoints lost', flush=True
+        f'{killed} kills: {same} of {runs} runs end the same, {lost} checkpoints lost',
+        flush=True,
       )
     met = 0
     for i in range(_STARTS.value):
@@ -78,9 +79,9 @@ def _steps(workdir):
 
 
 def _same(workdir, other):
-  from air_jax import runs
+  from air_jax.storage import run_dir
 
-  a, b = (jax.tree.leaves(runs.restore_all(path)[1]) for path in (workdir, other))
+  a, b = (jax.tree.leaves(run_dir.restore_all(path)[1]) for path in (workdir, other))
   return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 

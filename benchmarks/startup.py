@@ -62,7 +62,9 @@ def _start(caches, cache=True):
 
 def _import():
   started = time.perf_counter()
-  subprocess.run([sys.executable, '-c', 'import air_jax.train'], cwd=_MAIN.parent, check=True)
+  subprocess.run(
+    [sys.executable, '-c', 'import air_jax.training.loop'], cwd=_MAIN.parent, check=True
+  )
   return time.perf_counter() - started
 
 

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 from absl import app, flags
 from ml_collections import config_flags
 
-from air_jax import config as config_lib
-from air_jax import learner, population
+from air_jax.config import schema as config_lib
 from air_jax.data import loading
+from air_jax.training import population, train_step
 
 _DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'multi_digits.py'
 _CONFIG = config_flags.DEFINE_config_file('config', str(_DEFAULT), 'What to train.')
@@ -81,7 +81,7 @@ def _train(members, states, feed):
 def _flops_of_a_step(members, states, feed):
   drawn = jax.tree.map(lambda x: x[0], feed.draw(0, 0, 1))
   batch = feed.fetch(feed.data, drawn)
-  step = jax.jit(functools.partial(learner.train_step, members.learners[0]))
+  step = jax.jit(functools.partial(train_step.train_step, members.learners[0]))
   state = population.member(states, 0)
   return step.lower(state, *batch).compile().cost_analysis()['flops']
 

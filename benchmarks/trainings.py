@@ -2,9 +2,9 @@
 
 import jax
 
-from air_jax import config as config_lib
-from air_jax import population
+from air_jax.config import schema as config_lib
 from air_jax.data import loading
+from air_jax.training import population
 
 
 def make(config, steps):

@@ -3,7 +3,7 @@
 python main.py --config=configs/folder.py --config.data.dir=FOLDER --workdir=runs/folder
 """
 
-from configs import default, plain
+from air_jax.configs import default, plain
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python main.py --config=configs/multi_dsprites.py --workdir=runs/multi_dsprites
 """
 
-from configs import multi_mnist, plain
+from air_jax.configs import multi_mnist, plain
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python main.py --config=configs/multi_mnist.py --workdir=runs/multi_mnist
 """
 
-from configs import default
+from air_jax.configs import default
 
 
 def get_config():

@@ -7,7 +7,7 @@ rule.
 python main.py --config=configs/multi_mnist_best.py --workdir=runs/multi_mnist_best
 """
 
-from configs import multi_mnist, plain
+from air_jax.configs import multi_mnist, plain
 
 
 def get_config():

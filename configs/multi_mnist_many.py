@@ -3,7 +3,7 @@
 python main.py --config=configs/multi_mnist_many.py --workdir=runs/multi_mnist_many
 """
 
-from configs import multi_mnist, plain
+from air_jax.configs import multi_mnist, plain
 
 
 def get_config():

@@ -6,7 +6,7 @@ seeds stay at counting nothing or always three.
 python main.py --config=configs/multi_mnist_nvil.py --workdir=runs/multi_mnist_nvil
 """
 
-from configs import multi_mnist, plain
+from air_jax.configs import multi_mnist, plain
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python main.py --config=configs/multi_mnist_small.py --workdir=runs/multi_mnist_small
 """
 
-from configs import multi_mnist
+from air_jax.configs import multi_mnist
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python main.py --config=configs/multi_omniglot.py --workdir=runs/multi_omniglot
 """
 
-from configs import multi_mnist, plain
+from air_jax.configs import multi_mnist, plain
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python main.py --config=configs/noisy_background.py --workdir=runs/noisy_background
 """
 
-from configs import multi_mnist, plain
+from air_jax.configs import multi_mnist, plain
 
 
 def get_config():

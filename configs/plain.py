@@ -4,7 +4,7 @@ Some configurations were measured with it, and `simplify` themselves until the d
 configs/default.py has been measured on them.
 """
 
-from configs import default
+from air_jax.configs import default
 
 
 def get_config():

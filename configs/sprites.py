@@ -3,7 +3,7 @@
 python main.py --config=configs/sprites.py --workdir=runs/sprites
 """
 
-from configs import default, plain
+from air_jax.configs import default, plain
 
 
 def get_config():

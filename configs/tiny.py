@@ -3,7 +3,7 @@
 python main.py --config=configs/tiny.py --workdir=/tmp/tiny
 """
 
-from configs import default
+from air_jax.configs import default
 
 
 def get_config():

@@ -8,10 +8,11 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from air_jax import animations, figures, networks, train
-from air_jax import config as configuration
-from air_jax import model as air
-from configs import tiny
+from air_jax.config import schema as configuration
+from air_jax.configs import tiny
+from air_jax.model import air, networks
+from air_jax.training import loop
+from air_jax.viz import animations, figures
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def finished_run(scene_cache, compile_cache, tmp_path_factory):
   config = tiny.get_config()
   config.data.cache_dir = scene_cache
   folder = tmp_path_factory.mktemp('finished') / 'run'
-  train.train(config, folder)
+  loop.train(config, folder)
   return folder
 
 

@@ -5,7 +5,7 @@ import types
 import numpy as np
 from PIL import Image
 
-from air_jax.data import folder
+from air_jax.data import image_folder
 
 TRAIN_NAME, TEST_NAME = 'a.png', '0.png'  # which split a name falls to never changes
 
@@ -33,5 +33,5 @@ def greys(scenes):
 
 def only(path, **changes):
   """The one training image of a folder, [S, S, C]."""
-  (image,) = folder.load(config_of(path, **changes), 'train').images
+  (image,) = image_folder.load(config_of(path, **changes), 'train').images
   return image

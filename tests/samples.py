@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from air_jax import config as configuration
-from air_jax import distributions, networks, objectives
-from air_jax import model as air
-from air_jax.data import glyphs, scenes
+from air_jax import objectives
+from air_jax.config import schema as configuration
+from air_jax.configs import tiny
+from air_jax.data import composition, glyphs
+from air_jax.model import air, networks
+from air_jax.objectives import distributions
 from air_jax.types import Baseline, ElboTerms, Scenes
-from configs import tiny
 
 SUCCESS = 0.3  # of the prior of the count
 
@@ -35,7 +36,7 @@ def data_config(**changes):
 
 def compose(config, glyphs, stop, split='train', start=0):
   """Scenes start .. stop in one piece."""
-  parts = list(scenes.compose(config, glyphs, split, start, stop))
+  parts = list(composition.compose(config, glyphs, split, start, stop))
   assert max(len(part.images) for part in parts) <= 256
   return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from air_jax import animations, runs, train
 from air_jax.data import loading
+from air_jax.storage import run_dir
+from air_jax.training import loop
 from air_jax.types import Latents, Rollout
+from air_jax.viz import animations
 
 PITCH = animations._SIDE + animations._GAP
 RED, GREEN = (214, 39, 40), (44, 160, 44)  # of the first step, of the second
@@ -64,11 +66,11 @@ def test_a_run_that_was_cut_short_forgets_the_frames_after_and_takes_them_again(
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(animations, 'film', lambda *args: None)
     patch.setattr(animations, 'draw', lambda *args: [])
-    train.train(run_config, copy)
+    loop.train(run_config, copy)
   assert sorted(path.stem for path in (copy / 'frames').iterdir()) == [
     '00000000', '00000005', '00000010',
   ]  # fmt: skip
-  learning, state, _ = runs.restore(finished_run)
+  learning, state, _ = run_dir.restore(finished_run)
   scenes = loading.load(learning.config.data, 'test')
   animations.film(learning, state, scenes, copy)
   again, first = (folder / 'frames' / '00000020.png' for folder in (copy, finished_run))

@@ -8,10 +8,10 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from air_jax import config as config_lib
+from air_jax.config import schema as config_lib
+from air_jax.configs import default
 from air_jax.errors import UserError
 from benchmarks import estimators, jobs, robustness, scaling
-from configs import default
 
 
 def _run(objective, seed, accuracies, layout='disjoint'):

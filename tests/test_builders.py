@@ -12,7 +12,7 @@ import pytest
 import samples
 import tensorflow_datasets as tfds
 
-from air_jax.data import builders, feeds, loading, scenes, streams
+from air_jax.data import batches, composition, loading, streams, tfds_builders
 from air_jax.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings('ignore::ResourceWarning')  # of TFDS's temporary folders
@@ -34,8 +34,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def built(data):
-  builder = builders.for_config(data)
-  builders.prepare(builder)
+  builder = tfds_builders.for_config(data)
+  tfds_builders.prepare(builder)
   return builder
 
 
@@ -48,8 +48,10 @@ def files_of(builder):
 @pytest.mark.parametrize('block', [0, 16])
 def test_records_are_the_scenes_in_their_order(data, built, tmp_path, block):
   if not block:
-    built = builders.make(builders.Sprites, builders.SceneConfig(name='each', data=data), tmp_path)
-    builders.prepare(built)
+    built = tfds_builders.make(
+      tfds_builders.Sprites, tfds_builders.SceneConfig(name='each', data=data), tmp_path
+    )
+    tfds_builders.prepare(built)
   for split, size in (('train', data.train_scenes), ('test', data.test_scenes)):
     source = built.as_data_source(split)
     records = np.arange(size) if not block else np.arange(-(-size // block) * block) % size
@@ -69,49 +71,49 @@ def test_records_are_the_scenes_in_their_order(data, built, tmp_path, block):
 
 
 def test_building_again_gives_the_same_bytes(data, built, tmp_path):
-  again = builders.for_config(dataclasses.replace(data, cache_dir=str(tmp_path)))
-  builders.prepare(again)
+  again = tfds_builders.for_config(dataclasses.replace(data, cache_dir=str(tmp_path)))
+  tfds_builders.prepare(again)
   assert files_of(again) == files_of(built)
   assert len(files_of(again)) == 2
 
 
 def test_another_recipe_is_another_data_set(data, built):
   for change in ({'seed': 1}, {'train_scenes': 701}, {'max_scale': 1.5}, {'background': 'grey'}):
-    other = builders.for_config(dataclasses.replace(data, **change))
+    other = tfds_builders.for_config(dataclasses.replace(data, **change))
     assert other.data_path != built.data_path and not other.is_prepared()
-  assert builders.for_config(dataclasses.replace(data, workers=7)).data_path == built.data_path
+  assert tfds_builders.for_config(dataclasses.replace(data, workers=7)).data_path == built.data_path
 
 
 def test_a_build_broken_off_is_never_read_and_made_good(data, tmp_path, monkeypatch):
   data = dataclasses.replace(data, cache_dir=str(tmp_path))
-  whole = scenes.compose
+  whole = composition.compose
 
   def breaks_off(*args):
     yield next(whole(*args))
     raise OSError(28, 'No space left on device')
 
-  monkeypatch.setattr(scenes, 'compose', breaks_off)
+  monkeypatch.setattr(composition, 'compose', breaks_off)
   with pytest.raises(UserError, match=r'sprites/.* cannot be built in .*No space left on device'):
-    builders.prepare(builders.for_config(data))
-  assert not builders.for_config(data).is_prepared()
-  monkeypatch.setattr(scenes, 'compose', whole)
-  builder = builders.for_config(data)
+    tfds_builders.prepare(tfds_builders.for_config(data))
+  assert not tfds_builders.for_config(data).is_prepared()
+  monkeypatch.setattr(composition, 'compose', whole)
+  builder = tfds_builders.for_config(data)
   left = builder.data_path.parent / f'incomplete.KILLED_{builder.data_path.name}'  # by kill -9
   left.mkdir(parents=True)
   os.utime(left, (0, 0))
-  builders.prepare(builder)
+  tfds_builders.prepare(builder)
   assert len(builder.as_data_source('train')) == 44  # blocks
   assert [path.name for path in builder.data_path.parent.iterdir()] == [builder.data_path.name]
 
 
 def test_tfds_finds_every_builder_with_its_licence_and_citation():
-  for source, cls in builders.BUILDERS.items():
+  for source, cls in tfds_builders.BUILDERS.items():
     for config in cls.BUILDER_CONFIGS:
       found = tfds.builder(f'{cls.name}/{config.name}', file_format='array_record')
       assert found.builder_config.data.source == source
       assert found.info.citation and cls.__doc__ in found.info.description
       assert found.info.as_proto.redistribution_info.license == cls.license
-  names = {cls.name for cls in builders.BUILDERS.values()}
+  names = {cls.name for cls in tfds_builders.BUILDERS.values()}
   assert names == {'multi_digits', 'multi_mnist', 'multi_omniglot', 'sprites', 'multi_dsprites'}
 
 
@@ -133,9 +135,9 @@ def test_a_stream_gives_the_batches_that_memory_gives(data, built, workers):
 
 
 def test_a_large_set_is_several_files_that_read_as_one(data, built, tmp_path, monkeypatch):
-  monkeypatch.setattr(builders, '_FILE_BYTES', 100_000)
-  several = builders.for_config(dataclasses.replace(data, cache_dir=str(tmp_path)))
-  builders.prepare(several)
+  monkeypatch.setattr(tfds_builders, '_FILE_BYTES', 100_000)
+  several = tfds_builders.for_config(dataclasses.replace(data, cache_dir=str(tmp_path)))
+  tfds_builders.prepare(several)
   assert len(files_of(several)) > 10 and len(files_of(built)) == 2
   ours, theirs = (streams.stream(builder, 16, 0) for builder in (several, built))
   for a, b in zip(ours.draw(3, 0, 5), theirs.draw(3, 0, 5), strict=True):
@@ -160,7 +162,7 @@ def test_auto_streams_what_exceeds_the_budget(data, built):
     with_changes = dataclasses.replace(data, **changes)
     feed = loading.feed(with_changes, 4)
     feed.close()
-    return 'resident' if feed.fetch is feeds.resident(*_two_scenes()).fetch else 'stream'
+    return 'resident' if feed.fetch is batches.resident(*_two_scenes()).fetch else 'stream'
 
   gigabytes = 700 * 40 * 40 * 3 / 1e9
   assert reads(reading='auto', resident_gb=1.01 * gigabytes) == 'resident'
@@ -175,7 +177,7 @@ def _two_scenes():
 
 def build(*arguments):
   return subprocess.run(
-    [sys.executable, '-m', 'air_jax.data.build', *arguments], capture_output=True, text=True
+    [sys.executable, '-m', 'air_jax.cli.build_dataset', *arguments], capture_output=True, text=True
   )
 
 

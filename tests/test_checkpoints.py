@@ -11,9 +11,9 @@ import numpy as np
 import optax
 import pytest
 
-from air_jax.checkpoints import Checkpoints, digest
 from air_jax.errors import UserError
-from air_jax.learner import TrainState
+from air_jax.storage.checkpoints import Checkpoints, digest
+from air_jax.training.train_step import TrainState
 
 # Where a file is broken, orbax abandons its readers of the others, which complain as they go.
 pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')

@@ -6,10 +6,10 @@ import re
 import pytest
 import samples
 
-from air_jax import config as config_lib
+from air_jax.config import schema as config_lib
+from air_jax.configs import default
 from air_jax.errors import UserError
-from air_jax.estimators import ESTIMATORS
-from configs import default
+from air_jax.objectives.registry import ESTIMATORS
 
 WRONG_TYPES = {
   int: ('3', 2.0, None, True, (3,)),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from air_jax import command_line
+from air_jax.cli import command_line
 from air_jax.errors import DivergenceError, Interrupted, UserError
 
 ROOT = pathlib.Path(__file__).parent.parent

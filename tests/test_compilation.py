@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from air_jax import compilation
+from air_jax.runtime import compilation_cache
 
 PROGRAM = """
 import jax, logging
@@ -73,8 +73,8 @@ def test_a_home_that_cannot_be_written_to_is_done_without(start, tmp_path):
 
 
 def test_processors_that_know_other_instructions_share_nothing(monkeypatch):
-  ours = compilation._processor()
+  ours = compilation_cache._processor()
   monkeypatch.setattr(pathlib.Path, 'read_text', lambda self: 'flags : fpu avx2\n')
-  older = compilation._processor()
+  older = compilation_cache._processor()
   monkeypatch.setattr(pathlib.Path, 'read_text', lambda self: 'flags : fpu avx2 avx512f\n')
-  assert len({ours, older, compilation._processor()}) == 3
+  assert len({ours, older, compilation_cache._processor()}) == 3

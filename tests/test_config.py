@@ -9,10 +9,10 @@ import pytest
 import samples
 from ml_collections import ConfigDict
 
-from air_jax import config as config_lib
+from air_jax.config import schema as config_lib
+from air_jax.configs import default
 from air_jax.errors import UserError
-from air_jax.estimators import ESTIMATORS
-from configs import default
+from air_jax.objectives.registry import ESTIMATORS
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))

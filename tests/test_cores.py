@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from air_jax import cores
+from air_jax.runtime import cpu_devices
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parent.parent
   [(1, 8, 1), (2, 2, 2), (8, 2, 2), (3, 2, 3), (7, 2, 7), (11, 2, 1), (8, 1, 1), (12, 8, 12)],
 )
 def test_cores_become_devices_that_share_members_evenly(size, number, devices):
-  assert cores.devices_for(size, number) == devices
+  assert cpu_devices.devices_for(size, number) == devices
 
 
 @pytest.mark.parametrize(

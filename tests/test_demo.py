@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 import air_jax
-from air_jax import edits
 from air_jax.data import loading, pictures
+from air_jax.inference import latent_edits
 
 MISNAMED = {'edit': 'move', 'which': 0, 'by': {'up': 1}}
 
@@ -88,9 +88,9 @@ def test_objects_are_changed_as_asked(model, address, picture):
   scene = model.parse(np.asarray(pictures.fit(Image.open(io.BytesIO(picture)), 50, 'crop'))[None])
   for changes, expected in (
     ([{'edit': 'move', 'which': 0, 'by': {'right': 0.1, 'down': -0.2}}],
-     lambda latents: edits.move(latents, 0, down=-0.2, right=0.1)),
+     lambda latents: latent_edits.move(latents, 0, down=-0.2, right=0.1)),
     ([{'edit': 'remove', 'which': 0}, {'edit': 'resize', 'which': 0, 'by': {'factor': 1.3}}],
-     lambda latents: edits.resize(edits.remove(latents, 0), 0, 1.3)),
+     lambda latents: latent_edits.resize(latent_edits.remove(latents, 0), 0, 1.3)),
   ):  # fmt: skip
     body = json.dumps({'latents': told['latents'], 'changes': changes}).encode()
     assert_tells(ask(address, '/edit', body), model.edit(scene, expected))

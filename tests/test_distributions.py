@@ -8,7 +8,7 @@ import numpy as np
 import scipy.stats
 from jax.test_util import check_grads
 
-from air_jax import distributions
+from air_jax.objectives import distributions
 from air_jax.types import Normal
 
 LOGITS = np.array([1.3, -0.4, 0.7])

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from air_jax import config as configuration
-from air_jax import learner as learning
-from air_jax import model as air
-from air_jax import particles
+from air_jax.config import schema as configuration
+from air_jax.model import air
+from air_jax.objectives import multi_sample
+from air_jax.training import train_step as learning
 from air_jax.types import ElboTerms
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
@@ -67,12 +67,12 @@ def test_shares_are_weights_of_latents_in_the_loss():
   def terms(ratio):
     return ElboTerms(nll, None, ratio, log_q, log_q)
 
-  slope = jax.grad(lambda ratio: particles.collapsed_iwae(terms(ratio), None, 0.3))(ratio)
+  slope = jax.grad(lambda ratio: multi_sample.collapsed_iwae(terms(ratio), None, 0.3))(ratio)
   expected = np.cumsum(slope[:, ::-1], 1)[:, ::-1]
-  np.testing.assert_allclose(particles.shares(terms(ratio), 0.3), expected, rtol=1e-5)
+  np.testing.assert_allclose(multi_sample.shares(terms(ratio), 0.3), expected, rtol=1e-5)
   # Each moves with its own particle alone, as a softmax does.
-  by_ratio = jax.jacrev(lambda ratio: particles.shares(terms(ratio), 0.0)[:, 0])(ratio)
-  own = particles.shares(terms(ratio), 0.0)[:, 0]
+  by_ratio = jax.jacrev(lambda ratio: multi_sample.shares(terms(ratio), 0.0)[:, 0])(ratio)
+  own = multi_sample.shares(terms(ratio), 0.0)[:, 0]
   slopes = np.array([by_ratio[i, i].sum() for i in range(K)])
   np.testing.assert_allclose(slopes, -own * (1 - own), rtol=1e-4)
   others = [by_ratio[i, j] for i in range(K) for j in range(K) if i != j]

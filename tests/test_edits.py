@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from air_jax import edits
-from air_jax import model as air
-from air_jax import spatial_transformer as transformer
+from air_jax.inference import latent_edits
+from air_jax.model import air
+from air_jax.model import spatial_transformer as transformer
 from air_jax.types import Latents
 
 
@@ -30,34 +30,36 @@ def assert_others_stay(before, after, which):
 
 
 def test_move_is_by_shares_of_the_canvas_and_ends_at_its_edge(latents):
-  moved = edits.move(latents, 1, down=0.1, right=-0.05)
+  moved = latent_edits.move(latents, 1, down=0.1, right=-0.05)
   np.testing.assert_allclose(window(moved, 1) - window(latents, 1), [0, -0.1, 0.2], atol=1e-6)
   assert_others_stay(latents, moved, 1)
-  far = window(edits.move(latents, 0, down=-9, right=9), 0)
+  far = window(latent_edits.move(latents, 0, down=-9, right=9), 0)
   np.testing.assert_allclose(far[1:], [1, -1], atol=2e-4)
-  assert np.isfinite(edits.move(latents, 0, down=-9, right=9).z_where).all()
+  assert np.isfinite(latent_edits.move(latents, 0, down=-9, right=9).z_where).all()
 
 
 def test_resize_is_about_the_centre_and_ends_at_the_canvas(latents):
-  larger = edits.resize(latents, 0, 1.5)
+  larger = latent_edits.resize(latents, 0, 1.5)
   np.testing.assert_allclose(window(larger, 0), window(latents, 0) * [1.5, 1, 1], rtol=1e-5)
   assert_others_stay(latents, larger, 0)
   for factor, scale in ((99.0, 1.0), (0.0, 0.0)):
-    np.testing.assert_allclose(window(edits.resize(latents, 0, factor), 0)[0], scale, atol=2e-4)
+    np.testing.assert_allclose(
+      window(latent_edits.resize(latents, 0, factor), 0)[0], scale, atol=2e-4
+    )
 
 
 def test_swap_exchanges_looks_alone(latents):
-  swapped = edits.swap(latents, 0, 2)
+  swapped = latent_edits.swap(latents, 0, 2)
   np.testing.assert_array_equal(swapped.z_what, [[4, 5], [2, 3], [0, 1]])
   np.testing.assert_array_equal(swapped.z_where, latents.z_where)
 
 
 def test_remove_closes_the_gap_and_leaves_alone_what_is_not_there(latents):
-  removed = edits.remove(latents, 0)
+  removed = latent_edits.remove(latents, 0)
   assert removed.count == 1
   np.testing.assert_array_equal(removed.z_what[0], latents.z_what[1])
   np.testing.assert_array_equal(removed.z_where[0], latents.z_where[1])
-  jax.tree.map(np.testing.assert_array_equal, edits.remove(latents, 2), latents)
+  jax.tree.map(np.testing.assert_array_equal, latent_edits.remove(latents, 2), latents)
 
 
 def test_a_moved_object_is_painted_where_it_was_moved_to(model, params):
@@ -65,7 +67,7 @@ def test_a_moved_object_is_painted_where_it_was_moved_to(model, params):
   where = jnp.zeros((3, 3)).at[0].set(jnp.array([-0.8, -0.1, 0.05]))
   code = jax.random.normal(jax.random.key(3), (3, model.config.code_size))
   latents = Latents(where, code, jnp.int32(1), jnp.zeros(model.config.background_code_size))
-  moved = edits.move(latents, 0, down=5 / 50, right=-3 / 50)
+  moved = latent_edits.move(latents, 0, down=5 / 50, right=-3 / 50)
   before, after = (np.asarray(air.decode(model, params, each)) for each in (latents, moved))
   assert before.max() > 0.01
   np.testing.assert_allclose(after[5:, :-3], before[:-5, 3:], atol=1e-4)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import run_folder
 
-from air_jax import evaluate, metrics, networks, runs
-from air_jax import model as air
-from air_jax import spatial_transformer as transformer
+from air_jax.evaluation import held_out, metrics
+from air_jax.model import air, networks
+from air_jax.model import spatial_transformer as transformer
+from air_jax.storage import run_dir
 from air_jax.types import Normal, Scenes
 
 
@@ -38,7 +39,7 @@ def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(mod
   decoder = params['glimpse_decoder']['_Dense_1']
   decoder['bias'] = jnp.tile(jnp.array([-9.0, 2.0, -9.0]), 8 * 8)
   images = np.random.default_rng(0).integers(0, 256, (2, 50, 50, 3), np.uint8)
-  evaluation = evaluate.run(model, params, images, 0.5, jax.random.key(1))
+  evaluation = held_out.run(model, params, images, 0.5, jax.random.key(1))
   for b, image in enumerate(images / np.float32(255)):
     latents, rolled = jax.jit(air.parse, static_argnums=0)(model, params, image)
     windows = jax.vmap(transformer.place)(latents.z_where)
@@ -60,7 +61,7 @@ def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(mod
 def test_tight_bound_is_the_log_mean_of_the_weights_of_so_many_roll_outs(model, params):
   images = np.random.default_rng(0).integers(0, 256, (27, 50, 50, 1), np.uint8)  # two batches
   key = jax.random.key(3)
-  bounds = evaluate.tight_bound(model, params, images, 0.2, key, 13)
+  bounds = held_out.tight_bound(model, params, images, 0.2, key, 13)
   assert bounds.shape == (27,)
 
   @jax.jit
@@ -75,7 +76,7 @@ def test_tight_bound_is_the_log_mean_of_the_weights_of_so_many_roll_outs(model, 
     weights = [log_weight(images[b] / 255, jax.random.fold_in(own, i)) for i in range(13)]
     expected = jax.nn.logsumexp(jnp.array(weights)) - np.log(13)
     np.testing.assert_allclose(bounds[b], expected, rtol=1e-5)
-  single = evaluate.tight_bound(model, params, images, 0.2, key, 1)
+  single = held_out.tight_bound(model, params, images, 0.2, key, 1)
   assert single.mean() < bounds.mean()
 
 
@@ -83,15 +84,15 @@ def _summarise(counts, boxes, predicted=(0, 2, 1, 2)):
   """The summary of four scenes, in which steps find the boxes (0, 0, 4, 4) and (8, 8, 4, 4)."""
   value = np.array([1.0, 2.0, 3.0, 6.0])
   found = np.tile([(0, 0, 4, 4), (8, 8, 4, 4), (9, 9, 9, 9)], (4, 1, 1))
-  evaluation = evaluate.Evaluation(
+  evaluation = held_out.Evaluation(
     np.array(predicted), None, None, found, value, -value, value / 4, value / 2
   )
   scenes = Scenes(np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None)
-  return evaluate.summarise(evaluation, scenes, 3)
+  return held_out.summarise(evaluation, scenes, 3)
 
 
 def _rows(summary):
-  return [line.split() for line in evaluate.table(summary).splitlines()]
+  return [line.split() for line in held_out.table(summary).splitlines()]
 
 
 def test_summary_where_everything_is_known():
@@ -127,7 +128,7 @@ def test_summary_of_images_without_counts_or_boxes_tells_what_was_found():
   names = {'images', 'predicted_counts', 'elbo', 'nll', 'kl', 'reconstruction_mse'}
   assert summary.keys() == names
   assert summary['predicted_counts'] == [1, 1, 2, 0] and summary['elbo'] == -3.0
-  assert evaluate.scalars(summary).keys() == names - {'images', 'predicted_counts'}
+  assert held_out.scalars(summary).keys() == names - {'images', 'predicted_counts'}
   rows = _rows(summary)
   assert rows[-1] == ['unknown', '-', '1', '1', '2', '0']
   assert not {'IoU', 'interval'} & {word for row in rows for word in row}
@@ -147,20 +148,20 @@ def test_accuracy_is_over_the_images_whose_count_is_known():
 
 
 def test_a_learned_prior_on_sizes_is_told(finished_run):
-  learning, state, _ = runs.restore(finished_run)
+  learning, state, _ = run_dir.restore(finished_run)
   where, _ = air.priors(learning.model, state.average)
-  summary = evaluate.read(finished_run)
+  summary = held_out.read(finished_run)
   size = summary['window_size']
   assert np.log(size / (1 - size)) == pytest.approx(float(where.mean[0]), rel=1e-5)
   assert summary['window_size_std'] == pytest.approx(float(where.std[0]), rel=1e-5)
-  assert f'{size:.3f}   of the canvas' in evaluate.table(summary)
+  assert f'{size:.3f}   of the canvas' in held_out.table(summary)
 
 
 def test_posteriors_are_those_of_what_is_present_alone():
   windows = np.arange(2 * 3 * 3.0).reshape(2, 3, 3)
   what = Normal(windows[..., :2] + 100, windows[..., :2] + 200)
-  evaluation = evaluate.Evaluation(np.array([1, 2]), windows, what, *5 * [None])
-  found = evaluate.posteriors(evaluation)
+  evaluation = held_out.Evaluation(np.array([1, 2]), windows, what, *5 * [None])
+  found = held_out.posteriors(evaluation)
   assert {name: each.ravel().tolist() for name, each in found.items()} == {
     'where/scale': [0, 9, 12],
     'where/x': [1, 10, 13],

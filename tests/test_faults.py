@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import run_folder
 
-from air_jax import population, runs, train
+from air_jax.storage import run_dir
+from air_jax.training import loop, population
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -84,9 +85,9 @@ def wait_for(folder, process):
 
 def assert_close_end(folder, other):
   """Both ended in the same state, but for the order of sums, which few steps do not amplify."""
-  members, a, _ = runs.restore_all(folder)
+  members, a, _ = run_dir.restore_all(folder)
   first = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(a.params)])
-  b = runs.restore_all(other)[1]
+  b = run_dir.restore_all(other)[1]
   second = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(b.params)])
   begun = population.init(members).params
   start = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(begun)])
@@ -106,7 +107,7 @@ def test_two_processes_train_as_one_does_and_go_on_as_one_and_back(
   assert [status for status, _, _ in both] == [0, 0], both
   assert_logs(tmp_path / 'run', [2, 4, 5, 6])
   for run_config.train.steps in (2, 4, 6):  # the rate follows a schedule of all the steps
-    train.train(run_config, tmp_path / 'alone')
+    loop.train(run_config, tmp_path / 'alone')
   assert_close_end(tmp_path / 'run', tmp_path / 'alone')
 
 

@@ -9,7 +9,7 @@ import pytest
 import samples
 from scipy import stats
 
-from air_jax.data import feeds
+from air_jax.data import batches
 from air_jax.errors import UserError
 from air_jax.types import Scenes
 
@@ -33,7 +33,7 @@ def make_scenes(counts):
 @pytest.fixture(scope='module')
 def make_online(compile_cache):
   def make(seed):
-    feed = feeds.online(CONFIG, small_glyphs(), BATCH)
+    feed = batches.online(CONFIG, small_glyphs(), BATCH)
     fetch = jax.jit(feed.fetch)
     return feed, lambda step: jax.device_get(fetch(feed.data, (np.uint32(seed), step)))
 
@@ -49,7 +49,7 @@ def online(make_online):
 
 def test_resident_batches_are_the_scenes_that_were_drawn():
   scenes = make_scenes(np.arange(100) % 4)
-  feed = feeds.resident(scenes, 8)
+  feed = batches.resident(scenes, 8)
   chosen = feed.draw(5, 3, 2)
   assert chosen.shape == (2, 8)
   for indices in chosen:
@@ -61,7 +61,7 @@ def test_resident_batches_are_the_scenes_that_were_drawn():
 
 @pytest.mark.parametrize('counts', [[-1, -1, -1], [1, -1, 2]])
 def test_resident_counts_are_none_where_not_all_are_known(counts):
-  feed = feeds.resident(make_scenes(counts), 8)
+  feed = batches.resident(make_scenes(counts), 8)
   images, counts = jax.jit(feed.fetch)(feed.data, feed.draw(0, 0, 1)[0])
   assert counts is None and images.shape == (8, 2, 3, 1)
 
@@ -69,18 +69,18 @@ def test_resident_counts_are_none_where_not_all_are_known(counts):
 @pytest.mark.parametrize('seed', [0, 2**32 - 1])
 def test_resident_batches_are_a_function_of_seed_and_step_alone(seed):
   scenes = make_scenes(np.zeros(100))
-  whole = feeds.resident(scenes, BATCH).draw(seed, 0, 30)
-  resumed = feeds.resident(scenes, BATCH)
+  whole = batches.resident(scenes, BATCH).draw(seed, 0, 30)
+  resumed = batches.resident(scenes, BATCH)
   parts = [resumed.draw(seed, start, steps) for start, steps in ((0, 1), (1, 20), (21, 9))]
   np.testing.assert_array_equal(np.concatenate(parts), whole)
   far = resumed.draw(seed, 10**9, 2)
   other = resumed.draw(seed ^ 1, 0, 30)
-  batches = {tuple(batch) for batch in itertools.chain(whole, far, other)}
-  assert len(batches) == 62
+  seen = {tuple(batch) for batch in itertools.chain(whole, far, other)}
+  assert len(seen) == 62
 
 
 def test_resident_batches_are_uniform_over_scenes_and_independent():
-  chosen = feeds.resident(make_scenes(np.zeros(50)), BATCH).draw(0, 0, 500)
+  chosen = batches.resident(make_scenes(np.zeros(50)), BATCH).draw(0, 0, 500)
   assert stats.chisquare(np.bincount(chosen.ravel(), minlength=50)).pvalue > 1e-3
   for a, b in ((chosen[:-1], chosen[1:]), (chosen[:, :-1], chosen[:, 1:])):
     table = np.zeros((50, 50))
@@ -90,26 +90,26 @@ def test_resident_batches_are_uniform_over_scenes_and_independent():
 
 def test_blocks_are_drawn_as_scenes_are_and_hold_neighbours():
   size, block = 70, 16  # the fifth block lacks ten scenes
-  blocks = np.stack([feeds.batch_blocks(3, step, BATCH, size, block) for step in range(500)])
-  chosen = np.stack([feeds.batch_indices(3, step, BATCH, size, block) for step in range(500)])
+  blocks = np.stack([batches.batch_blocks(3, step, BATCH, size, block) for step in range(500)])
+  chosen = np.stack([batches.batch_indices(3, step, BATCH, size, block) for step in range(500)])
   assert stats.chisquare(np.bincount(blocks.ravel(), minlength=5)).pvalue > 1e-3
   neighbours = (block * blocks[..., None] + np.arange(block)) % size
   np.testing.assert_array_equal(chosen, neighbours.reshape(500, BATCH))
-  cut = feeds.batch_indices(3, 7, BATCH - 5, size, block)
+  cut = batches.batch_indices(3, 7, BATCH - 5, size, block)
   np.testing.assert_array_equal(cut, chosen[7, :-5])
 
 
 def test_online_counts_are_those_of_the_images_and_even(online):
-  _, batches = online
-  images, counts = map(np.concatenate, zip(*batches, strict=True))
+  _, drawn = online
+  images, counts = map(np.concatenate, zip(*drawn, strict=True))
   assert images.dtype == np.uint8 and images.shape == (40 * BATCH, 20, 20, 1)
   np.testing.assert_array_equal((images == 255).sum((1, 2, 3)), 16 * counts)
   assert stats.chisquare(np.bincount(counts, minlength=4)[1:]).pvalue > 1e-3
 
 
 def test_online_scenes_are_new_in_each_step_and_independent(online):
-  _, batches = online
-  images, counts = map(np.concatenate, zip(*batches, strict=True))
+  _, drawn = online
+  images, counts = map(np.concatenate, zip(*drawn, strict=True))
   crowded = images[counts == 3]
   assert len({image.tobytes() for image in crowded}) == len(crowded) > 500
   counts = counts.reshape(40, BATCH)
@@ -120,20 +120,20 @@ def test_online_scenes_are_new_in_each_step_and_independent(online):
 
 def test_online_objects_that_do_not_fit_are_refused_before_training():
   with pytest.raises(UserError, match='do not fit on data.canvas_size=6'):
-    feeds.online(dataclasses.replace(CONFIG, canvas_size=6), small_glyphs(), 8)
+    batches.online(dataclasses.replace(CONFIG, canvas_size=6), small_glyphs(), 8)
 
 
 def test_online_batches_are_a_function_of_seed_and_step_alone(online, make_online):
-  feed, batches = online
+  feed, drawn = online
   part, whole = feed.draw(7, 17, 3), feed.draw(7, 0, 40)
   for drawn, every, expected in zip(part, whole, (7, [17, 18, 19]), strict=True):
     np.testing.assert_array_equal(drawn, every[17:20])
     np.testing.assert_array_equal(drawn, expected)
   _, fetch = make_online(0)
-  for mine, known in zip(fetch(18), batches[18], strict=True):
+  for mine, known in zip(fetch(18), drawn[18], strict=True):
     np.testing.assert_array_equal(mine, known)
   _, fetch_other = make_online(1)
-  seen = {image.tobytes() for images, counts in batches for image in images[counts == 3]}
+  seen = {image.tobytes() for images, counts in drawn for image in images[counts == 3]}
   for step in range(10):
     images, counts = fetch_other(step)
     assert not seen & {image.tobytes() for image in images[counts == 3]}

@@ -6,8 +6,8 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax import charts, figures
 from air_jax.types import Latents, Rollout, Scenes
+from air_jax.viz import figures, plots
 
 
 def test_pictures_are_drawn_and_not_blank(finished_run):
@@ -57,7 +57,7 @@ def test_training_is_drawn_where_no_counts_are_known():
     {'step': step, 'split': split, 'elbo': -step} for step in (5, 10) for split in ('train', 'test')
   ]
   for known in (False, True):
-    accuracy, elbo = charts.training(
+    accuracy, elbo = plots.training(
       [line | ({'count_accuracy': 0.5} if known else {}) for line in lines]
     ).axes
     assert len(elbo.lines) == 2 and len(accuracy.lines) == 2 * known

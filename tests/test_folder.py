@@ -10,7 +10,7 @@ import own_images
 import pytest
 from PIL import Image
 
-from air_jax.data import folder
+from air_jax.data import image_folder
 from air_jax.errors import UserError
 
 
@@ -19,28 +19,28 @@ def test_images_are_found_at_any_depth_and_sorted_by_name(tmp_path):
   own_images.save_named(tmp_path, names)
   (tmp_path / 'notes.txt').write_text('no image')
   (tmp_path / 'g.png').mkdir()
-  scenes = folder.load(own_images.config_of(tmp_path), 'train')
+  scenes = image_folder.load(own_images.config_of(tmp_path), 'train')
   assert own_images.greys(scenes) == [40, 30, 20, 50, 10]  # '-' < '.' < '/'
 
 
 @pytest.mark.parametrize('name', ['a.jpg', 'a.JpEg', 'f.png'])
 def test_suffixes(tmp_path, name):
   own_images.save(np.full((8, 8), 70, np.uint8), tmp_path / name)
-  assert own_images.greys(folder.load(own_images.config_of(tmp_path), 'train')) == [70]
+  assert own_images.greys(image_folder.load(own_images.config_of(tmp_path), 'train')) == [70]
 
 
 def test_home_folder_is_expanded(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   own_images.save_named(tmp_path / 'photos', [own_images.TRAIN_NAME])
   (tmp_path / 'counts.csv').write_text(f'{own_images.TRAIN_NAME},3\n')
-  scenes = folder.load(own_images.config_of('~/photos', counts_csv='~/counts.csv'), 'train')
+  scenes = image_folder.load(own_images.config_of('~/photos', counts_csv='~/counts.csv'), 'train')
   assert own_images.greys(scenes) == [10] and scenes.counts.tolist() == [3]
 
 
 def test_split_is_disjoint_and_complete_and_stays_when_images_are_added(tmp_path):
   def split():
     return [
-      set(own_images.greys(folder.load(own_images.config_of(tmp_path), name)))
+      set(own_images.greys(image_folder.load(own_images.config_of(tmp_path), name)))
       for name in ('train', 'test')
     ]
 
@@ -65,12 +65,12 @@ def test_split_is_disjoint_and_complete_and_stays_when_images_are_added(tmp_path
 def test_empty_split_is_refused(tmp_path, name, lacking):
   own_images.save_named(tmp_path, [name])
   with pytest.raises(UserError, match=f'has no {lacking} images.* its 1 fell to {lacking}'):
-    folder.load(own_images.config_of(tmp_path), lacking)
+    image_folder.load(own_images.config_of(tmp_path), lacking)
 
 
 def test_nothing_is_known_without_counts(tmp_path):
   own_images.save_named(tmp_path, ['a.png', 'b.png'])
-  scenes = folder.load(own_images.config_of(tmp_path), 'train')
+  scenes = image_folder.load(own_images.config_of(tmp_path), 'train')
   assert scenes.counts.tolist() == [-1, -1]
   shapes = {name: (value.shape, value.dtype) for name, value in scenes._asdict().items()}
   assert shapes == {
@@ -92,7 +92,7 @@ def test_counts_go_to_the_images_named(tmp_path, start):
   lines = f'{start}z.png, 4\n\na/z.PNG,0\n{own_images.TEST_NAME},7\n"ä, b.png",12\na.png,2'
   table.write_text(lines, encoding='utf-8')
   config = own_images.config_of(tmp_path, counts_csv=str(table))
-  train, test = folder.load(config, 'train'), folder.load(config, 'test')
+  train, test = image_folder.load(config, 'train'), image_folder.load(config, 'test')
   assert list(zip(own_images.greys(train), train.counts, strict=True)) == [
     (10, 2),
     (20, 0),
@@ -125,7 +125,7 @@ def test_bad_counts_are_named(tmp_path, content, complaint):
   if content is not None:
     table.write_bytes(content)
   with pytest.raises(UserError, match=rf'^data\.counts_csv=.*/counts\.csv.*{complaint}'):
-    folder.load(own_images.config_of(tmp_path, counts_csv=str(table)), 'train')
+    image_folder.load(own_images.config_of(tmp_path, counts_csv=str(table)), 'train')
 
 
 def spoilt_files():
@@ -147,7 +147,7 @@ def test_spoilt_image_is_left_out_or_refused(tmp_path, damage, caplog):
   table = tmp_path / 'counts.csv'
   table.write_text('a.png,1\nb.png,2\nc.png,3\n')
   config = own_images.config_of(tmp_path, counts_csv=str(table))
-  scenes = folder.load(config, 'train')
+  scenes = image_folder.load(config, 'train')
   assert own_images.greys(scenes) == [10, 30] and scenes.counts.tolist() == [1, 3]
   each, total = caplog.messages
   assert each.startswith(f'leaving out {tmp_path / "b.png"}: it cannot be read (')
@@ -155,13 +155,13 @@ def test_spoilt_image_is_left_out_or_refused(tmp_path, damage, caplog):
   assert total == 'left out 1 of 3 train images that cannot be read'
   config.strict = True
   with pytest.raises(UserError, match=r'/b\.png cannot be read \(.+\); data\.strict=False'):
-    folder.load(config, 'train')
+    image_folder.load(config, 'train')
 
 
 def test_dangling_link_is_reported(tmp_path, caplog):
   own_images.save_named(tmp_path, ['a.png'])
   (tmp_path / 'b.png').symlink_to(tmp_path / 'nowhere.png')
-  assert own_images.greys(folder.load(own_images.config_of(tmp_path), 'train')) == [10]
+  assert own_images.greys(image_folder.load(own_images.config_of(tmp_path), 'train')) == [10]
   assert 'leaving out' in caplog.text and 'No such file' in caplog.text
 
 
@@ -172,7 +172,7 @@ def test_decompression_bomb_is_unreadable(tmp_path, side, caplog, monkeypatch):
   own_images.save(np.full((3, 3), 20, np.uint8), tmp_path / 'b.png')
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
-    assert own_images.greys(folder.load(own_images.config_of(tmp_path), 'train')) == [20]
+    assert own_images.greys(image_folder.load(own_images.config_of(tmp_path), 'train')) == [20]
   assert 'a.png: it cannot be read (Image size' in caplog.text
 
 
@@ -180,32 +180,32 @@ def test_folder_of_unreadable_images_is_refused(tmp_path):
   for name in ('a.png', 'b.png'):
     (tmp_path / name).write_bytes(b'')
   with pytest.raises(UserError, match='none of its 2 train images can be read, the last because'):
-    folder.load(own_images.config_of(tmp_path), 'train')
+    image_folder.load(own_images.config_of(tmp_path), 'train')
 
 
 def test_folder_without_images_is_refused(tmp_path):
   (tmp_path / 'a.gif').write_bytes(b'GIF89a')
   with pytest.raises(UserError, match=r'holds no images; .*\.png, \.jpg, \.jpeg'):
-    folder.load(own_images.config_of(tmp_path), 'train')
+    image_folder.load(own_images.config_of(tmp_path), 'train')
 
 
 def test_missing_folder_is_refused(tmp_path):
   with pytest.raises(UserError, match=r"^data\.dir='' names no folder"):
-    folder.load(own_images.config_of(''), 'train')
+    image_folder.load(own_images.config_of(''), 'train')
   own_images.save_named(tmp_path, ['a.png'])
   for path in (tmp_path / 'nowhere', tmp_path / 'a.png', '~no-such-user/nowhere'):
     with pytest.raises(UserError, match=rf"^data\.dir='{path}' is not a folder"):
-      folder.load(own_images.config_of(path), 'train')
+      image_folder.load(own_images.config_of(path), 'train')
 
 
 def test_log_tells_how_many_images_of_which_sizes_and_their_fit(tmp_path, caplog):
   for name, (height, width) in {'a.png': (9, 5), 'b.png': (2, 3), 'c.png': (4, 4)}.items():
     own_images.save(np.zeros((height, width), np.uint8), tmp_path / name)
   with caplog.at_level('INFO', logger='absl'):
-    folder.load(own_images.config_of(tmp_path, fit='pad', canvas_size=4), 'train')
+    image_folder.load(own_images.config_of(tmp_path, fit='pad', canvas_size=4), 'train')
     for name in ('a.png', 'b.png'):
       (tmp_path / name).unlink()
-    folder.load(own_images.config_of(tmp_path, fit='pad', canvas_size=4), 'train')
+    image_folder.load(own_images.config_of(tmp_path, fit='pad', canvas_size=4), 'train')
   start = f'train images from {tmp_path}, '
   assert caplog.messages == [
     f"3 {start}3x2..5x9 pixels wide x high, fitted to 4x4 by 'pad'",
@@ -221,14 +221,14 @@ class Terminal(io.StringIO):
 
 
 def test_progress_is_shown_on_a_terminal_for_many_images(tmp_path, monkeypatch):
-  assert folder.QUIET_BELOW == 1001
+  assert image_folder.QUIET_BELOW == 1001
   own_images.save_named(tmp_path, ['a.png', 'b.png', 'c.png'])
   shown = {}
   for limit in (3, 4):
     for stream in (Terminal(), io.StringIO()):
-      monkeypatch.setattr(folder, 'QUIET_BELOW', limit)
+      monkeypatch.setattr(image_folder, 'QUIET_BELOW', limit)
       monkeypatch.setattr(sys, 'stderr', stream)
-      folder.load(own_images.config_of(tmp_path), 'train')
+      image_folder.load(own_images.config_of(tmp_path), 'train')
       shown[limit, stream.isatty()] = stream.getvalue()
   assert '3/3' in shown.pop((3, True))
   assert set(shown.values()) == {''}

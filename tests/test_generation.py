@@ -7,8 +7,8 @@ import samples
 import scipy.stats
 from jax.scipy.special import logsumexp
 
-from air_jax import model as air
 from air_jax import objectives
+from air_jax.model import air
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 

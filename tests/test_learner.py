@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from air_jax import config as configuration
-from air_jax import learner as learning
-from air_jax import model as air
-from air_jax import objectives, presences
-from air_jax.estimators import ESTIMATORS
-from configs import tiny
+from air_jax import objectives
+from air_jax.config import schema as configuration
+from air_jax.configs import tiny
+from air_jax.model import air
+from air_jax.objectives import per_step
+from air_jax.objectives.registry import ESTIMATORS
+from air_jax.training import train_step as learning
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
@@ -109,7 +110,7 @@ def test_presences_are_relaxed_at_the_temperature_of_the_step(tiny_config, param
     success, weight = learner.schedules.success(5), learner.schedules.kl_weight(5)
     terms = air.elbo_terms(learner.model, params, image, rolled, success, weight)
     ours, _ = learning.loss(learner, params, 5, image, noise, key)
-    return ours, presences.concrete(terms, key, learner.schedules.smoothing(5), 1.0)
+    return ours, per_step.concrete(terms, key, learner.schedules.smoothing(5), 1.0)
 
   np.testing.assert_allclose(*run(params), rtol=1e-5)
 

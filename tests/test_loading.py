@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import samples
 
-from air_jax.config import DataConfig
-from air_jax.data import downloads, feeds, folder, loading, scenes
+from air_jax.config.schema import DataConfig
+from air_jax.data import batches, composition, downloads, image_folder, loading
 from air_jax.data import glyphs as glyphs_lib
 from air_jax.errors import UserError
 from air_jax.types import Scenes
@@ -69,7 +69,7 @@ def composed(monkeypatch):
         rotations=rng.random((size, 2), np.float32),
       )
 
-  monkeypatch.setattr(scenes, 'compose', compose)
+  monkeypatch.setattr(composition, 'compose', compose)
   return calls
 
 
@@ -155,7 +155,7 @@ def test_another_version_of_the_composition_does_not_read_the_file(
   data_config, composed, monkeypatch
 ):
   first = loading.load(data_config, 'test')
-  monkeypatch.setattr(scenes, 'VERSION', 99)
+  monkeypatch.setattr(composition, 'VERSION', 99)
   assert differ(loading.load(data_config, 'test'), first)
 
 
@@ -239,7 +239,7 @@ def test_cache_is_where_it_is_said_to_be(data_config, tmp_path, monkeypatch):
 def test_own_images_are_loaded_from_their_folder_and_not_kept(data_config, composed, monkeypatch):
   config = dataclasses.replace(data_config, source='folder', dir='/mine')
   asked = []
-  monkeypatch.setattr(folder, 'load', lambda *args: asked.append(args) or 'scenes')
+  monkeypatch.setattr(image_folder, 'load', lambda *args: asked.append(args) or 'scenes')
   assert loading.load(config, 'train') == loading.load(config, 'test') == 'scenes'
   assert asked == [(config, 'train'), (config, 'test')]
   assert not composed and not loading.cache_folder(config).exists()
@@ -294,7 +294,7 @@ def test_feed_is_of_the_training_scenes(data_config, composed):
   feed = loading.feed(data_config, 8)
   kept = loading.load(data_config, 'train')
   chosen = feed.draw(3, 5, 1)
-  expected = feeds.batch_indices(3, 5, 8, data_config.train_scenes, feeds.BLOCK)
+  expected = batches.batch_indices(3, 5, 8, data_config.train_scenes, batches.BLOCK)
   np.testing.assert_array_equal(chosen, [expected])
   images, counts = feed.fetch(feed.data, chosen[0])
   np.testing.assert_array_equal(images, kept.images[chosen[0]])
@@ -306,7 +306,7 @@ def test_online_feed_is_given_the_training_digits_and_keeps_nothing(
   data_config, composed, monkeypatch
 ):
   asked = []
-  monkeypatch.setattr(feeds, 'online', lambda *args: asked.append(args) or 'feed')
+  monkeypatch.setattr(batches, 'online', lambda *args: asked.append(args) or 'feed')
   config = dataclasses.replace(data_config, online=True)
   assert loading.feed(config, 8) == 'feed'
   ((given, glyphs, batch_size),) = asked

@@ -7,9 +7,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from air_jax import config as config_lib
-from air_jax import evaluate, logs, population, runs
+from air_jax.config import schema as config_lib
 from air_jax.data import loading
+from air_jax.evaluation import held_out
+from air_jax.storage import metric_writers, run_dir
+from air_jax.training import population
 
 POSTERIORS = 'where/scale', 'where/x', 'where/y', 'what/mean', 'what/std'
 
@@ -52,10 +54,10 @@ def test_tensorboard_shows_how_posteriors_are_spread(finished_run):
   events, *_ = run_folder.read_events(finished_run)
   names = {f'posterior/{name}' for name in POSTERIORS}
   assert set(events.Tags()['histograms']) == names
-  learning, state, _ = runs.restore(finished_run)
+  learning, state, _ = run_dir.restore(finished_run)
   scenes = loading.load(learning.config.data, 'test')
-  evaluation, _ = evaluate.held_out(learning, state, scenes)
-  for name, values in evaluate.posteriors(evaluation).items():
+  evaluation, _ = held_out.held_out(learning, state, scenes)
+  for name, values in held_out.posteriors(evaluation).items():
     first, last = events.Histograms(f'posterior/{name}')
     assert (first.step, last.step) == (10, 20)
     shown = last.histogram_value
@@ -65,7 +67,7 @@ def test_tensorboard_shows_how_posteriors_are_spread(finished_run):
 
 
 def test_histograms_leave_out_what_is_not_there_or_not_finite(tmp_path):
-  with logs.MetricsLog(tmp_path, 0) as log:
+  with metric_writers.MetricsLog(tmp_path, 0) as log:
     log.histograms(5, {'none': np.zeros(0), 'some': np.array([1.0, np.nan, 3.0, np.inf])})
   events = EventAccumulator(str(tmp_path / 'tensorboard')).Reload()
   assert events.Tags()['histograms'] == ['posterior/some']
@@ -98,7 +100,7 @@ def test_tensorboard_compares_runs_by_their_configurations(finished_run, run_con
 
 
 def test_the_table_of_runs_has_the_latest_configuration(tmp_path):
-  with logs.MetricsLog(tmp_path, 0) as log:
+  with metric_writers.MetricsLog(tmp_path, 0) as log:
     for steps in (10, 20):
       log.hparams({'train.steps': steps, 'sizes': (1, 2)}, ['test/elbo'])
   given, metrics, _ = _hparams(tmp_path)
@@ -106,13 +108,13 @@ def test_the_table_of_runs_has_the_latest_configuration(tmp_path):
 
 
 def test_metrics_file_survives_a_line_cut_short_and_drops_what_comes_later(tmp_path):
-  with logs.MetricsLog(tmp_path, 0) as log:
+  with metric_writers.MetricsLog(tmp_path, 0) as log:
     for step in (5, 10, 15):
       log.scalars(step, 'train', {'elbo': float(step)})
   path = tmp_path / 'metrics.jsonl'
   path.write_text(path.read_text() + '{"step": 20, "wall')
-  with logs.MetricsLog(tmp_path, 10) as log:
-    assert [line['step'] for line in logs.read(tmp_path)] == [5, 10]
+  with metric_writers.MetricsLog(tmp_path, 10) as log:
+    assert [line['step'] for line in metric_writers.read(tmp_path)] == [5, 10]
     log.scalars(15, 'test', {'elbo': -1.0})
   assert run_folder.lines_of(tmp_path) == [
     {'step': 5, 'split': 'train', 'elbo': 5.0},
@@ -123,6 +125,6 @@ def test_metrics_file_survives_a_line_cut_short_and_drops_what_comes_later(tmp_p
 
 def test_time_goes_on_where_an_earlier_process_ended(tmp_path):
   (tmp_path / 'metrics.jsonl').write_text('{"step": 5, "wall_s": 1000.0, "split": "train"}\n')
-  with logs.MetricsLog(tmp_path, 5) as log:
+  with metric_writers.MetricsLog(tmp_path, 5) as log:
     log.scalars(10, 'train', {})
-  assert 1000 <= logs.read(tmp_path)[-1]['wall_s'] < 1010
+  assert 1000 <= metric_writers.read(tmp_path)[-1]['wall_s'] < 1010

@@ -14,7 +14,8 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax import evaluate, variance
+from air_jax.evaluation import held_out
+from air_jax.training import gradient_variance
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -73,14 +74,14 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_happened(
   assert {step for _, step in written.keys() - scalars.keys()} <= {15}
   assert scalars == pytest.approx({key: written[key] for key in scalars}, rel=1e-6)
   assert re.match(r'first steps under way after \d+\.\d s\nstep      20: held-out count', out)
-  assert evaluate.table(evaluate.read(finished_run)) in out
+  assert held_out.table(held_out.read(finished_run)) in out
 
 
 def test_other_modes_need_only_the_folder(main, copy):
-  summary = evaluate.read(copy)
+  summary = held_out.read(copy)
   (copy / 'evaluation.json').unlink()
   with main('--mode=evaluate', folder=copy) as process:
-    assert output(process).strip() == evaluate.table(summary).strip()
+    assert output(process).strip() == held_out.table(summary).strip()
   assert json.loads((copy / 'evaluation.json').read_text()) == summary
 
   pictures = {
@@ -105,5 +106,5 @@ def test_the_laboratory_measures_a_run_or_an_untrained_model(main, copy, tmp_pat
       out = output(process)
     summary = json.loads((folder / 'variance.json').read_text())
     assert (summary['step'], list(summary['estimators'])) == (step, ['exact', 'mvd'])
-    assert out.strip() == variance.table(summary).strip()
+    assert out.strip() == gradient_variance.table(summary).strip()
     assert (folder / 'figures' / 'variance.png').exists()

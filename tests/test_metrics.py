@@ -7,7 +7,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from air_jax import metrics
+from air_jax.evaluation import metrics
 
 _box = st.tuples(*(2 * [st.integers(0, 6)] + 2 * [st.integers(0, 4)]))
 _boxes = st.lists(_box, min_size=1, max_size=4).map(lambda rows: np.array(rows, np.float64))

@@ -11,9 +11,10 @@ import samples
 import scipy.special
 import scipy.stats
 
-from air_jax import distributions, objectives
-from air_jax import model as air
-from air_jax import spatial_transformer as transformer
+from air_jax import objectives
+from air_jax.model import air
+from air_jax.model import spatial_transformer as transformer
+from air_jax.objectives import distributions
 from air_jax.types import Baseline, ElboTerms, Latents, Noise
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 from scipy.special import expit, softmax
 
-from air_jax import networks
+from air_jax.model import networks
 
 
 def _dense(layer, x):

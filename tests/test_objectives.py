@@ -175,7 +175,9 @@ def test_the_signal_is_what_was_not_expected_in_deviations_above_one(theta):
 def test_the_losses_can_be_had_without_the_libraries_of_the_rest():
   program = """
 import sys
-from air_jax import distributions, estimators, spatial_transformer
+from air_jax import objectives
+from air_jax.model import spatial_transformer
+from air_jax.objectives import distributions, registry
 foreign = 'flax optax orbax ml_collections tensorflow tensorflow_datasets absl matplotlib sklearn'
 print([name for name in foreign.split() if name in sys.modules])
 """

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import air_jax
-from air_jax import parsing
 from air_jax.data import loading, pictures
 from air_jax.errors import UserError
+from air_jax.inference import parse_files
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +45,7 @@ def test_objects_are_those_of_the_model_in_pixels_of_the_file(
   model, photos, scenes, tmp_path, caplog
 ):
   out = tmp_path / 'out'
-  said = parsing.run(model, str(photos), out, True)
+  said = parse_files.run(model, str(photos), out, True)
   assert '6 pictures parsed' in said and '1 cannot be read' in said and 'not all are 50x50' in said
   assert 'spoilt.png' in caplog.text
   lines, scene = lines_of(out), model.parse(scenes)
@@ -69,7 +69,7 @@ def test_annotations_show_picture_boxes_and_reconstruction():
   shown = Image.new('RGB', (320, 160), (9, 9, 9))
   canvas = np.zeros((50, 50, 1))
   canvas[:25] = 1
-  drawn = np.asarray(parsing._annotate(shown, np.array([[40.0, 100, 60, 80]]), canvas, 0.987))
+  drawn = np.asarray(parse_files._annotate(shown, np.array([[40.0, 100, 60, 80]]), canvas, 0.987))
   red = (drawn == (214, 39, 40)).all(-1)  # tab:red
   rows, columns = np.nonzero(red[:, :320])
   assert abs(rows.min() - 64) <= 1 and abs(rows.max() - 124) <= 1
@@ -79,27 +79,27 @@ def test_annotations_show_picture_boxes_and_reconstruction():
 
 
 def test_patterns_choose_files(photos, tmp_path):
-  assert parsing.find(f'{photos}/[12].png') == (photos, ['1.png', '2.png'])
-  assert parsing.find(f'{photos}/**/5.png') == (photos / 'more', ['5.png'])
+  assert parse_files.find(f'{photos}/[12].png') == (photos, ['1.png', '2.png'])
+  assert parse_files.find(f'{photos}/**/5.png') == (photos / 'more', ['5.png'])
   for nothing in (f'{photos}/*.gif', str(tmp_path / 'no')):
     with pytest.raises(UserError, match='finds no pictures'):
-      parsing.find(nothing)
+      parse_files.find(nothing)
 
 
 @pytest.mark.parametrize('cut', [0, 40, -1])
 def test_interrupted_parsing_goes_on_to_the_same_end(model, photos, tmp_path, cut):
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-  parsing.run(model, str(photos), whole, False)
+  parse_files.run(model, str(photos), whole, False)
   assert not (whole / 'annotated').exists()
   text = (whole / 'objects.jsonl').read_text()
   broken.mkdir()
   (broken / 'objects.jsonl').write_text(text[: text.index('\n', len(text) // 2) + 1 + cut])
-  said = parsing.run(model, str(photos), broken, False)
+  said = parse_files.run(model, str(photos), broken, False)
   assert 'were there' in said
   again, first = lines_of(broken), lines_of(whole)
   assert [line['image'] for line in again] == [line['image'] for line in first]
   assert [line['count'] for line in again] == [line['count'] for line in first]
-  assert '0 pictures parsed' in parsing.run(model, str(photos), whole, False)
+  assert '0 pictures parsed' in parse_files.run(model, str(photos), whole, False)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_what_others_wrote_is_left_alone(model, photos, tmp_path, line, says):
   path = tmp_path / 'objects.jsonl'
   path.write_text(line + '\n')
   with pytest.raises(UserError, match=says):
-    parsing.run(model, str(photos), tmp_path, False)
+    parse_files.run(model, str(photos), tmp_path, False)
   assert path.read_text() == line + '\n'
 
 
 def test_nothing_that_can_be_read_is_an_error(model, tmp_path):
   (tmp_path / 'a.png').write_bytes(b'')
   with pytest.raises(UserError, match='none of its 1 files can be read'):
-    parsing.run(model, str(tmp_path), tmp_path / 'out', False)
+    parse_files.run(model, str(tmp_path), tmp_path / 'out', False)
 
 
 @pytest.mark.parametrize('how', ['crop', 'pad', 'squash'])
@@ -142,7 +142,7 @@ def test_boxes_go_back_to_where_their_pixels_came_from(how, sides):
 
 
 def test_modes_of_the_program(photos, copy, compile_cache, tmp_path):
-  root = parsing.pathlib.Path(parsing.__file__).parents[1]
+  root = parse_files.pathlib.Path(parse_files.__file__).parents[1]
 
   def main(*flags):
     command = [sys.executable, root / 'main.py', f'--workdir={copy}', *flags]

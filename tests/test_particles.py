@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from air_jax import distributions, objectives, particles
-from air_jax.estimators import ESTIMATORS
+from air_jax import objectives
+from air_jax.objectives import distributions, multi_sample
+from air_jax.objectives.registry import ESTIMATORS
 from air_jax.types import Baseline, ElboTerms
 
 KEY = jax.random.key(0)
 K, T = 3, 2
 LOSSES = [estimator.loss for estimator in ESTIMATORS.values() if estimator.particles]
-DRAWN = (particles.iwae, particles.vimco, particles.vimco_arithmetic)
+DRAWN = (multi_sample.iwae, multi_sample.vimco, multi_sample.vimco_arithmetic)
 
 
 @pytest.fixture
@@ -76,15 +77,15 @@ def test_leave_one_out_signals_vary_less_than_the_bound(theta):
     sampled = jax.vmap(gradient, (None, 0))(theta_without, jax.random.split(KEY, 20_000))
     return sampled['logits'].var(0).sum()
 
-  assert variance(particles.vimco) < 0.5 * variance(particles.iwae)
-  assert variance(particles.vimco_arithmetic) < 0.5 * variance(particles.iwae)
+  assert variance(multi_sample.vimco) < 0.5 * variance(multi_sample.iwae)
+  assert variance(multi_sample.vimco_arithmetic) < 0.5 * variance(multi_sample.iwae)
 
 
 def test_the_baseline_of_iwae_learns_the_negative_bound(theta):
   counts, log_q = jnp.zeros(K, int), jnp.full((K, T), -90.0)  # nothing there, for certain
   terms = _terms(theta | {'logits': log_q})
   bound = jnp.log(jnp.exp(terms.log_p - terms.nll - terms.log_ratio)[jnp.arange(K), counts].mean())
-  slope = jax.grad(lambda b: particles.iwae(terms._replace(baseline=b), KEY))(terms.baseline)
+  slope = jax.grad(lambda b: multi_sample.iwae(terms._replace(baseline=b), KEY))(terms.baseline)
   left = -bound - terms.baseline.guess[:, 0]
   np.testing.assert_allclose(slope.guess[:, 0], -2 / K * (left - 0.5), rtol=1e-4)
   np.testing.assert_allclose(slope.centre, (0.5 - left) / K, rtol=1e-4)
@@ -95,7 +96,7 @@ def test_one_particle_is_the_loss_of_one_roll_out(theta):
   alone = jax.tree.map(lambda x: x[0], terms)._replace(kl_z=terms.log_ratio[0])
   for smoothing in (0.0, 0.4):
     np.testing.assert_allclose(
-      particles.collapsed_iwae(terms, KEY, smoothing),
+      multi_sample.collapsed_iwae(terms, KEY, smoothing),
       objectives.collapsed(alone, KEY, smoothing),
       rtol=1e-5,
     )
@@ -108,7 +109,7 @@ def test_collapsed_iwae_is_its_formula_with_its_gradient(theta):
     share = jax.lax.stop_gradient(joint / joint.sum())  # of particle and count
     return -jnp.log(joint.sum() / K) - (share * terms.log_q).sum()
 
-  ours = jax.value_and_grad(lambda theta: particles.collapsed_iwae(_terms(theta), KEY))(theta)
+  ours = jax.value_and_grad(lambda theta: multi_sample.collapsed_iwae(_terms(theta), KEY))(theta)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
     ours,
@@ -130,7 +131,7 @@ def test_rws_lowers_the_cost_and_raises_log_q_of_its_weighted_particles(theta):
     n = np.array(counts)
     cost, log_q = (jax.grad(lambda theta, i=i, n=n: _wake(theta, n)[i])(theta) for i in (0, 1))
     gradients[counts] = cost['nll'], -log_q['log_ratio'], -log_q['logits']
-  gradient = jax.jit(jax.grad(lambda theta, key: particles.rws(_terms(theta), key)))
+  gradient = jax.jit(jax.grad(lambda theta, key: multi_sample.rws(_terms(theta), key)))
   seen = set()
   for key in jax.random.split(KEY, 30):
     ours = gradient(theta, key)
@@ -150,7 +151,7 @@ def test_rws_of_many_particles_points_to_the_posterior_of_the_count():
     log_q = distributions.count_log_probs(logits)
     terms = ElboTerms(-log_joint, jnp.nan * log_q, 0 * log_q, log_q, 0 * log_q)
     repeated = jax.tree.map(lambda x: jnp.tile(x, (many, 1)), terms)
-    return particles.rws(repeated, key, smoothing)
+    return multi_sample.rws(repeated, key, smoothing)
 
   def cross_entropy(logits):
     return -jnp.exp(log_joint) @ distributions.count_log_probs(logits)
@@ -163,8 +164,8 @@ def test_rws_of_many_particles_points_to_the_posterior_of_the_count():
 
 def test_more_particles_and_fewer_draws_give_tighter_bounds(theta):
   terms = _terms(theta)
-  summed_out = particles.log_mean_exp(particles.log_weights(terms))
-  assert particles.log_weights(terms).mean() < summed_out
+  summed_out = multi_sample.log_mean_exp(multi_sample.log_weights(terms))
+  assert multi_sample.log_weights(terms).mean() < summed_out
   assert _by_enumeration(theta, 0.0) < summed_out
 
 

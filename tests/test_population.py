@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import run_folder
 
-from air_jax import census, evaluate, learner, population, runs, train
-from air_jax import config as config_lib
+from air_jax.config import schema as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, UserError
+from air_jax.evaluation import held_out, population_summary
+from air_jax.storage import run_dir
+from air_jax.training import loop, population, train_step
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
@@ -85,8 +87,8 @@ def test_a_population_of_one_makes_the_steps_of_its_learner(run_config):
   members, states, reports = advanced(run_config, 3)
   config = members.learners[0].config
   scenes = loading.load(config.data, 'train')
-  learning = learner.make(config)
-  step, expected = jax.jit(learner.train_step, static_argnums=0), learner.init(learning)
+  learning = train_step.make(config)
+  step, expected = jax.jit(train_step.train_step, static_argnums=0), train_step.init(learning)
   feed = loading.feed(config.data, config.train.batch_size)
   drawn = feed.draw(config.seed, 0, 3)
   assert len(np.unique(drawn, axis=0)) == 3
@@ -111,8 +113,8 @@ def test_other_seeds_and_numbers_compile_nothing_anew(two, compile_cache):
 
 def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
   two.train.success = 0.0
-  summary = train.train(two, tmp_path)
-  each = [evaluate.read(tmp_path / 'members' / name) for name in ('000', '001')]
+  summary = loop.train(two, tmp_path)
+  each = [held_out.read(tmp_path / 'members' / name) for name in ('000', '001')]
   assert summary['each'] == {'0': each[0], '1': each[1]}
   assert summary['elbo'] == pytest.approx(np.mean([own['elbo'] for own in each]))
   assert summary['best'] == int(each[1]['elbo'] > each[0]['elbo'])
@@ -126,27 +128,27 @@ def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
   assert (tmp_path / 'figures' / 'population.png').exists()
   assert run_folder.checkpoints_of(tmp_path) == [5]
   # To be used: the best, or one that is asked for.
-  learning, state, folder = runs.restore(tmp_path)
+  learning, state, folder = run_dir.restore(tmp_path)
   assert folder.name == f'00{summary["best"]}' and learning.config.seed == summary['best']
   other = 1 - summary['best']
-  learning, state, folder = runs.restore(tmp_path, other)
+  learning, state, folder = run_dir.restore(tmp_path, other)
   scenes = loading.load(learning.config.data, 'test')
-  _, again = evaluate.held_out(learning, state, scenes)
+  _, again = held_out.held_out(learning, state, scenes)
   assert json.loads(json.dumps(again)) == each[other]
   with pytest.raises(UserError, match=r'--member=2 is not allowed; .* has members 0\.\.1'):
-    runs.restore(tmp_path, 2)
-  assert census.evaluate_all(tmp_path) == summary
+    run_dir.restore(tmp_path, 2)
+  assert population_summary.evaluate_all(tmp_path) == summary
 
 
 def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path, no_pictures):
   two.train.update(steps=10, checkpoint_every=5)
-  train.train(two, tmp_path / 'whole')
-  runs.claim(tmp_path / 'parts', two)
+  loop.train(two, tmp_path / 'whole')
+  run_dir.claim(tmp_path / 'parts', two)
   (tmp_path / 'parts' / 'checkpoints').mkdir()
   kept = tmp_path / 'whole' / 'checkpoints' / '5'
   kept.rename(tmp_path / 'parts' / 'checkpoints' / '5')
-  train.train(two, tmp_path / 'parts')
-  whole, parts = (runs.restore_all(tmp_path / name)[1] for name in ('whole', 'parts'))
+  loop.train(two, tmp_path / 'parts')
+  whole, parts = (run_dir.restore_all(tmp_path / name)[1] for name in ('whole', 'parts'))
   for a, b in zip(*map(jax.tree.leaves, (whole, parts)), strict=True):
     np.testing.assert_array_equal(a, b)
 
@@ -154,28 +156,29 @@ def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path, no_p
 def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, no_pictures, capsys):
   two.train.update(steps=10, eval_every=10, checkpoint_every=5)
   two.members.learning_rate = (1e30, 2e-3)
-  summary = train.train(two, tmp_path)
+  summary = loop.train(two, tmp_path)
   known = json.loads((tmp_path / 'diverged.json').read_text())
   assert summary['diverged'] == known and known.keys() == {'0'}
   assert known['0']['step'] == 2 and 'loss' in known['0']['what']
   assert re.search(r'member 0 diverged at step 2: .*loss', capsys.readouterr().out)
   assert summary['best'] == 1 and summary['each'].keys() == {'1'}
-  assert 'diverged at step 2' in census.table(summary)
+  assert 'diverged at step 2' in population_summary.table(summary)
   assert not (tmp_path / 'members' / '000' / 'evaluation.json').exists()
   assert (tmp_path / 'members' / '000' / 'metrics.jsonl').read_text() == ''
   assert [line['step'] for line in run_folder.lines_of(tmp_path, 'train')] == [5, 10]
   _, alone, _ = advanced(two, 10)
   assert_close(
-    population.member(runs.restore_all(tmp_path)[1], 1).params, population.member(alone, 1).params
+    population.member(run_dir.restore_all(tmp_path)[1], 1).params,
+    population.member(alone, 1).params,
   )
   two.train.steps = 15  # also when it goes on from there
-  assert train.train(two, tmp_path)['diverged'] == known
+  assert loop.train(two, tmp_path)['diverged'] == known
 
 
 def test_training_ends_where_every_member_has_diverged(two, tmp_path):
   two.members.learning_rate = (1e30, 1e30)
   with pytest.raises(DivergenceError, match='diverged: in every member, first at step 2 '):
-    train.train(two, tmp_path)
+    loop.train(two, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == []
 
 
@@ -212,7 +215,7 @@ import jax
 from absl import flags
 from air_jax import config as config_lib, population
 from air_jax.data import loading
-from configs import tiny
+from air_jax.configs import tiny
 
 flags.FLAGS.mark_as_parsed()
 config = tiny.get_config()

@@ -8,12 +8,13 @@ import pytest
 import samples
 from samples import sampled_gradients, terms_of
 
-from air_jax import distributions, objectives, presences
+from air_jax import objectives
+from air_jax.objectives import distributions, per_step
 from air_jax.types import Baseline
 
 KEY = jax.random.key(0)
-UNBIASED = (presences.nvil_to_go, presences.mvd, presences.disarm)
-LOSSES = (*UNBIASED, presences.concrete)
+UNBIASED = (per_step.nvil_to_go, per_step.mvd, per_step.disarm)
+LOSSES = (*UNBIASED, per_step.concrete)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_gradients_average_to_that_of_exact(theta, objective, smoothing):
   samples.assert_unbiased(objective, theta, smoothing)
 
 
-@pytest.mark.parametrize('objective', (presences.mvd, presences.disarm))
+@pytest.mark.parametrize('objective', (per_step.mvd, per_step.disarm))
 def test_differences_of_costs_vary_less_than_costs(theta, objective):
   plain = sampled_gradients(objectives.reinforce, theta, 0.0)['logits']
   ours = sampled_gradients(objective, theta, 0.0)['logits']
@@ -47,7 +48,7 @@ def test_a_presence_answers_for_what_follows_it_alone(theta):
   """The whole cost is what NVIL without a baseline weighs each decision by."""
   theta['nll'] = jnp.array([50.0, 20.0, 1.0, 2.0])  # what the first presence brings is settled
   whole = sampled_gradients(objectives.nvil, theta, 0.0)['logits']
-  to_go = sampled_gradients(presences.nvil_to_go, theta, 0.0)['logits']
+  to_go = sampled_gradients(per_step.nvil_to_go, theta, 0.0)['logits']
   assert (to_go.var(0)[1:] < 0.5 * whole.var(0)[1:]).all()
 
 
@@ -56,7 +57,7 @@ def test_the_baseline_learns_what_is_left_of_the_cost_at_the_presences_reached(t
   log_q, cost = objectives.costs(terms_of(theta), 0.0)
   q = np.exp(log_q)
   known = np.asarray(cost - log_q)[:3] + np.log([1.0, q[1:].sum(), q[2:].sum()])
-  sampled = sampled_gradients(presences.nvil_to_go, theta, 0.0, 200)
+  sampled = sampled_gradients(per_step.nvil_to_go, theta, 0.0, 200)
   drawn = np.argmax(sampled['nll'], 1)
   left = cost[drawn][:, None] - known - theta['baseline'].guess
   reached = np.arange(1, 4) <= drawn[:, None] + 1
@@ -73,7 +74,7 @@ def test_a_hot_presence_is_a_half_and_a_cold_one_a_drawn_count(theta):
   terms = terms_of(theta)
   kl = distributions.count_kl(terms.log_q, terms.log_p)
   keys = jax.random.split(KEY, 20_000)
-  run = jax.jit(jax.vmap(lambda key, t: presences.concrete(terms, key, 0.0, t), (0, None)))
+  run = jax.jit(jax.vmap(lambda key, t: per_step.concrete(terms, key, 0.0, t), (0, None)))
   weights = np.array([1, -1 / 2, -1 / 4, -1 / 8])
   nll = terms.nll[0] + 0.5 * (weights @ terms.products @ weights - terms.products[0, 0])
   kl_z = np.array([1 / 2, 1 / 4, 1 / 8]) @ np.diff(terms.kl_z)
@@ -89,7 +90,7 @@ def test_a_hot_presence_is_a_half_and_a_cold_one_a_drawn_count(theta):
 def test_the_relaxed_gradient_is_that_of_differences(theta):
   def loss(logits, products, kl_z):
     given = theta | {'logits': logits, 'products': products, 'kl_z': kl_z}
-    return presences.concrete(terms_of(given), KEY, 0.3, 0.8)
+    return per_step.concrete(terms_of(given), KEY, 0.3, 0.8)
 
   args = theta['logits'], theta['products'], theta['kl_z']
   jax.test_util.check_grads(loss, args, order=1, modes=['rev'], atol=2e-2, rtol=2e-2)
@@ -100,9 +101,9 @@ def test_full_smoothing_weighs_all_counts_alike(theta, objective):
   gradients = sampled_gradients(objective, theta, 1.0, 4096)
   assert not gradients['logits'].any()
   # Relaxed presences are 3, 2 and 1 times in 4 above a half; their shares come near that.
-  tolerance = 0.1 if objective is presences.concrete else 0.03
+  tolerance = 0.1 if objective is per_step.concrete else 0.03
   np.testing.assert_allclose(gradients['kl_z'].mean(0), 4 * [0.25], atol=tolerance)
-  if objective is not presences.concrete:
+  if objective is not per_step.concrete:
     np.testing.assert_allclose(gradients['kl_z'], gradients['nll'], atol=1e-5)
 
 

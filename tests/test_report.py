@@ -9,9 +9,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from air_jax import evaluate, trained
 from air_jax.errors import UserError
-from air_jax.report import figures, page
+from air_jax.evaluation import held_out
+from air_jax.inference import predictor
+from air_jax.inference.report import figures, page
 from air_jax.types import Latents, Scenes
 
 
@@ -81,7 +82,7 @@ def test_every_figure_has_a_title_a_name_for_the_blind_and_a_caption(text, read)
 
 
 def test_numbers_are_those_of_the_evaluation(read, finished_run):
-  summary = evaluate.read(finished_run)
+  summary = held_out.read(finished_run)
   tiles = ' '.join(read.texts['div'])
   low, high = summary['count_accuracy_interval']
   assert f'{summary["count_accuracy"]:.2%}' in tiles and f'{low:.2%} to {high:.2%}' in tiles
@@ -112,7 +113,7 @@ def test_codes_carry_the_labels_of_the_objects_they_overlap():
     def parse(self, images):
       boxes = np.stack([scenes.boxes[:, 1], scenes.boxes[:, 0] * 0, scenes.boxes[:, 0]], 1)
       latents = Latents(None, np.arange(6.0).reshape(2, 3, 1), None, None)
-      return trained.Scene(np.array([3, 0]), None, boxes, None, None, None, latents)
+      return predictor.Scene(np.array([3, 0]), None, boxes, None, None, None, latents)
 
   boxes = np.float32([[[0, 0, 9, 9], [20, 20, 9, 9]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
   labels = np.array([[4, 7], [-1, -1]])

@@ -5,9 +5,9 @@ import shutil
 import pytest
 import run_folder
 
-from air_jax import config as config_lib
-from air_jax import runs
+from air_jax.config import schema as config_lib
 from air_jax.errors import UserError
+from air_jax.storage import run_dir
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_other_changes_are_refused_naming_the_keys(copy, run_config, changes):
     section, _, inner = key.rpartition('.')
     (run_config[section] if section else run_config)[inner] = value
   with pytest.raises(UserError) as caught:
-    runs.claim(copy, run_config)
+    run_dir.claim(copy, run_config)
   for key, value in changes.items():
     assert f'{key} ({old[key]!r} there, {value!r} now)' in str(caught.value)
   assert run_folder.contents(copy) == before
@@ -40,20 +40,20 @@ def test_other_changes_are_refused_naming_the_keys(copy, run_config, changes):
 
 def test_same_configuration_claims_its_folder_again(copy, run_config):
   before = run_folder.contents(copy)
-  assert runs.claim(copy, run_config) == copy
+  assert run_dir.claim(copy, run_config) == copy
   assert run_folder.contents(copy) == before
 
 
 def test_checkpoints_without_a_configuration_are_refused(copy, run_config):
   (copy / 'config.json').unlink()
   with pytest.raises(UserError, match=r'holds checkpoints but no config\.json'):
-    runs.claim(copy, run_config)
+    run_dir.claim(copy, run_config)
 
 
 @pytest.mark.parametrize('text', ['{"seed": 0', '', '[]'])
 def test_spoilt_configuration_is_refused(copy, run_config, text):
   (copy / 'config.json').write_text(text)
-  for use in (lambda: runs.claim(copy, run_config), lambda: runs.restore(copy)):
+  for use in (lambda: run_dir.claim(copy, run_config), lambda: run_dir.restore(copy)):
     with pytest.raises(UserError, match=r'config\.json'):
       use()
   assert (copy / 'config.json').read_text() == text
@@ -62,4 +62,4 @@ def test_spoilt_configuration_is_refused(copy, run_config, text):
 def test_run_without_a_checkpoint_cannot_be_restored(copy):
   shutil.rmtree(copy / 'checkpoints')
   with pytest.raises(UserError, match='holds no checkpoint yet; train first'):
-    runs.restore(copy)
+    run_dir.restore(copy)

@@ -9,7 +9,7 @@ import samples
 from PIL import Image
 from scipy import stats
 
-from air_jax.data import scenes
+from air_jax.data import composition
 from air_jax.data.glyphs import load as load_glyphs
 from air_jax.errors import UserError
 from air_jax.types import Scenes
@@ -123,7 +123,7 @@ def test_scene_i_is_a_function_of_the_recipe_and_i_alone(request, name):
 
 def test_seeds_and_splits_have_scenes_of_their_own(gradient):
   keys = [
-    scenes.split_key(dataclasses.replace(CORNERS, seed=seed), split)
+    composition.split_key(dataclasses.replace(CORNERS, seed=seed), split)
     for seed in (0, 1, 2**32 - 1)
     for split in ('train', 'test')
   ]

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from air_jax import config as configuration
-from air_jax import schedules
+from air_jax.config import schema as configuration
+from air_jax.training import schedules
 
 
 def test_linear_goes_evenly_from_start_to_end_and_stays():

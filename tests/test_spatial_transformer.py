@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from air_jax import spatial_transformer as transformer
+from air_jax.model import spatial_transformer as transformer
 
 WINDOWS = ((0.4, 0.13, -0.21), (0.27, -0.8, 0.9), (1.3, 0.3, 0.1))
 SMALL, LARGE = np.random.default_rng(0).uniform(size=(2, 12, 9, 3))

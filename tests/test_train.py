@@ -10,9 +10,12 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax import evaluate, figures, learner, population, runs, train
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
+from air_jax.evaluation import held_out
+from air_jax.storage import run_dir
+from air_jax.training import loop, population, train_step
+from air_jax.viz import figures
 
 
 def after_chunk(monkeypatch, number, do):
@@ -45,12 +48,12 @@ def test_run_stopped_by_a_signal_goes_on_to_the_same_end(
   with monkeypatch.context() as patch:
     after_chunk(patch, 3, interrupt)
     with pytest.raises(Interrupted, match='at step 15;') as caught:
-      train.train(run_config, tmp_path)
+      loop.train(run_config, tmp_path)
   assert caught.value.exit_code == 128 + number
   assert signal.getsignal(number) == handler
   assert run_folder.checkpoints_of(tmp_path) == [15]
   assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5, 10, 15]
-  train.train(run_config, tmp_path)
+  loop.train(run_config, tmp_path)
   run_folder.assert_same_end(tmp_path, finished_run)
   assert run_folder.lines_of(tmp_path, 'train') == run_folder.lines_of(finished_run, 'train')
   assert run_folder.lines_of(tmp_path, 'test') == run_folder.lines_of(finished_run, 'test')[1:]
@@ -60,15 +63,15 @@ def test_run_stopped_while_it_evaluates_keeps_a_checkpoint(
   run_config, tmp_path, monkeypatch, no_pictures
 ):
   run_config.train.checkpoint_every = 1000
-  held_out = evaluate.held_out
+  evaluate = held_out.held_out
 
   def interrupted(*args):
     signal.raise_signal(signal.SIGTERM)
-    return held_out(*args)
+    return evaluate(*args)
 
-  monkeypatch.setattr(evaluate, 'held_out', interrupted)
+  monkeypatch.setattr(held_out, 'held_out', interrupted)
   with pytest.raises(Interrupted, match='at step 10;'):
-    train.train(run_config, tmp_path)
+    loop.train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [10]
 
 
@@ -82,7 +85,7 @@ def interruptible():
 
 @pytest.mark.usefixtures('interruptible')
 def test_second_signal_acts_at_once():
-  with train._Interruption() as interruption:
+  with loop._Interruption() as interruption:
     assert interruption.signal == 0
     signal.raise_signal(signal.SIGINT)
     assert interruption.signal == signal.SIGINT
@@ -98,14 +101,14 @@ def test_run_whose_newest_checkpoint_is_damaged_ends_the_same(
   content = bytearray(path.read_bytes())
   content[len(content) // 2] ^= 1
   path.write_bytes(content)
-  train.train(run_config, copy)
+  loop.train(run_config, copy)
   run_folder.assert_same_end(copy, finished_run)
   assert run_folder.lines_of(copy) == run_folder.lines_of(finished_run)
 
 
 def test_finished_run_has_nothing_to_do(copy, finished_run, run_config, capsys):
   before = run_folder.contents(copy / 'checkpoints')
-  assert train.train(run_config, copy) == json.loads((finished_run / 'evaluation.json').read_text())
+  assert loop.train(run_config, copy) == json.loads((finished_run / 'evaluation.json').read_text())
   assert 'nothing to do: step 20 is reached' in capsys.readouterr().out
   assert run_folder.contents(copy / 'checkpoints') == before
   assert run_folder.lines_of(copy) == run_folder.lines_of(finished_run)
@@ -113,10 +116,10 @@ def test_finished_run_has_nothing_to_do(copy, finished_run, run_config, capsys):
 
 def test_more_steps_continue_a_finished_run(copy, finished_run, run_config, no_pictures):
   run_config.train.steps = 30
-  assert train.train(run_config, copy)['step'] == 30
+  assert loop.train(run_config, copy)['step'] == 30
   assert run_folder.lines_of(copy)[:6] == run_folder.lines_of(finished_run)
   assert [line['step'] for line in run_folder.lines_of(copy)[6:]] == [25, 30, 30]
-  learning, state, _ = runs.restore(copy)
+  learning, state, _ = run_dir.restore(copy)
   assert int(state.step) == learning.config.train.steps == 30
 
 
@@ -131,10 +134,10 @@ def test_divergence_names_step_and_term_and_spoils_nothing(
   with monkeypatch.context() as patch:
     after_chunk(patch, 2, spoil)
     with pytest.raises(DivergenceError, match='at step 8 these are not finite: elbo;'):
-      train.train(run_config, tmp_path)
+      loop.train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [5]
   assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5]
-  train.train(run_config, tmp_path)
+  loop.train(run_config, tmp_path)
   run_folder.assert_same_end(tmp_path, finished_run)
 
 
@@ -145,20 +148,20 @@ def test_update_that_leaves_the_finite_is_not_kept(run_config, tmp_path, no_pict
   run_config.train.update(log_every=1, checkpoint_every=1, eval_every=1000)
   says = r'at step 1 these are not finite: .*parameters of baseline_net'
   with pytest.raises(DivergenceError, match=says):
-    train.train(run_config, tmp_path)
+    loop.train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == []
 
 
 def spoil_gradients(monkeypatch, spoilt):
   """Makes the losses and gradients of the steps for which `spoilt(step)` is true not finite."""
-  gradient = learner.gradient
+  gradient = train_step.gradient
 
   def spoiling(learning, params, step, images, key):
     factor = jnp.where(spoilt(step), jnp.nan, 1.0)
     slope, report = gradient(learning, params, step, images, key)
     return jax.tree.map(lambda x: factor * x, slope), report | {'loss': factor * report['loss']}
 
-  monkeypatch.setattr(learner, 'gradient', spoiling)
+  monkeypatch.setattr(train_step, 'gradient', spoiling)
 
 
 def test_update_may_be_left_out_where_its_gradient_is_not_finite(
@@ -166,7 +169,7 @@ def test_update_may_be_left_out_where_its_gradient_is_not_finite(
 ):
   run_config.train.skip_not_finite = 1
   spoil_gradients(monkeypatch, lambda step: step % 4 == 3)
-  train.train(run_config, tmp_path)
+  loop.train(run_config, tmp_path)
   lines = run_folder.lines_of(tmp_path, 'train')
   assert [line['skipped'] for line in lines] == [1, 1, 1, 2]
   assert np.isfinite([line['loss'] for line in lines]).all()
@@ -179,7 +182,7 @@ def test_no_more_updates_in_a_row_are_left_out_than_allowed(
   run_config.train.skip_not_finite = 2
   spoil_gradients(monkeypatch, lambda step: step >= 5)
   with pytest.raises(DivergenceError, match='at step 8 these are not finite: grad_norm, loss'):
-    train.train(run_config, tmp_path)
+    loop.train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [5]
 
 
@@ -187,7 +190,7 @@ def test_nothing_but_updates_left_out_is_divergence(run_config, tmp_path, monkey
   run_config.train.skip_not_finite = 100
   spoil_gradients(monkeypatch, lambda step: step >= 5)
   with pytest.raises(DivergenceError, match='at step 6 these are not finite: every gradient since'):
-    train.train(run_config, tmp_path)
+    loop.train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [5]
 
 
@@ -207,14 +210,14 @@ def test_stop_does_not_keep_a_state_that_is_not_finite(
   after_chunk(monkeypatch, 2, spoil)
   says = r'at step 10 these are not finite: parameters of cell;'
   with pytest.raises(DivergenceError, match=says):
-    train.train(run_config, tmp_path)
+    loop.train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == []
   assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5, 10]
   assert closed == [True]
 
 
 def test_progress_shows_what_there_is(capsys):
-  with train._Progress(0, 20) as progress:
+  with loop._Progress(0, 20) as progress:
     known = {'count_accuracy': 0.5, 'box_iou': 0.25}
     for more in ({}, known):
       progress.advanced(10, {'loss': 9.0, 'elbo': -9.0} | more)
@@ -259,13 +262,13 @@ def test_everything_happens_when_it_is_due(
     drawn.append(int(state.step))
     return []
 
-  start = learner.TrainState(jnp.zeros(1, jnp.int32), {}, {}, ())
+  start = train_step.TrainState(jnp.zeros(1, jnp.int32), {}, {}, ())
   monkeypatch.setattr(population, 'init', lambda _: start)
   monkeypatch.setattr(population, 'advance', advance)
-  monkeypatch.setattr(evaluate, 'held_out', held_out)
-  monkeypatch.setattr(evaluate, 'posteriors', lambda _: {})
+  monkeypatch.setattr(held_out, 'held_out', held_out)
+  monkeypatch.setattr(held_out, 'posteriors', lambda _: {})
   monkeypatch.setattr(figures, 'draw', draw)
-  train.train(run_config, tmp_path)
+  loop.train(run_config, tmp_path)
 
   def due(every):
     return sorted({*range(every, steps + 1, every), steps})
@@ -296,8 +299,8 @@ def test_streamed_run_is_the_run_from_memory_also_when_broken_off(
   with monkeypatch.context() as patch:
     after_chunk(patch, 2, interrupt)
     with pytest.raises(Interrupted, match='at step 10;'):
-      train.train(run_config, tmp_path)
-  train.train(run_config, tmp_path)
+      loop.train(run_config, tmp_path)
+  loop.train(run_config, tmp_path)
   streamed, resident = (run_folder.lines_of(folder, 'train') for folder in (tmp_path, finished_run))
   assert len(streamed) == len(resident) == 4
   for ours, theirs in zip(streamed, resident, strict=True):
@@ -308,7 +311,7 @@ def test_streamed_run_is_the_run_from_memory_also_when_broken_off(
 def test_scenes_composed_on_the_device_train_too(run_config, tmp_path, no_pictures):
   run_config.data.online = True
   run_config.train.update(steps=5, eval_every=5)
-  summary = train.train(run_config, tmp_path)
+  summary = loop.train(run_config, tmp_path)
   assert summary['images'] == run_config.data.test_scenes
   (line,) = run_folder.lines_of(tmp_path, 'train')
   assert 0 <= line['count_accuracy'] <= 1 and np.isfinite(line['elbo'])
@@ -321,7 +324,7 @@ def test_own_images_without_counts_are_trained_on_and_drawn(run_config, tmp_path
   run_config.data.update(source='folder', dir=str(tmp_path), colour=True)
   run_config.model.background = 'latent'
   run_config.train.update(steps=5, eval_every=5)
-  summary = train.train(run_config, tmp_path / 'run')
+  summary = loop.train(run_config, tmp_path / 'run')
   assert 'count_accuracy' not in summary and sum(summary['predicted_counts']) == summary['images']
   assert (tmp_path / 'run' / 'figures' / 'training.png').exists()
   (line,) = run_folder.lines_of(tmp_path / 'run', 'train')

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 import air_jax
-from air_jax import edits, runs, trained
-from air_jax import model as air
 from air_jax.data import loading
 from air_jax.errors import UserError
+from air_jax.inference import latent_edits, predictor
+from air_jax.model import air
+from air_jax.storage import run_dir
 
 
 @pytest.fixture(scope='module')
 def run(finished_run):
   """(Learner, TrainState) of the tiny run, with a presence head that counts now so, now so."""
-  learning, state, _ = runs.restore(finished_run)
+  learning, state, _ = run_dir.restore(finished_run)
   images = loading.load(learning.config.data, 'test').images[:20] / 255
   head = state.average['presence_head']
   keys = jax.random.split(jax.random.key(1), len(jax.tree.leaves(head)))
@@ -34,7 +35,7 @@ def run(finished_run):
 
 @pytest.fixture(scope='module')
 def model(run):
-  return trained.Model(*run)
+  return predictor.Model(*run)
 
 
 @pytest.fixture(scope='module')
@@ -126,7 +127,7 @@ def test_generated_scenes_are_those_of_the_prior_rendered(model, run):
 
 def test_edits_change_what_they_say(model, scene):
   assert_close(model.render(scene.latents).canvases, scene.canvases)
-  emptier = model.edit(scene, lambda latents: edits.remove(latents, 0))
+  emptier = model.edit(scene, lambda latents: latent_edits.remove(latents, 0))
   np.testing.assert_array_equal(emptier.counts, np.maximum(scene.counts - 1, 0))
 
 
@@ -160,8 +161,8 @@ def test_loading_the_losses_alone_imports_no_flax():
 
 
 def test_load_gives_what_evaluation_uses(finished_run, images):
-  learning, state, _ = runs.restore(finished_run)
-  loaded, own = air_jax.load(finished_run), trained.Model(learning, state)
+  learning, state, _ = run_dir.restore(finished_run)
+  loaded, own = air_jax.load(finished_run), predictor.Model(learning, state)
   assert loaded.step == own.step == 20
   assert_close(loaded.parse(images), own.parse(images), atol=0)
 
@@ -174,9 +175,9 @@ def test_a_folder_without_a_checkpoint_says_so(tmp_path):
 def test_a_model_is_trained_once_where_there_is_no_run(run_config, tmp_path, monkeypatch, capsys):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   for told in (1, 0):
-    model = trained.ready_made(run_config)
+    model = predictor.ready_made(run_config)
     assert model.step == run_config.train.steps
     assert capsys.readouterr().out.count('a small model is trained once') == told
   run_config.seed = 1
-  trained.ready_made(run_config)
+  predictor.ready_made(run_config)
   assert len(list((tmp_path / 'air_jax' / 'models').iterdir())) == 2

@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from air_jax import charts, learner, variance
-from air_jax import config as configuration
+from air_jax.config import schema as configuration
+from air_jax.configs import tiny
 from air_jax.errors import UserError
+from air_jax.training import gradient_variance, train_step
 from air_jax.types import Scenes
-from configs import tiny
+from air_jax.viz import plots
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 NAMES = ['exact', 'reinforce', 'nvil', 'collapsed']
@@ -28,20 +29,20 @@ def learning():
   config = tiny.get_config()
   config.objective.update(name='exact', centre=True, smoothing=0.0)
   config.objective.update(prior_start=1.0, prior_end=1.0)
-  return learner.make(configuration.parse(config))
+  return train_step.make(configuration.parse(config))
 
 
 @pytest.fixture(scope='module')
 def state(learning):
   """The presence head is undecided, so that counts vary."""
-  state = learner.init(learning)
+  state = train_step.init(learning)
   state.params['presence_head']['_Dense_1']['bias'] *= 0
   return state
 
 
 @pytest.fixture(scope='module')
 def summary(learning, state, scenes):
-  return variance.measure(learning, state, scenes, 200, NAMES)
+  return gradient_variance.measure(learning, state, scenes, 200, NAMES)
 
 
 def test_figures_are_those_of_gradients_taken_one_by_one(summary, learning, state, scenes):
@@ -49,10 +50,10 @@ def test_figures_are_those_of_gradients_taken_one_by_one(summary, learning, stat
 
   @jax.jit
   def gradients(key):
-    return learner.gradient(learning, state.params, 0, scenes.images[:8], key)[0]
+    return train_step.gradient(learning, state.params, 0, scenes.images[:8], key)[0]
 
   taken = jax.lax.map(gradients, keys, batch_size=20)
-  for part, networks in variance.PARTS.items():
+  for part, networks in gradient_variance.PARTS.items():
     flat = [
       np.asarray(leaf, np.float64).reshape(400, -1)
       for network in networks
@@ -89,13 +90,13 @@ def test_a_baseline_is_taught_before_it_is_measured(summary):
 
 
 def test_summary_is_kept_told_and_drawn(summary, tmp_path):
-  variance.write(summary, tmp_path / 'new')
+  gradient_variance.write(summary, tmp_path / 'new')
   assert json.loads((tmp_path / 'new' / 'variance.json').read_text()) == summary
-  rows = [line.split() for line in variance.table(summary).splitlines()]
+  rows = [line.split() for line in gradient_variance.table(summary).splitlines()]
   presence = summary['estimators']['nvil']['parts']['presence head']
   assert ['nvil', f'{presence["variance"]:.2e}'] in [row[:2] for row in rows]
   assert ['collapsed', '*'] in [row[:2] for row in rows]
-  noise, cost = charts.variance(summary).axes
+  noise, cost = plots.variance(summary).axes
   assert [label.get_text() for label in noise.get_yticklabels()] == NAMES
   shown = {line.get_label(): line.get_xdata() for line in noise.lines}
   np.testing.assert_allclose(shown['presence head'][2], presence['variance'])
@@ -105,7 +106,7 @@ def test_summary_is_kept_told_and_drawn(summary, tmp_path):
 
 def test_unknown_estimators_and_too_few_scenes_are_refused(learning, state, scenes):
   with pytest.raises(UserError, match="no objective 'nvill'; there are exact, collapsed"):
-    variance.measure(learning, state, scenes, 10, ['exact', 'nvill'])
+    gradient_variance.measure(learning, state, scenes, 10, ['exact', 'nvill'])
   few = scenes._replace(images=scenes.images[:8])
   with pytest.raises(UserError, match='8 held-out images are too few; more than 8'):
-    variance.measure(learning, state, few, 10)
+    gradient_variance.measure(learning, state, few, 10)

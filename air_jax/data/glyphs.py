@@ -47,7 +47,7 @@ def load(source, split, folder=None):
     return _embedded(split)
   if source == 'mnist':
     return _from_idx(folder, split)
-  from air_jax.data import omniglot  # it knows what a glyph is
+  from air_jax.data import omniglot
 
   return omniglot.read(folder, split)
 

@@ -11,11 +11,11 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from air_jax import caches
-from air_jax.data import feeds, objects
-from air_jax.data import folder as own_images
+from air_jax.data import batches, objects
+from air_jax.data import composition as scenes_lib
 from air_jax.data import glyphs as glyphs_lib
-from air_jax.data import scenes as scenes_lib
+from air_jax.data import image_folder as own_images
+from air_jax.runtime import cache_dir
 from air_jax.types import Scenes
 
 
@@ -96,15 +96,15 @@ def feed(config, batch_size, share=slice(None)):
     UserError: as `load`.
   """
   if config.online:
-    return feeds.online(config, load_glyphs(config, 'train'), batch_size)
+    return batches.online(config, load_glyphs(config, 'train'), batch_size)
   if _streams(config):
-    from air_jax.data import builders, streams  # tensorflow-datasets takes seconds to import
+    from air_jax.data import streams, tfds_builders
 
-    builder = builders.for_config(config)
-    builders.prepare(builder)
+    builder = tfds_builders.for_config(config)
+    tfds_builders.prepare(builder)
     return streams.stream(builder, batch_size, config.workers, share)
-  block = 1 if config.source == 'folder' else feeds.BLOCK  # a folder's neighbours may be alike
-  return feeds.resident(load(config, 'train'), batch_size, block, share)
+  block = 1 if config.source == 'folder' else batches.BLOCK  # a folder's neighbours may be alike
+  return batches.resident(load(config, 'train'), batch_size, block, share)
 
 
 def _streams(config):
@@ -117,11 +117,11 @@ def cache_folder(config):
   """Where composed scenes and built data sets are kept."""
   if config.cache_dir:
     return pathlib.Path(os.path.expanduser(config.cache_dir))
-  return caches.home()
+  return cache_dir.home()
 
 
 def _fetch(config):
-  from air_jax.data import downloads  # tensorflow-datasets takes seconds to import
+  from air_jax.data import downloads
 
   return downloads.fetch(config.source, cache_folder(config) / 'downloads')
 

@@ -7,7 +7,7 @@ import numpy as np
 from absl import flags
 from tensorflow_datasets.proto import tf_example_pb2
 
-from air_jax.data import feeds
+from air_jax.data import batches
 
 _AHEAD = 1  # of what is drawn at once, what each worker has ready
 
@@ -40,10 +40,10 @@ class Chunks:
 
   def _read(self, step, images, counts):
     """Fills in the share of a step's batch."""
-    blocks = feeds.batch_blocks(self._seed, step, self._batch_size, self._size, feeds.BLOCK)
-    for i in range(self._first // feeds.BLOCK, -(-self._end // feeds.BLOCK)):
-      begin = feeds.BLOCK * i
-      low, high = max(begin, self._first), min(begin + feeds.BLOCK, self._end)
+    blocks = batches.batch_blocks(self._seed, step, self._batch_size, self._size, batches.BLOCK)
+    for i in range(self._first // batches.BLOCK, -(-self._end // batches.BLOCK)):
+      begin = batches.BLOCK * i
+      low, high = max(begin, self._first), min(begin + batches.BLOCK, self._end)
       # Reading all at once would start a pool of threads, at ten times the cost; TFDS would decode
       # every feature.
       record = tf_example_pb2.Example.FromString(self._records[blocks[i]])
@@ -83,7 +83,7 @@ def stream(builder, batch_size, workers, share=slice(None)):
     for reading in readings.values():
       reading.close()
 
-  return feeds.Feed(_given, (), draw, close)
+  return batches.Feed(_given, (), draw, close)
 
 
 class _Reading:

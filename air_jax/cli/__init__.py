@@ -1,0 +1,1 @@
+"""The command line: flags, modes, and what they print."""

@@ -1,0 +1,1 @@
+"""The configuration: its fields, what each may be, and how it is kept with a run."""

@@ -1,0 +1,1 @@
+"""How good explanations are: metrics and summaries of arrays."""

@@ -1,0 +1,1 @@
+"""A trained model in use: prediction, edits, files, the report and the demo."""

@@ -1,0 +1,1 @@
+"""AIR itself: networks, rendering, likelihoods, the roll-out and its bound."""

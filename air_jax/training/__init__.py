@@ -1,0 +1,1 @@
+"""The training step, populations of runs, and the loop."""
