@@ -19,7 +19,7 @@ class Normal(NamedTuple):
   std: Array  # [...] > 0
 
 
-class Scenes(NamedTuple):
+class LabelledScenes(NamedTuple):
   """Images with the truth behind them, which serves evaluation alone."""
 
   images: Array  # [B, H, W, C] uint8

@@ -31,7 +31,7 @@ def resident(scenes, batch_size, block=1, share=slice(None)):
   """Batches of scenes that all lie on the device.
 
   Args:
-    scenes: `Scenes`.
+    scenes: `LabelledScenes`.
     batch_size: B.
     block: see `batch_indices`.
     share: slice of [B] to draw, where other processes draw the rest.

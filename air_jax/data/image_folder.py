@@ -17,7 +17,7 @@ from absl import logging
 
 from air_jax.data import pictures
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 TEST_SHARE = 0.2  # of the images, in expectation
 QUIET_BELOW = 1001  # images that are read without a progress bar
@@ -35,7 +35,8 @@ def load(config, split):
     split: 'train' or 'test'.
 
   Returns:
-    `Scenes` of NumPy arrays: N = 0 objects are known, counts are those of the CSV file or -1.
+    `LabelledScenes` of NumPy arrays: N = 0 objects are known, counts are those
+      of the CSV file or -1.
 
   Raises:
     UserError: the folder or the CSV file is not what it should be, no image of the split can be
@@ -61,7 +62,7 @@ def load(config, split):
     )
   images, kept = _read(folder, chosen, split, config)
   empty = np.zeros((len(kept), 0), np.float32)
-  return Scenes(
+  return LabelledScenes(
     images=images,
     counts=np.array([counts.get(name, -1) for name in kept], np.int32),
     boxes=np.zeros((len(kept), 0, 4), np.float32),

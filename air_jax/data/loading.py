@@ -16,7 +16,7 @@ from air_jax.data import composition as scenes_lib
 from air_jax.data import glyphs as glyphs_lib
 from air_jax.data import image_folder as own_images
 from air_jax.runtime import cache_dir
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 
 def load(config, split):
@@ -27,7 +27,7 @@ def load(config, split):
     split: 'train' or 'test'; the two are made of different glyphs, or different files.
 
   Returns:
-    `Scenes` of NumPy arrays.
+    `LabelledScenes` of NumPy arrays.
 
   Raises:
     UserError: the glyphs or files cannot be had, or do not fit on the canvas.
@@ -39,7 +39,7 @@ def load(config, split):
   path = cache_folder(config) / f'scenes-{fingerprint(config, glyphs, split, size)}.npz'
   try:
     with path.open('rb') as file, np.load(file) as kept:
-      return Scenes(**kept)
+      return LabelledScenes(**kept)
   except FileNotFoundError:
     pass
   except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
@@ -134,7 +134,7 @@ def _compose(config, glyphs, split, size):
     for part in scenes_lib.compose(config, glyphs, split, 0, size):
       parts.append(part)
       bar.update(len(part.images))
-  return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
+  return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _write(path, scenes):

@@ -143,7 +143,7 @@ def summarise(evaluation, scenes, max_steps):
 
   Args:
     evaluation: `Evaluation` of the scenes.
-    scenes: `Scenes`.
+    scenes: `LabelledScenes`.
     max_steps: T, most objects the model can find.
 
   Returns:
@@ -188,7 +188,7 @@ def matched_ious(evaluation, scenes):
 
   Args:
     evaluation: `Evaluation` of the scenes.
-    scenes: `Scenes` whose boxes are known.
+    scenes: `LabelledScenes` whose boxes are known.
 
   Returns:
     [M] in [0, 1], of the objects of all scenes.
@@ -209,7 +209,7 @@ def held_out(learning, state, scenes, number=0):
   Args:
     learning: `Learner`.
     state: `TrainState`.
-    scenes: `Scenes` it was not trained on.
+    scenes: `LabelledScenes` it was not trained on.
     number: of roll-outs for a tighter bound, which takes as many times as long; 0 has none.
 
   Returns:

@@ -39,7 +39,7 @@ def take(members, states, scenes, homes, diverged, number=0):
   Args:
     members: `Population`.
     states: `TrainState` with a leading [N].
-    scenes: held-out `Scenes`.
+    scenes: held-out `LabelledScenes`.
     homes: [N] folders of the members.
     diverged: dict from members that left the finite to what is known of it.
     number: of roll-outs for a tighter bound, see `evaluate.held_out`.

@@ -38,7 +38,7 @@ def measure(learning, state, scenes, draws, names=None):
   Args:
     learning: `Learner`, of whose configuration only the objective's name is changed.
     state: `TrainState`; its step decides smoothing, KL weight and prior.
-    scenes: `Scenes`; the first batch of them is explained, the rest teaches baselines.
+    scenes: `LabelledScenes`; the first batch is explained, the rest teaches baselines.
     draws: gradients of each estimator, >= 10; references get four times as many.
     names: of the estimators to measure; None measures all.
 
