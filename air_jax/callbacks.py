@@ -21,7 +21,7 @@ if TYPE_CHECKING:
   from air_jax.config.schema import Config
   from air_jax.evaluation.held_out import Evaluation
   from air_jax.model.air import Model
-  from air_jax.types import Scenes
+  from air_jax.types import LabelledScenes
 
 
 class MetricsRecord(NamedTuple):
@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
   config: Config  # of this member
   model: Model
   params: dict[str, Any]  # the averaged parameters, which are evaluated
-  scenes: Scenes  # held out
+  scenes: LabelledScenes  # held out
   evaluation: Evaluation | None  # of the scenes, where it is due
   figures: bool  # whether figures are due
   last: bool  # whether this is the last step

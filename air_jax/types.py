@@ -8,6 +8,8 @@ E code of the background, N most objects in a data set.
 from typing import NamedTuple
 
 import jax
+import numpy as np
+from jaxtyping import Float, Int, UInt8
 
 Array = jax.Array
 
@@ -31,15 +33,15 @@ class ModelNumbers(NamedTuple):
   size_prior_std: Array | float  # of the window's log-odds
 
 
-class Scenes(NamedTuple):
-  """Images with the truth behind them, which serves evaluation alone."""
+class LabelledScenes(NamedTuple):
+  """Images and their true contents, which are used for evaluation only."""
 
-  images: Array  # [B, H, W, C] uint8
-  counts: Array  # [B] int32, objects in the image; -1 where it is not known
-  boxes: Array  # [B, N, 4] float32 (top, left, height, width) in pixels, 0 where no object
-  labels: Array  # [B, N] int32, -1 where no object
-  scales: Array  # [B, N] float32, 1 is the glyph's native size, 0 where no object
-  rotations: Array  # [B, N] float32, radians clockwise, 0 where no object
+  images: UInt8[Array | np.ndarray, 'B H W C']
+  counts: Int[Array | np.ndarray, ' B']  # int32, objects in the image; -1 where unknown
+  boxes: Float[Array | np.ndarray, 'B N 4']  # (top, left, height, width) in pixels, 0: no object
+  labels: Int[Array | np.ndarray, 'B N']  # int32, -1 where no object
+  scales: Float[Array | np.ndarray, 'B N']  # 1 is the glyph's native size, 0 where no object
+  rotations: Float[Array | np.ndarray, 'B N']  # radians clockwise, 0 where no object
 
 
 class Noise(NamedTuple):

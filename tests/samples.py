@@ -16,7 +16,7 @@ from air_jax.configs import tiny
 from air_jax.data import composition, glyphs
 from air_jax.model import air
 from air_jax.objectives import distributions
-from air_jax.types import Baseline, ElboTerms, Scenes
+from air_jax.types import Baseline, ElboTerms, LabelledScenes
 
 SUCCESS = 0.3  # of the prior of the count
 
@@ -39,7 +39,7 @@ def compose(config, glyphs, stop, split='train', start=0):
   """Scenes start .. stop in one piece."""
   parts = list(composition.compose(config, glyphs, split, start, stop))
   assert max(len(part.images) for part in parts) <= 256
-  return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
+  return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def plain_glyphs(ink):

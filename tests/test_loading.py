@@ -12,7 +12,7 @@ from air_jax.config.schema import DataConfig
 from air_jax.data import batches, composition, downloads, image_folder, loading
 from air_jax.data import glyphs as glyphs_lib
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 # Other values for every key: those that decide the scenes of the test split, and the others.
 DECISIVE = {
@@ -60,7 +60,7 @@ def composed(monkeypatch):
     calls.append((config, glyphs, split, start, stop))
     rng = np.random.default_rng(len(calls))
     for size in (1, stop - start - 1):
-      yield Scenes(
+      yield LabelledScenes(
         images=rng.integers(256, size=(size, 5, 5, 1), dtype=np.uint8),
         counts=rng.integers(3, size=size, dtype=np.int32),
         boxes=rng.random((size, 2, 4), np.float32),
@@ -74,7 +74,7 @@ def composed(monkeypatch):
 
 
 def assert_same(a, b):
-  assert type(a) is type(b) is Scenes
+  assert type(a) is type(b) is LabelledScenes
   for x, y in zip(a, b, strict=True):
     np.testing.assert_array_equal(x, y)
     assert x.dtype == y.dtype

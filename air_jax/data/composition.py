@@ -24,7 +24,7 @@ import numpy as np
 from air_jax.config.schema import Recipe
 from air_jax.data import backgrounds, objects
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 VERSION = 3  # of the composition: raise it when the same arguments give other scenes
 SPLITS = ('train', 'test')  # the position of a split seeds its scenes
@@ -55,7 +55,7 @@ def compose(config, glyphs, split, start, stop):
     stop: the one after the last.
 
   Yields:
-    `Scenes` of NumPy arrays, at most 256 at a time.
+    `LabelledScenes` of NumPy arrays, at most 256 at a time.
 
   Raises:
     UserError: the objects do not fit on the canvas.
@@ -66,7 +66,7 @@ def compose(config, glyphs, split, start, stop):
     for begin in range(start, stop, _BATCH):
       numbers = begin + np.arange(_BATCH)
       scenes, placed = compose_batch(glyphs, key, numbers, attempts=1)
-      scenes = Scenes(*(np.array(field)[: stop - begin] for field in scenes))
+      scenes = LabelledScenes(*(np.array(field)[: stop - begin] for field in scenes))
       # The few that need another attempt are seen to apart: a batch goes on until its last is done.
       left = np.flatnonzero(~np.asarray(placed)[: stop - begin])
       for these in (left[i : i + _FEW] for i in range(0, len(left), _FEW)):
@@ -100,7 +100,7 @@ def compose_one(config, glyphs, key, attempts=_FRESH_STARTS):
     attempts: how often it may begin.
 
   Returns:
-    (`Scenes` without the leading [B], [] whether its objects found places).
+    (`LabelledScenes` without the leading [B], [] whether its objects found places).
   """
   count_key, object_key, background_key, noise_key = jax.random.split(key, 4)
   count = jax.random.randint(count_key, (), config.min_objects, config.max_objects + 1)
@@ -126,7 +126,7 @@ def compose_one(config, glyphs, key, attempts=_FRESH_STARTS):
   drawn, present = tried.drawn, jnp.arange(config.max_objects) < count
   offsets, sizes = jax.vmap(objects.ink_bounds)(drawn.ink)
   boxes = jnp.concatenate([tried.corners - drawn.anchors + offsets, sizes], -1)
-  scene = Scenes(
+  scene = LabelledScenes(
     images=jnp.clip(jnp.round(image), 0, 255).astype(jnp.uint8),
     counts=count,
     boxes=jnp.where(present[:, None], boxes, 0).astype(jnp.float32),

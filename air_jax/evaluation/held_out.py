@@ -16,7 +16,7 @@ from air_jax.evaluation import metrics
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.networks import Params
-from air_jax.types import Normal, Scenes
+from air_jax.types import Normal, LabelledScenes
 
 # Roll-outs at once; bounds memory.
 _BATCH = 250  # of as many images
@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-  model: air.Model, params: Params, scenes: Scenes, seed: int, step: int, particles: int = 0
+  model: air.Model, params: Params, scenes: LabelledScenes, seed: int, step: int, particles: int = 0
 ) -> tuple[Evaluation, dict[str, Any]]:
   """Evaluates a model on test scenes.
 
@@ -154,7 +154,7 @@ def _tight_bound(model, params, images, keys, particles):
   return jax.vmap(bound)(images / 255.0, keys)
 
 
-def summarize(evaluation: Evaluation, scenes: Scenes, max_steps: int) -> dict[str, Any]:
+def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) -> dict[str, Any]:
   """Compares what the model found with the truth.
 
   Args:
@@ -199,7 +199,7 @@ def _count_summary(predicted, truth, max_steps):
   }
 
 
-def matched_ious(evaluation: Evaluation, scenes: Scenes) -> Float[np.ndarray, ' M']:
+def matched_ious(evaluation: Evaluation, scenes: LabelledScenes) -> Float[np.ndarray, ' M']:
   """IoU in [0, 1] of each true object's box with that of its matched object, 0 where missed."""
   matched = [
     metrics.matched_iou(true_boxes[:true], boxes[:predicted])

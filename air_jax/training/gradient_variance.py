@@ -23,7 +23,7 @@ from air_jax.objectives import registry
 from air_jax.objectives.registry import ESTIMATORS
 from air_jax.training import train_step
 from air_jax.training.train_step import Learner, TrainState
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 PARTS = {
   'presence head': ('presence_head',),
@@ -39,7 +39,7 @@ _CHUNK = 10  # gradients in one call to the device
 def measure(
   learner: Learner,
   state: TrainState,
-  scenes: Scenes,
+  scenes: LabelledScenes,
   samples: int,
   names: Sequence[str] | None = None,
 ) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from air_jax.storage import run_dir
 from air_jax.training import divergence, population
 from air_jax.training.population import Population
 from air_jax.training.train_step import TrainState
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 _HEADLINE = 'count_accuracy', 'elbo', 'box_iou'  # of a run, in TensorBoard's table of runs
 
@@ -26,7 +26,7 @@ class Recorder:
     self,
     config: Config,
     members: Population,
-    scenes: Scenes,
+    scenes: LabelledScenes,
     folder: pathlib.Path,
     step: int,
     callbacks: Callback,

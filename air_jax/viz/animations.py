@@ -26,7 +26,7 @@ def film(learning, state, scenes, folder):
   Args:
     learning: `Learner`.
     state: `TrainState`.
-    scenes: held-out `Scenes`; the same few are shown every time.
+    scenes: held-out `LabelledScenes`; the same few are shown every time.
     folder: the run's folder.
   """
   images, latents, rolled = figures.explain_few(learning, state, scenes)
@@ -57,7 +57,7 @@ def draw(learning, state, scenes, folder):
   Args:
     learning: `Learner`.
     state: `TrainState`.
-    scenes: held-out `Scenes`.
+    scenes: held-out `LabelledScenes`.
     folder: the run's folder; films go to `figures/`, replacing earlier ones.
 
   Returns:

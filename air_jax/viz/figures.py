@@ -24,7 +24,7 @@ def draw(learning, state, scenes, evaluation, folder):
   Args:
     learning: `Learner`.
     state: `TrainState`.
-    scenes: held-out `Scenes`.
+    scenes: held-out `LabelledScenes`.
     evaluation: their `Evaluation`.
     folder: the run's folder; pictures go to `figures/`, replacing earlier ones.
 
@@ -46,7 +46,7 @@ def draw_scenes(scenes, folder):
   """Draws what a data set looks like, without any model.
 
   Args:
-    scenes: `Scenes`.
+    scenes: `LabelledScenes`.
     folder: the picture goes to its `figures/`.
 
   Returns:
@@ -108,7 +108,7 @@ def explained(learning, state, scenes, chosen):
   Args:
     learning: `Learner`.
     state: `TrainState`.
-    scenes: `Scenes`.
+    scenes: `LabelledScenes`.
     chosen: [M] indices of the scenes to explain.
 
   Returns:
@@ -125,7 +125,7 @@ def explain_few(learning, state, scenes):
   Args:
     learning: `Learner`.
     state: `TrainState`.
-    scenes: `Scenes`.
+    scenes: `LabelledScenes`.
 
   Returns:
     (images [B, H, W, C] in [0, 1], `Latents` and `Rollout` with a leading [B]).
@@ -217,7 +217,7 @@ def gallery(scenes):
   """Scenes of a data set, each with its true count and boxes.
 
   Args:
-    scenes: `Scenes`; the first of each count in turn are shown.
+    scenes: `LabelledScenes`; the first of each count in turn are shown.
 
   Returns:
     matplotlib Figure.

@@ -23,7 +23,7 @@ def codes_of(model, scenes):
 
   Args:
     model: `trained.Model`.
-    scenes: `Scenes`.
+    scenes: `LabelledScenes`.
 
   Returns:
     ([M, D] z_what, [M] int labels, -1 where there is none).

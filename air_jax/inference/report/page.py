@@ -19,7 +19,7 @@ from air_jax.evaluation import held_out
 from air_jax.inference import predictor
 from air_jax.inference.report import figures as own_figures
 from air_jax.storage import metric_writers, run_dir
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 from air_jax.viz import figures, plots
 
 _LIBRARIES = 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn'
@@ -39,7 +39,7 @@ class Run(NamedTuple):
   folder: pathlib.Path
   learner: object  # `Learner`
   state: object  # `TrainState`
-  scenes: Scenes  # held out
+  scenes: LabelledScenes  # held out
   evaluation: held_out.Evaluation
   summary: dict  # of `evaluate.held_out`
 

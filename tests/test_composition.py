@@ -12,7 +12,7 @@ from scipy import stats
 from air_jax.data import composition
 from air_jax.data.glyphs import load as load_glyphs
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 # Configurations are shared by the tests: each takes seconds to compile.
 CORNERS = samples.data_config(canvas_size=20)  # of glyphs of 10x10, see `corners`
@@ -110,7 +110,7 @@ def test_scene_i_is_a_function_of_the_recipe_and_i_alone(request, name):
     'touching': (TOUCHING, samples.plain_glyphs(SHADES)),
     'gradient': (GRADIENT, None),
   }[name]
-  whole = Scenes(*(field[:600] for field in request.getfixturevalue(name)))
+  whole = LabelledScenes(*(field[:600] for field in request.getfixturevalue(name)))
   first = samples.compose(config, glyphs, 100)
   second = samples.compose(config, glyphs, 600, start=100)
   assert_same(whole, [np.concatenate(pair) for pair in zip(first, second, strict=True)])

@@ -11,7 +11,7 @@ from scipy import stats
 
 from air_jax.data import batches
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 CONFIG = samples.data_config(canvas_size=20, min_objects=1, max_objects=3)
 BATCH = 64
@@ -27,7 +27,7 @@ def make_scenes(counts):
   """Scenes whose pixels tell which they are."""
   size = len(counts)
   images = np.broadcast_to(np.arange(size, dtype=np.uint8)[:, None, None, None], (size, 2, 3, 1))
-  return Scenes(images, np.asarray(counts, np.int32), None, None, None, None)
+  return LabelledScenes(images, np.asarray(counts, np.int32), None, None, None, None)
 
 
 @pytest.fixture(scope='module')
