@@ -17,7 +17,7 @@ from air_jax.errors import Interrupted
 from air_jax.runtime import distributed
 from air_jax.storage import run_dir
 from air_jax.storage.checkpoints import Checkpoints
-from air_jax.training import population, train_step
+from air_jax.training import population, restore, train_step
 from air_jax.training.interruption import Interruption
 from air_jax.training.recorder import Recorder
 
@@ -72,9 +72,10 @@ def train(
 def _run(config, members, scenes, source, folder, checkpoints, callbacks, started):
   """The loop itself; returns the summary of the last evaluation."""
   intervals, summary, step = config.train, None, 0
-  states = population.init(members)
-  if restored := checkpoints.restore(states):
+  if restored := checkpoints.restore(restore.shapes(members)):
     step, states = restored[0], population.place(members, restored[1])
+  else:
+    states = population.init(members)
   saved = first = step
   recorder = Recorder(config, members, scenes, folder, step, callbacks)
   callbacks.on_start(step, config)

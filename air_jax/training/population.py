@@ -4,7 +4,6 @@ A member learns what a run by itself of its seed and its numbers would, to round
 a population of one.
 """
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable
@@ -15,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from air_jax.config.schema import Config, MembersConfig
+from air_jax.config.members import member_config
+from air_jax.config.schema import Config
 from air_jax.data.batches import BatchSource
 from air_jax.errors import UserError
 from air_jax.training import sharding, train_step
@@ -45,20 +45,6 @@ def build(config: Config) -> Population:
   stacked = jax.tree.map(_stack, *learners)
   seeds = tuple(int(learner.seed) for learner in learners)
   return Population(sharding.put(stacked, mesh, 'members'), seeds, mesh, config.train.batch_size)
-
-
-def member_config(config: Config, index: int) -> Config:
-  """The configuration of one member, as that of a run by itself."""
-  none = MembersConfig(**dict.fromkeys((f.name for f in dataclasses.fields(MembersConfig)), ()))
-  own = {k: values[index] for k, values in dataclasses.asdict(config.members).items() if values}
-  rate = {k: own.pop(k) for k in ('learning_rate',) if k in own}
-  return dataclasses.replace(
-    config,
-    seed=config.seed + index,
-    train=dataclasses.replace(config.train, population=1, **rate),
-    model=dataclasses.replace(config.model, **own),
-    members=none,
-  )
 
 
 def init(population: Population) -> TrainState:

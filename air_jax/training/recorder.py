@@ -7,6 +7,7 @@ import numpy as np
 
 from air_jax.callbacks import Callback, MetricsRecord, Snapshot
 from air_jax.config import schema
+from air_jax.config.members import member_config
 from air_jax.config.schema import Config
 from air_jax.evaluation import held_out, population_summary
 from air_jax.runtime import distributed
@@ -123,7 +124,7 @@ class Recorder:
     return Snapshot(
       step=step,
       member=self._name(i),
-      config=population.member_config(self._config, i),
+      config=member_config(self._config, i),
       model=learner.model,
       params=population.member(averages, i),
       scenes=self._scenes,
