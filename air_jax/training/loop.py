@@ -15,10 +15,11 @@ from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.evaluation import held_out, population_summary
 from air_jax.runtime import distributed
-from air_jax.storage import run_dir
+from air_jax.inference import run_figures
+from air_jax.inference.predictor import Model
+from air_jax.storage import metric_writers, run_dir
 from air_jax.storage.metric_writers import MetricsLog
 from air_jax.training import population
-from air_jax.viz import animations, figures
 
 _HEADLINE = 'count_accuracy', 'elbo', 'box_iou'  # of a run, in TensorBoard's table of runs
 
@@ -77,7 +78,7 @@ def train(config, workdir):
         last = step == rhythm.steps
         saving = last or step % rhythm.checkpoint_every == 0
         evaluating = last or step % rhythm.eval_every == 0
-        filming = evaluating or step <= animations.CLOSELY * rhythm.log_every
+        filming = evaluating or step <= run_figures.EARLY_CHUNKS * rhythm.log_every
         if saving or filming:
           unread = journal.read(unread)  # first: what is not finite is not kept
           journal.check_states(step, states)
@@ -120,7 +121,7 @@ class _Journal:
   def __enter__(self):
     with self._open as stack:
       for home in self._homes:
-        animations.forget(home, self._start)
+        run_figures.discard_frames_after(home, self._start)
       self._logs = [stack.enter_context(MetricsLog(home, self._start)) for home in self._homes]
       self._of_all = self._logs[0]
       if self._size > 1:
@@ -157,8 +158,7 @@ class _Journal:
     """Takes a frame of what each member makes of the same few scenes."""
     states = distributed.gather(states)
     for i in self._alive():
-      learning, state = self._members.learners[i], population.member(states, i)
-      animations.film(learning, state, scenes, self._homes[i])
+      run_figures.record_frame(self._model(states, i), scenes, self._homes[i])
 
   def evaluate(self, step, states, scenes, drawing):
     """Evaluates every member, sums all up, may draw it (the last always); gives the mean ELBO."""
@@ -172,18 +172,20 @@ class _Journal:
       log.histograms(step, held_out.posteriors(evaluations[i]))
       if not drawing:
         continue
-      learning, state = self._members.learners[i], population.member(states, i)
-      log.pictures(step, figures.draw(learning, state, scenes, evaluations[i], self._homes[i]))
+      model, home = self._model(states, i), self._homes[i]
+      records = metric_writers.read(home)
+      log.pictures(step, run_figures.draw_run(model, scenes, evaluations[i], records, home))
       if step == self._steps:
-        animations.draw(learning, state, scenes, self._homes[i])
+        run_figures.draw_animations(model, scenes, home)
         metrics = [f'test/{name}' for name in _HEADLINE if name in scalars]
-        log.hparams(config_lib.to_flat(learning.config), metrics)
+        log.hparams(config_lib.to_flat(model.config), metrics)
     summary = population_summary.summarise(summaries, self._diverged, self._success)
     if self._size > 1:
       held_out.write(summary, self._folder)
       self._of_all.scalars(step, 'test', held_out.scalars(summary))
       if drawing:
-        self._of_all.pictures(step, figures.draw_population(self._homes, self._folder))
+        records = [metric_writers.read(home) for home in self._homes]
+        self._of_all.pictures(step, run_figures.draw_population(records, self._folder))
     self._progress.evaluated(step, summary)
     return summary['elbo']
 
@@ -196,6 +198,10 @@ class _Journal:
       for i in np.flatnonzero(~finite):
         broken.setdefault(int(i), (step, []))[1].append(f'parameters of {part}')
     self._take_note(broken)
+
+  def _model(self, states, i):
+    learner, state = self._members.learners[i], population.member(states, i)
+    return Model(learner.config, learner.model, state.average, int(state.step))
 
   def _alive(self):
     return [i for i in range(self._size) if i not in self._diverged]
