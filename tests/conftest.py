@@ -10,9 +10,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from air_jax.config import schema as configuration
 from air_jax.configs import tiny
+from air_jax.inference import run_figures
 from air_jax.model import air
 from air_jax.training import loop
-from air_jax.viz import animations, figures
 
 
 @pytest.fixture
@@ -119,5 +119,5 @@ def copy(finished_run, tmp_path):
 @pytest.fixture
 def no_pictures(monkeypatch):
   """For runs whose pictures are of no concern: they take longest."""
-  for module, name in ((figures, 'draw'), (animations, 'film'), (animations, 'draw')):
-    monkeypatch.setattr(module, name, lambda *args: [])
+  for name in ('draw_run', 'record_frame', 'draw_animations'):
+    monkeypatch.setattr(run_figures, name, lambda *args: [])

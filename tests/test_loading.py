@@ -1,4 +1,4 @@
-"""Scenes of a configuration: what they are made of, and when they are composed anew."""
+"""LabelledScenes of a configuration: what they are made of, and when they are composed anew."""
 
 import dataclasses
 import gzip

@@ -52,7 +52,7 @@ class _Scenes(dataset_builder.FileReaderBuilder, skip_registration=True):
   """
 
   VERSION = tfds.core.Version(_VERSION)
-  RELEASE_NOTES = {_VERSION: 'Scenes are a function of configuration, split and index alone.'}
+  RELEASE_NOTES = {_VERSION: 'LabelledScenes are a function of configuration, split and index alone.'}
   citation, license = '', ''
   glyph_folders = {}  # `mnist_dir` and `omniglot_dir`, where not those of the configuration
 
@@ -152,7 +152,7 @@ _DISJOINT = 'Objects at native size; no two boxes overlap.'
 
 
 class MultiDigits(_Scenes):
-  """Scenes of 0-2 of the handwritten digits that scikit-learn ships, enlarged to 20 pixels."""
+  """LabelledScenes of 0-2 of the handwritten digits that scikit-learn ships, enlarged to 20 pixels."""
 
   BUILDER_CONFIGS = _configs('digits', disjoint=(_DISJOINT, {}))
   citation = 'E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.'
@@ -160,7 +160,7 @@ class MultiDigits(_Scenes):
 
 
 class MultiMnist(_Scenes):
-  """Scenes of handwritten digits of MNIST; test scenes are of MNIST's test digits."""
+  """LabelledScenes of handwritten digits of MNIST; test scenes are of MNIST's test digits."""
 
   BUILDER_CONFIGS = _configs(
     'mnist',
@@ -176,7 +176,7 @@ class MultiMnist(_Scenes):
 
 
 class Sprites(_Scenes):
-  """Scenes of 0-2 circles, squares and triangles, as in Eslami et al., arXiv:1603.08575."""
+  """LabelledScenes of 0-2 circles, squares and triangles, as in Eslami et al., arXiv:1603.08575."""
 
   BUILDER_CONFIGS = _configs(
     'sprites', colour=('In six colours.', {'colour': True}), grey=('White on black.', {})
@@ -186,7 +186,7 @@ class Sprites(_Scenes):
 
 
 class MultiOmniglot(_Scenes):
-  """Scenes of 0-2 characters of Omniglot; every fifth alphabet is held out for test scenes."""
+  """LabelledScenes of 0-2 characters of Omniglot; every fifth alphabet is held out for test scenes."""
 
   BUILDER_CONFIGS = _configs('omniglot', disjoint=(_DISJOINT, {}))
   citation = 'B. M. Lake, R. Salakhutdinov, J. B. Tenenbaum, Science 350(6266), 2015.'
@@ -194,7 +194,7 @@ class MultiOmniglot(_Scenes):
 
 
 class MultiDsprites(_Scenes):
-  """Scenes of 0-2 squares, ellipses and hearts, of many sizes and at all angles."""
+  """LabelledScenes of 0-2 squares, ellipses and hearts, of many sizes and at all angles."""
 
   BUILDER_CONFIGS = _configs(
     'dsprites', disjoint=('0.7 to 1.3 of 16 pixels.', {'min_scale': 0.7, 'max_scale': 1.3})

@@ -210,7 +210,7 @@ def _knowledge(run):
   dreams = model.generate(figures.NUMBER_OF_SAMPLES, jax.random.key(run.learner.config.seed))
   shown = [
     Figure(
-      'Scenes from the prior',
+      'LabelledScenes from the prior',
       'The model dreams. Objects should look like those it was shown; blots mean that codes '
       'drawn from the prior are unlike those of real objects.',
       _svg(figures.samples(dreams.canvases)),
