@@ -120,12 +120,12 @@ def main(argv):
   from air_jax.storage import metric_writers, run_dir
   from air_jax.training import gradient_norms, gradient_variance, loop, train_step
 
-  compilation_cache.keep()
+  compilation_cache.enable()
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = _WORKDIR.value or f'runs/{config_name}'
   if mode == 'train':
     if not (_DISTRIBUTED.value or _COORDINATOR.value):
-      cpu_devices.become_devices(_CONFIG.value.train.population)
+      cpu_devices.set_cpu_device_count(_CONFIG.value.train.population)
     with _processes():
       print(population_summary.table(loop.train(_CONFIG.value, workdir)))
     return

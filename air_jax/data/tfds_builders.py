@@ -52,7 +52,9 @@ class _Scenes(dataset_builder.FileReaderBuilder, skip_registration=True):
   """
 
   VERSION = tfds.core.Version(_VERSION)
-  RELEASE_NOTES = {_VERSION: 'LabelledScenes are a function of configuration, split and index alone.'}
+  RELEASE_NOTES = {
+    _VERSION: 'LabelledScenes are a function of configuration, split and index alone.'
+  }
   citation, license = '', ''
   glyph_folders = {}  # `mnist_dir` and `omniglot_dir`, where not those of the configuration
 
