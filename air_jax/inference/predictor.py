@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from air_jax.config import schema as config_lib
+from air_jax.config import saved_configs
 from air_jax.data import pictures
 from air_jax.errors import UserError
 from air_jax.evaluation import metrics
@@ -62,7 +62,7 @@ def ready_made(config):
   Returns:
     `Model`.
   """
-  digest = hashlib.sha256(config_lib.to_json(config).encode()).hexdigest()[:12]
+  digest = hashlib.sha256(saved_configs.to_json(config).encode()).hexdigest()[:12]
   folder = cache_dir.home() / 'models' / digest
   try:
     model = load(folder)

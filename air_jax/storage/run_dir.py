@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 
+from air_jax.config import saved_configs
 from air_jax.config import schema as config_lib
 from air_jax.errors import UserError
 from air_jax.runtime import distributed
@@ -50,10 +51,10 @@ def claim(workdir, config):
       if not distributed.first():
         raise UserError(f'--workdir={workdir} is not the same folder on every host; it must be')
       _check_new(folder)
-      _replace(path, config_lib.to_json(config))
-    elif changed := config_lib.changed_keys(load_config(folder), config):
+      _replace(path, saved_configs.to_json(config))
+    elif changed := saved_configs.changed_keys(load_config(folder), config):
       _check_continues(folder, config, changed)
-      _replace(path, config_lib.to_json(config))
+      _replace(path, saved_configs.to_json(config))
   except OSError as error:
     raise UserError(f'--workdir={workdir} cannot be used: {error.strerror or error}') from error
   return folder
@@ -67,7 +68,7 @@ def load_config(workdir):
   """
   path = pathlib.Path(os.path.expanduser(workdir)) / _CONFIG
   try:
-    return config_lib.from_json(path.read_text())
+    return saved_configs.from_json(path.read_text(), str(path))
   except (OSError, ValueError) as error:
     raise UserError(f'--workdir={workdir} holds no run: cannot read {path} ({error})') from error
 
