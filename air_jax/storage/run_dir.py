@@ -24,7 +24,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from air_jax.config import schema
+from air_jax.config import saved_configs, schema
 from air_jax.errors import UserError
 from air_jax.runtime import distributed, files
 from air_jax.storage import run_lock
@@ -69,11 +69,11 @@ def create_or_resume(folder: pathlib.Path, config: ConfigDict) -> None:
       raise UserError(f'workdir {folder} is not the same folder on every host; it must be')
     if (folder / 'checkpoints').exists():
       raise UserError(f'{folder} holds checkpoints but no {_CONFIG}; choose another folder')
-    files.write_atomic(path, schema.to_json(config))
-  elif changed := schema.changed_keys(old := load_config(folder), config):
+    files.write_atomic(path, saved_configs.to_json(config))
+  elif changed := saved_configs.changed_keys(old := load_config(folder), config):
     _check_continues(folder, old, config, changed)
     if distributed.is_primary():
-      files.write_atomic(path, schema.to_json(config))
+      files.write_atomic(path, saved_configs.to_json(config))
 
 
 def load_config(workdir: str | os.PathLike) -> ConfigDict:
@@ -84,7 +84,7 @@ def load_config(workdir: str | os.PathLike) -> ConfigDict:
   """
   path = pathlib.Path(os.path.expanduser(workdir)) / _CONFIG
   try:
-    return schema.from_json(path.read_text())
+    return saved_configs.from_json(path.read_text(), str(path))
   except (OSError, ValueError) as error:
     raise UserError(f'{workdir} holds no run: cannot read {path} ({error})') from error
 
