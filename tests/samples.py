@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from air_jax import objectives
 from air_jax.config import schema as configuration
 from air_jax.configs import tiny
-from air_jax.data import composition, glyphs
+from air_jax.data import composition, glyphs, mnist
 from air_jax.model import air, networks
 from air_jax.objectives import distributions
 from air_jax.types import Baseline, ElboTerms, LabelledScenes
@@ -62,7 +62,7 @@ def write_idx(folder):
     images[:, 4, 5] = np.arange(size)  # tells which it is
     labels = rng.integers(0, 10, size, np.uint8)
     arrays[split] = images, labels
-    for name, array in zip(glyphs.IDX_FILES[split], arrays[split], strict=True):
+    for name, array in zip(mnist.IDX_FILES[split], arrays[split], strict=True):
       (folder / name).write_bytes(gzip.compress(idx_bytes(array)))
   return arrays
 

@@ -1,6 +1,7 @@
-"""Composed scenes against independent readings of the rules in scenes.py."""
+"""Composed scenes against independent readings of the rules in composition.py."""
 
 import dataclasses
+import hashlib
 
 import jax
 import numpy as np
@@ -9,8 +10,7 @@ import samples
 from PIL import Image
 from scipy import stats
 
-from air_jax.data import composition
-from air_jax.data.glyphs import load as load_glyphs
+from air_jax.data import composition, digits
 from air_jax.errors import UserError
 from air_jax.types import LabelledScenes
 
@@ -54,7 +54,7 @@ def sizes():
 
 @pytest.fixture(scope='module')
 def many():
-  return samples.compose(MANY, load_glyphs('digits', 'train'), 1536)
+  return samples.compose(MANY, digits.read(None, 'train'), 1536)
 
 
 @pytest.fixture(scope='module')
@@ -106,7 +106,7 @@ def test_rows_up_to_the_count_are_objects_and_the_others_blank(request, name):
 @pytest.mark.parametrize('name', ['many', 'touching', 'gradient'])
 def test_scene_i_is_a_function_of_the_recipe_and_i_alone(request, name):
   config, glyphs = {
-    'many': (MANY, load_glyphs('digits', 'train')),
+    'many': (MANY, digits.read(None, 'train')),
     'touching': (TOUCHING, samples.plain_glyphs(SHADES)),
     'gradient': (GRADIENT, None),
   }[name]
@@ -119,6 +119,18 @@ def test_scene_i_is_a_function_of_the_recipe_and_i_alone(request, name):
   # And each is another, as far as two objects leave no room for chance.
   full = whole.images[whole.counts >= 2]
   assert len({image.tobytes() for image in full}) == len(full) > 100
+
+
+def test_scenes_are_those_of_earlier_versions():
+  """If this fails for a reason, raise `composition.VERSION`: kept scenes must not be read."""
+  glyphs = samples.plain_glyphs([0] * 3)
+  pattern = np.arange(glyphs.images.size).reshape(glyphs.images.shape) * 37 % 251
+  glyphs.images[:, 5:23, 7:19] = pattern[:, 5:23, 7:19]
+  made = samples.compose(samples.data_config(min_objects=2), glyphs, 2)
+  assert made.labels.tolist() == [[1, 0], [0, 1]]
+  assert made.boxes[..., :2].tolist() == [[[2, 6], [24, 30]], [[14, 18], [29, 5]]]
+  digests = [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in made.images]
+  assert digests == ['db9509456e29dd9f', '0bf54ca6fd72e062']
 
 
 def test_seeds_and_splits_have_scenes_of_their_own(gradient):
@@ -135,7 +147,7 @@ def test_seeds_and_splits_have_scenes_of_their_own(gradient):
 
 def test_disjoint_boxes_hold_whole_digits_at_native_size_and_all_ink(many):
   cropped = {}
-  for image, label in zip(*load_glyphs('digits', 'train'), strict=True):
+  for image, label in zip(*digits.read(None, 'train'), strict=True):
     rows, columns = np.nonzero(image)
     crop = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     cropped[crop.shape, crop.tobytes()] = label
@@ -151,7 +163,7 @@ def test_disjoint_boxes_hold_whole_digits_at_native_size_and_all_ink(many):
 
 
 def test_disjoint_digits_are_drawn_evenly_with_replacement(many):
-  known = np.bincount(load_glyphs('digits', 'train').labels)
+  known = np.bincount(digits.read(None, 'train').labels)
   seen = np.bincount(many.labels[many.labels >= 0])
   assert stats.chisquare(seen, known * seen.sum() / known.sum()).pvalue > 1e-3
   pairs = np.histogram2d(*many.labels[many.counts >= 2, :2].T, bins=10)[0]
@@ -198,7 +210,7 @@ def test_touching_digits_are_shrunk_by_a_normal_factor(touching):
 
 
 def test_touching_boxes_are_tight_around_ink_and_labels_are_right():
-  glyphs = load_glyphs('digits', 'test')
+  glyphs = digits.read(None, 'test')
   glyphs = type(glyphs)(*(field[: len(SHADES)] for field in glyphs))
   # Shades tell the labels apart: the brightest pixel of a digit of label l is 20 l + 60.
   peaks = glyphs.images.max((1, 2), keepdims=True)

@@ -78,9 +78,13 @@ def _folder(config: DataConfig) -> pathlib.Path:
 
 def _check(found: object, config: DataConfig) -> Glyphs | LabelledScenes:
   """Refuses what a function of `data.source` must not return."""
-  size, channels = config.canvas_size, 3 if config.colour else 1
+  size = config.canvas_size
+  shape: tuple[int, ...]
   if isinstance(found, LabelledScenes):
-    shape, allowed = (size, size, channels), 'as data.canvas_size and data.colour say'
+    shape, allowed = (
+      (size, size, 3 if config.colour else 1),
+      'as data.canvas_size and data.colour say',
+    )
   elif isinstance(found, Glyphs):
     shape, allowed = (SIZE, SIZE), 'the size of a glyph'
   else:

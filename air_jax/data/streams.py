@@ -90,9 +90,7 @@ def stream(
   shape = builder.info.features['image'].shape[1:]
   size = builder.builder_config.data.train_scenes
   records = grain.sources.ArrayRecordDataSource(paths)
-  readers = _Readers(
-    functools.partial(Chunks, records, shape, size, batch_size, shard), workers
-  )
+  readers = _Readers(functools.partial(Chunks, records, shape, size, batch_size, shard), workers)
   return batches.BatchSource(_from_disk, (), readers.read, readers.close)
 
 

@@ -46,11 +46,11 @@ def train(config, workdir):
   part = population.share_of_batch(members, rhythm.batch_size)
   with distributed.first_goes_first('the data and the folder'):
     test_scenes = loading.load(config.data, 'test')
-    feed = population.share(members, loading.feed(config.data, rhythm.batch_size, part))
-    population.check(members, feed, rhythm.batch_size)
+    source = population.share(members, loading.batch_source(config.data, rhythm.batch_size, part))
+    population.check(members, source, rhythm.batch_size)
     folder = run_dir.claim(workdir, given)
   with (
-    contextlib.closing(feed),
+    contextlib.closing(source),
     distributed.notes(folder) as notes,
     run_dir.checkpoints(folder, rhythm) as checkpoints,
   ):
@@ -69,7 +69,7 @@ def train(config, workdir):
       while step < rhythm.steps and not (stopped := distributed.highest(interruption.signal)):
         rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
         chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
-        states, reports = population.advance(members, feed, states, step, chunk)
+        states, reports = population.advance(members, source, states, step, chunk)
         if step == first:
           journal.begun(time.perf_counter() - started)
         journal.read(unread)  # one chunk late: the device does not wait for us

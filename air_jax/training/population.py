@@ -110,9 +110,9 @@ def member(states, index):
   return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), states)
 
 
-def share(population, feed):
-  """The feed with its data on every device, where there are several."""
-  return feed._replace(data=_put(feed.data, population.mesh))
+def share(population, source):
+  """The batch source with its arrays on every device, where there are several."""
+  return source._replace(arrays=_put(source.arrays, population.mesh))
 
 
 def share_of_batch(population, batch_size):
@@ -138,12 +138,12 @@ def share_of_batch(population, batch_size):
   return _own_part(population, batch_size)[1]
 
 
-def advance(population, feed, states, start, steps):
+def advance(population, source, states, start, steps):
   """Makes many updates of every member in one call.
 
   Args:
     population: `Population`.
-    feed: `data.feeds.Feed`.
+    source: `data.batches.BatchSource`.
     states: `TrainState` with a leading [N], which is used up.
     start: the step they are at.
     steps: how many to make.
@@ -151,22 +151,22 @@ def advance(population, feed, states, start, steps):
   Returns:
     (`TrainState` with a leading [N], reports of `learner.train_step` with a leading [steps, N]).
   """
-  return _advance(*_arguments(population, feed, states, start, steps))
+  return _advance(*_arguments(population, source, states, start, steps))
 
 
-def compiled(population, feed, states, steps):
+def compiled(population, source, states, steps):
   """The program of `advance`, as a `jax.stages.Compiled`, to look at."""
-  return _advance.lower(*_arguments(population, feed, states, 0, steps)).compile()
+  return _advance.lower(*_arguments(population, source, states, 0, steps)).compile()
 
 
-def check(population, feed, batch_size):
+def check(population, source, batch_size):
   """Refuses to train a population that the devices cannot hold.
 
   Raises:
     UserError: with what it needs and what there is.
   """
   size = len(population.learners)
-  need, have = needed_bytes(population, feed, batch_size), _device_bytes()
+  need, have = needed_bytes(population, source, batch_size), _device_bytes()
   if need > have:
     raise UserError(
       f'config.train.population={size} needs about {need / 1e9:.1f} GB of memory, and the devices '
@@ -175,12 +175,12 @@ def check(population, feed, batch_size):
     )
 
 
-def needed_bytes(population, feed, batch_size):
+def needed_bytes(population, source, batch_size):
   """An estimate of the memory that training takes, without compiling it.
 
   Args:
     population: `Population`.
-    feed: `data.feeds.Feed`.
+    source: `data.batches.BatchSource`.
     batch_size: B.
 
   Returns:
@@ -203,20 +203,22 @@ def needed_bytes(population, feed, batch_size):
   whole = _bytes(state) + 2 * _bytes(state.params)  # on every device that shares the batch
   each = _batch_shares(population) * whole + _bytes(activations)
   devices = population.mesh.size if population.mesh else 1
-  return len(population.learners) * each + devices * _bytes(feed.data)
+  return len(population.learners) * each + devices * _bytes(source.arrays)
 
 
-def _arguments(population, feed, states, start, steps):
-  static = population.config, feed.fetch, population.mesh
-  drawn = _draw(population, feed, start, steps)
-  return *static, population.numbers, states, feed.data, drawn
+def _arguments(population, source, states, start, steps):
+  static = population.config, source.gather, population.mesh
+  drawn = _draw(population, source, start, steps)
+  return *static, population.numbers, states, source.arrays, drawn
 
 
-def _draw(population, feed, start, steps):
-  """What a feed draws for the members' next steps: arrays with leading [steps, N]."""
+def _draw(population, source, start, steps):
+  """What a batch source samples for the members' next steps: arrays with leading [steps, N]."""
   sizes = steps, len(population.learners), population.config.train.batch_size
   own = _own_part(population, sizes[2])
-  parts = [feed.draw(each.config.seed, start, steps) for each in population.learners[own[0]]]
+  parts = [
+    source.sample_indices(each.config.seed, start, steps) for each in population.learners[own[0]]
+  ]
   if len(parts) == 1:  # to copy what was read would take as long as reading it
     drawn = jax.tree.map(lambda x: x[:, None], parts[0])
   else:
