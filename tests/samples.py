@@ -41,6 +41,13 @@ def compose(config, glyphs, stop, split='train', start=0):
   return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
+def mask(box, canvas_size):
+  """Pixels of a box, by comparing coordinates."""
+  y, x = np.mgrid[:canvas_size, :canvas_size]
+  top, left, height, width = box
+  return (top <= y) & (y < top + height) & (left <= x) & (x < left + width)
+
+
 def plain_glyphs(ink):
   """Glyphs without a border, all of one shade each; the label is the index."""
   images = np.ones((len(ink), 28, 28), np.uint8) * np.asarray(ink, np.uint8)[:, None, None]

@@ -148,9 +148,9 @@ def test_online_objects_that_do_not_fit_are_refused_before_training():
 def test_online_batches_are_a_function_of_seed_and_step_alone(online, make_online):
   source, drawn = online
   part, whole = source.sample_indices(7, 17, 3), source.sample_indices(7, 0, 40)
-  for drawn, every, expected in zip(part, whole, (7, [17, 18, 19]), strict=True):
-    np.testing.assert_array_equal(drawn, every[17:20])
-    np.testing.assert_array_equal(drawn, expected)
+  for some, every, expected in zip(part, whole, (7, [17, 18, 19]), strict=True):
+    np.testing.assert_array_equal(some, every[17:20])
+    np.testing.assert_array_equal(some, expected)
   _, batch_of = make_online(0)
   for mine, known in zip(batch_of(18), drawn[18], strict=True):
     np.testing.assert_array_equal(mine, known)
