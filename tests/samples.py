@@ -13,7 +13,7 @@ from air_jax import objectives
 from air_jax.config import schema as configuration
 from air_jax.config.schema import ModelConfig
 from air_jax.configs import tiny
-from air_jax.data import composition, glyphs
+from air_jax.data import composition, glyphs, mnist
 from air_jax.model import air
 from air_jax.objectives import distributions
 from air_jax.types import Baseline, ElboTerms, LabelledScenes
@@ -42,6 +42,13 @@ def compose(config, glyphs, stop, split='train', start=0):
   return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
+def mask(box, canvas_size):
+  """Pixels of a box, by comparing coordinates."""
+  y, x = np.mgrid[:canvas_size, :canvas_size]
+  top, left, height, width = box
+  return (top <= y) & (y < top + height) & (left <= x) & (x < left + width)
+
+
 def plain_glyphs(ink):
   """Glyphs without a border, all of one shade each; the label is the index."""
   images = np.ones((len(ink), 28, 28), np.uint8) * np.asarray(ink, np.uint8)[:, None, None]
@@ -63,7 +70,7 @@ def write_idx(folder):
     images[:, 4, 5] = np.arange(size)  # tells which it is
     labels = rng.integers(0, 10, size, np.uint8)
     arrays[split] = images, labels
-    for name, array in zip(glyphs.IDX_FILES[split], arrays[split], strict=True):
+    for name, array in zip(mnist.IDX_FILES[split], arrays[split], strict=True):
       (folder / name).write_bytes(gzip.compress(idx_bytes(array)))
   return arrays
 

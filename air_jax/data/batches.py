@@ -21,7 +21,8 @@ from air_jax.types import LabelledScenes
 # Composed scenes are independent, so neighbours are as good a sample as any.
 BLOCK = 16
 
-Batch = tuple[UInt8[Array, 'B H W C'], Int[Array, ' B'] | None]  # images, counts or None
+# Images, and counts where they are known.
+Batch = tuple[UInt8[Array | np.ndarray, 'B H W C'], Int[Array | np.ndarray, ' B'] | None]
 
 
 class BatchSource(NamedTuple):

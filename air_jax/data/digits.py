@@ -27,7 +27,7 @@ def read(folder: pathlib.Path | None, split: str) -> Glyphs:
   images = np.zeros((len(chosen), SIZE, SIZE), np.uint8)
   for image, small in zip(images, digits.images[chosen], strict=True):
     ink = Image.fromarray((small * (255 / 16)).astype(np.uint8))
-    image[4:24, 4:24] = ink.resize((20, 20), Image.Resampling.BICUBIC)
+    image[4:24, 4:24] = np.asarray(ink.resize((20, 20), Image.Resampling.BICUBIC))
   images[images < 16] = 0  # the bicubic kernel rings: that is not ink
   return Glyphs(images, digits.target[chosen].astype(np.int32))
 

@@ -131,7 +131,9 @@ def _read(
         ) from error
       logging.warning('leaving out %s: it cannot be read (%s)', folder / name, reason)
       continue
-    images[len(kept)] = np.reshape(pictures.fit(picture, size, config.fit), images.shape[1:])
+    images[len(kept)] = np.asarray(pictures.fit(picture, size, config.fit)).reshape(
+      images.shape[1:]
+    )
     kept.append(name)
     sizes.add(picture.size)
   if not kept:

@@ -101,13 +101,13 @@ def _pixels(images: ArrayLike) -> UInt8[np.ndarray, 'B S S C']:
   """Images as `LabelledScenes` holds them; refuses what cannot be."""
   try:
     array = np.asarray(images)
-  except ValueError as error:  # rows of different length
-    raise UserError(f'images is not an array ({error}); its images must be of one size') from error
+  except ValueError as error:
+    raise UserError('images holds arrays of several shapes; all must have the same') from error
   shape, square = list(array.shape), array.ndim in (3, 4) and array.shape[1] == array.shape[2]
   if not square or not all(shape) or (array.ndim == 4 and shape[3] not in (1, 3)):
     raise UserError(
-      f'images has shape {shape}; it must be [B, S, S] or [B, S, S, C] with C = 1 or 3: B square '
-      'images'
+      f'images has shape {shape}; it must be [B, S, S] or [B, S, S, C], square images with '
+      'C = 1 or 3 and none of these 0'
     )
   if len(array) < 2:
     raise UserError('images holds one image; it must hold at least two, as one is held out')

@@ -23,7 +23,7 @@ GLYPHS: dict[str, GlyphSource] = {
   'mnist': mnist.SOURCE,
   'omniglot': omniglot.SOURCE,
 }
-NAMES = (*GLYPHS, *objects.SHAPES, 'folder')
+NAMES = (*GLYPHS, *objects.SHAPES, 'folder', 'arrays')
 
 
 def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | None:
@@ -40,6 +40,11 @@ def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | None:
     return None
   if name == 'folder':
     return image_folder.load(config, split)
+  if name == 'arrays':
+    raise UserError(
+      "data.source='arrays' means arrays in memory, which are not kept with a run; give them again "
+      'as data=loading.from_arrays(...)'
+    )
   if name in GLYPHS:
     return GLYPHS[name].read(_folder(config), split)
   if ':' in name:
@@ -78,9 +83,13 @@ def _folder(config: DataConfig) -> pathlib.Path:
 
 def _check(found: object, config: DataConfig) -> Glyphs | LabelledScenes:
   """Refuses what a function of `data.source` must not return."""
-  size, channels = config.canvas_size, 3 if config.colour else 1
+  size = config.canvas_size
+  shape: tuple[int, ...]
   if isinstance(found, LabelledScenes):
-    shape, allowed = (size, size, channels), 'as data.canvas_size and data.colour say'
+    shape, allowed = (
+      (size, size, 3 if config.colour else 1),
+      'as data.canvas_size and data.colour say',
+    )
   elif isinstance(found, Glyphs):
     shape, allowed = (SIZE, SIZE), 'the size of a glyph'
   else:
