@@ -115,8 +115,8 @@ def main(argv):
   from air_jax.config import schema as config_lib
   from air_jax.data import loading
   from air_jax.evaluation import held_out, population_summary
-  from air_jax.runtime import compilation_cache, cpu_devices
   from air_jax.inference import predictor, run_figures
+  from air_jax.runtime import compilation_cache, cpu_devices
   from air_jax.storage import metric_writers, run_dir
   from air_jax.training import gradient_norms, gradient_variance, loop, train_step
 

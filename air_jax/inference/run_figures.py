@@ -37,7 +37,7 @@ def draw_run(
   Returns:
     paths of the PNG files.
   """
-  chosen = figures.each_count_in_turn(scenes.counts)[: figures.SHOWN]
+  chosen = figures.each_count_in_turn(np.asarray(scenes.counts))[: figures.SHOWN]
   samples = model.generate(figures.NUMBER_OF_SAMPLES, jax.random.key(model.config.seed)).canvases
   canvas_size = scenes.images.shape[1]
   return _save(
@@ -71,7 +71,8 @@ def draw_variance(summary: Mapping[str, Any], folder: pathlib.Path) -> list[path
 def reconstructions(model: Model, scenes: Scenes, chosen: np.ndarray) -> Figure:
   """`figures.reconstructions` of the scenes with the chosen indices."""
   images, latents, rolled = _explain(model, scenes, chosen)
-  return figures.reconstructions(images, scenes.counts[chosen], latents, rolled)
+  counts = np.asarray(scenes.counts)[chosen]
+  return figures.reconstructions(images, counts, latents, rolled)
 
 
 def record_frame(model: Model, scenes: Scenes, folder: pathlib.Path) -> None:
@@ -126,8 +127,9 @@ def _explain(
 
 def _for_animation(scenes: Scenes) -> np.ndarray:
   """Indices of a few scenes, those with most objects first."""
-  few = figures.each_count_in_turn(scenes.counts)[: figures.SHOWN]
-  return few[np.argsort(-scenes.counts[few], stable=True)]
+  counts = np.asarray(scenes.counts)
+  few = figures.each_count_in_turn(counts)[: figures.SHOWN]
+  return few[np.argsort(-counts[few], stable=True)]
 
 
 def _save(drawn: Mapping[str, Figure], folder: pathlib.Path) -> list[pathlib.Path]:

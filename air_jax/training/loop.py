@@ -14,9 +14,9 @@ from air_jax.config import schema as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.evaluation import held_out, population_summary
-from air_jax.runtime import distributed
 from air_jax.inference import run_figures
 from air_jax.inference.predictor import Model
+from air_jax.runtime import distributed
 from air_jax.storage import metric_writers, run_dir
 from air_jax.storage.metric_writers import MetricsLog
 from air_jax.training import population

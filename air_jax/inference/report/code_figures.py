@@ -1,6 +1,7 @@
 """Figures of the codes (z_what) of the objects found: their embedding, and traversals of it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -58,12 +59,13 @@ def embedding(codes: Float[np.ndarray, 'M D'], labels: Int[np.ndarray, ' M']) ->
   axis = figure.subplots()
   known = np.unique(labels[labels >= 0])
   x, y = points[labels < 0].T
-  axis.scatter(x, y, s=9, color='0.6', rasterized=True)
+  style: dict[str, Any] = {'edgecolors': 'black', 'linewidths': 0.4, 'rasterized': True}
+  axis.scatter(x, y, s=10, color='0.6', **style)
   for i, label in enumerate(known):
     x, y = points[labels == label].T
     number = len(palette.MARKERS)
     marker = palette.MARKERS[(i + i // number) % number]  # no pair of colour and marker repeats
-    axis.scatter(x, y, s=12, color=palette.colour(i), marker=marker, rasterized=True)
+    axis.scatter(x, y, s=16, color=palette.colour(i), marker=marker, **style)
     if len(known) <= _NAMED:
       axis.text(
         float(np.median(x)), float(np.median(y)), str(label), fontsize=13, fontweight='bold',

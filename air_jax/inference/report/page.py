@@ -89,7 +89,7 @@ def write(
   codes, labels = code_figures.codes_of(run.model, run.scenes)
   shown = _figures(run, _frequent_count(found.counts), np.flatnonzero(miscounted), codes, labels)
   if gradient_norms:
-    shown['gradients'] = lambda: plots.gradient_norms(gradient_norms(run.scenes.images))
+    shown['gradients'] = lambda: plots.gradient_norms(gradient_norms(np.asarray(run.scenes.images)))
   if len(runs) > 1:
     curves = [metric_writers.read(each.folder) for each in runs]
     shown['comparison'] = lambda: plots.population(curves, 'run', [each.name for each in runs])
@@ -148,7 +148,7 @@ def _figures(
   by_bound = np.argsort(found.elbo)
   of_count = by_bound[found.counts[by_bound] == frequent_count]
   chosen = {
-    'typical': figures.each_count_in_turn(scenes.counts),
+    'typical': figures.each_count_in_turn(np.asarray(scenes.counts)),
     'best': of_count[::-1],
     'worst': by_bound,
     'miscounted': miscounted,
