@@ -6,7 +6,7 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax.types import Latents, Rollout, LabelledScenes
+from air_jax.types import Latents, Rollout
 from air_jax.viz import figures, palette, pillow_grid, plots
 
 

@@ -163,9 +163,7 @@ def _read(path: pathlib.Path) -> Image.Image:
 class FigureWriter(Callback):
   """Draws figures and animations into a run's folder, and reports each to other callbacks."""
 
-  def __init__(
-    self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()
-  ):
+  def __init__(self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()):
     """Takes the run's folder, how many members it has, and who is told of figures."""
     self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
     self._report_to, self._due = CallbackList(list(report_to)), False
