@@ -116,9 +116,9 @@ def main(argv):
   from air_jax.data import loading
   from air_jax.evaluation import held_out, population_summary
   from air_jax.runtime import compilation_cache, cpu_devices
-  from air_jax.storage import run_dir
-  from air_jax.training import gradient_variance, loop, train_step
-  from air_jax.viz import animations, figures
+  from air_jax.inference import predictor, run_figures
+  from air_jax.storage import metric_writers, run_dir
+  from air_jax.training import gradient_norms, gradient_variance, loop, train_step
 
   compilation_cache.keep()
   config_name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
@@ -142,7 +142,11 @@ def main(argv):
   if mode == 'report':
     from air_jax.inference.report import page
 
-    print(page.write(workdir, _MEMBER.value, _COMPARE.value, _OUT.value))
+    def norms(images):
+      learner, state, _ = run_dir.restore(workdir, _MEMBER.value)
+      return gradient_norms.by_part(learner, state, images)
+
+    print(page.write(workdir, _MEMBER.value, _COMPARE.value, _OUT.value, norms))
     return
   if mode == 'demo':
     _show(workdir)
@@ -156,18 +160,20 @@ def main(argv):
   if mode == 'variance':
     summary = gradient_variance.measure(learning, state, scenes, _DRAWS.value, _OBJECTIVES.value)
     gradient_variance.write(summary, folder)
-    figures.draw_variance(summary, folder)
+    run_figures.draw_variance(summary, folder)
     print(gradient_variance.table(summary))
   elif untrained:
-    print('\n'.join(map(str, figures.draw_scenes(scenes, folder))))
+    print('\n'.join(map(str, run_figures.draw_scenes(scenes, folder))))
   else:
     evaluation, summary = held_out.held_out(learning, state, scenes, _PARTICLES.value)
     if mode == 'evaluate':
       held_out.write(summary, folder)
       print(held_out.table(summary))
     else:
-      paths = figures.draw(learning, state, scenes, evaluation, folder)
-      paths += animations.draw(learning, state, scenes, folder)
+      model = predictor.Model(learning.config, learning.model, state.average, int(state.step))
+      records = metric_writers.read(folder)
+      paths = run_figures.draw_run(model, scenes, evaluation, records, folder)
+      paths += run_figures.draw_animations(model, scenes, folder)
       print('\n'.join(map(str, paths)))
 
 
@@ -191,20 +197,16 @@ def _use(mode, workdir):
 
 def _show(workdir):
   """Serves the page to draw on, of the run there is, or else of a small model of its own."""
-  try:
-    from air_jax.inference.demo import server
-  except ModuleNotFoundError as error:
-    raise UserError(
-      f"--mode=demo needs {error.name}, which is not installed: pip install -e '.[demo]'"
-    ) from error
+  from air_jax.cli import demo_model
   from air_jax.inference import predictor
+  from air_jax.inference.demo import server
   from air_jax.storage import run_dir
 
   with server.listen(_HOST.value, _PORT.value) as listening:
     if _WORKDIR.value or run_dir.exists(workdir):
       model = predictor.load(workdir, _MEMBER.value)
     else:
-      model = predictor.ready_made(_CONFIG.value)
+      model = demo_model.load_or_train(_CONFIG.value)
     server.serve(model, listening)
 
 

@@ -21,6 +21,18 @@ class Normal(NamedTuple):
   std: Array  # [...] > 0
 
 
+class ModelNumbers(NamedTuple):
+  """Numbers of a model that no program depends on: a member of a population has its own."""
+
+  likelihood_std: Array | float  # of a pixel, in [0, 1]
+  presence_bias: Array | float  # initial log-odds that a step finds an object
+  where_std_bias: Array | float  # initial std of z_where is softplus of this
+  what_std_bias: Array | float  # initial std of z_what is softplus of this
+  output_bias: Array | float  # initial glimpses are sigmoid of this
+  size_prior_mean: Array | float  # in (0, 1), an object's window as a fraction of the canvas
+  size_prior_std: Array | float  # of the window's log-odds
+
+
 class LabelledScenes(NamedTuple):
   """Images and their true contents, which are used for evaluation only."""
 

@@ -61,6 +61,10 @@ def get_config():
   model.background_grid = 5  # >= 2, side of the grid of colours it is interpolated from
   model.background_sizes = (128,)
   model.baseline_sizes = (256, 128)  # NVIL's baseline; used by 'nvil', 'nvil_to_go' and 'iwae'
+  # The networks: '' for the standard ones, or 'module:build', see air_jax/model/networks.py
+  model.networks = ''
+  # 'gaussian', 'bernoulli' (binary images) or 'module:factory', see air_jax/model/likelihoods.py
+  model.likelihood = 'gaussian'
   model.likelihood_std = 0.2  # > 0, of a pixel; pixels are in [0, 1]. The article's is 0.3
   model.presence_bias = 2.0  # initial log-odds that a step finds an object
   model.where_std_bias = -1.0  # initial std of z_where is softplus of this

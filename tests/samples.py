@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 
 from air_jax import objectives
 from air_jax.config import schema as configuration
+from air_jax.config.schema import ModelConfig
 from air_jax.configs import tiny
 from air_jax.data import composition, glyphs, mnist
-from air_jax.model import air, networks
+from air_jax.model import air
 from air_jax.objectives import distributions
 from air_jax.types import Baseline, ElboTerms, LabelledScenes
 
@@ -74,15 +75,25 @@ def write_idx(folder):
   return arrays
 
 
-@functools.cache
+def changed(model, **changes):
+  """The model with another configuration, of which the architecture and numbers are parts."""
+  config = ModelConfig(**dataclasses.asdict(model.spec), **model.numbers._asdict())
+  return air.build(dataclasses.replace(config, **changes))
+
+
 def variant(model, **changes):
   """The tiny model with another configuration; parameters, an image and noise for it."""
-  config = dataclasses.replace(model.config, **changes)
-  model = air.Model(config, networks.build(config))
-  shape = config.canvas_size, config.canvas_size, config.channels
+  return _variant(model.spec, model.numbers, tuple(sorted(changes.items())))
+
+
+@functools.cache
+def _variant(spec, numbers, changes):
+  config = ModelConfig(**dataclasses.asdict(spec), **numbers._asdict())
+  model = air.build(dataclasses.replace(config, **dict(changes)))
+  shape = model.spec.canvas_size, model.spec.canvas_size, model.spec.channels
   image = jax.random.uniform(jax.random.key(1), shape)
-  noise = air.draw_noise(model, jax.random.key(2))
-  return model, model.networks.init(jax.random.key(0)), image, noise
+  noise = air.sample_noise(model, jax.random.key(2))
+  return model, air.init(model, jax.random.key(0)), image, noise
 
 
 def theta():

@@ -127,6 +127,8 @@ _ALLOWED = {
   'model.glimpse_decoder_sizes': _LAYERS,
   'model.attention_heads': _at_least(1),
   'model.background': _one_of('black', 'constant', 'latent'),
+  'model.likelihood': (lambda v: True, ''),
+  'model.networks': (lambda v: True, ''),
   'model.background_code_size': _at_least(1),
   'model.background_grid': _at_least(2),
   'model.background_sizes': _LAYERS,

@@ -53,8 +53,8 @@ class DataConfig(Recipe):
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-  """The networks and priors: section `model`."""
+class ModelSpec:
+  """The architecture: what decides the program. Members of a population share it."""
 
   max_steps: int
   glimpse_size: int
@@ -75,6 +75,21 @@ class ModelConfig:
   background_grid: int
   background_sizes: tuple
   baseline_sizes: tuple
+  learn_size_prior: bool
+  shift_prior_std: float
+  count_by: str
+  likelihood: str
+  networks: str
+  canvas_size: int  # data.canvas_size
+  channels: int  # 3 if data.colour, else 1
+  baseline: bool  # whether the objective learns one
+  success: float  # objective.prior_end
+
+
+@dataclass(frozen=True)
+class ModelConfig(ModelSpec):
+  """The networks and priors: section `model`. The fields here are `ModelNumbers`."""
+
   likelihood_std: float
   presence_bias: float
   where_std_bias: float
@@ -82,15 +97,6 @@ class ModelConfig:
   output_bias: float
   size_prior_mean: float
   size_prior_std: float
-  learn_size_prior: bool
-  shift_prior_std: float
-  count_by: str
-  canvas_size: int  # data.canvas_size
-  channels: int  # 3 if data.colour, else 1
-  baseline: bool  # whether the objective learns one
-  centre: bool  # objective.centre
-  normalise: bool  # objective.normalise
-  success: float  # objective.prior_end
 
 
 @dataclass(frozen=True)
@@ -117,18 +123,24 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-  """The optimiser and the rhythm of a run: section `train`."""
+class UpdateConfig:
+  """What of section `train` decides an update, beside the learning rate."""
 
   steps: int
   batch_size: int
-  learning_rate: float
   adam_b2: float
   final_learning_rate: float
   baseline_learning_rate: float
   average: float
   clip_norm: float
   skip_not_finite: int
+
+
+@dataclass(frozen=True)
+class TrainConfig(UpdateConfig):
+  """The optimiser and the intervals of a run: section `train`."""
+
+  learning_rate: float
   log_every: int
   eval_every: int
   draw_every: int
@@ -197,8 +209,6 @@ def parse(config):
     canvas_size=config.data.canvas_size,
     channels=3 if config.data.colour else 1,
     baseline=ESTIMATORS[config.objective.name].baseline,
-    centre=config.objective.centre,
-    normalise=config.objective.normalise,
     success=config.objective.prior_end,
   )
   return Config(
@@ -209,6 +219,11 @@ def parse(config):
     train=TrainConfig(**sections['train']),
     members=MembersConfig(**sections['members']),
   )
+
+
+def base(kind, config):
+  """The part of a configuration that a base class of its type holds, such as `ModelSpec`."""
+  return kind(**{field.name: getattr(config, field.name) for field in dataclasses.fields(kind)})
 
 
 def check_data(fields):
@@ -270,7 +285,7 @@ def _freeze(value):
 
 
 def _types():
-  derived = {'canvas_size', 'channels', 'baseline', 'centre', 'normalise', 'success'}
+  derived = {'canvas_size', 'channels', 'baseline', 'success'}
   types = {'seed': int}
   for field in dataclasses.fields(Config)[1:]:
     for inner in dataclasses.fields(field.type):

@@ -13,9 +13,9 @@ from PIL import Image
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.evaluation import held_out
+from air_jax.inference import run_figures
 from air_jax.storage import run_dir
 from air_jax.training import loop, population, train_step
-from air_jax.viz import figures
 
 
 def after_chunk(monkeypatch, number, do):
@@ -258,8 +258,8 @@ def test_everything_happens_when_it_is_due(
     evaluated.append(int(state.step))
     return None, {'count_accuracy': 0.5, 'elbo': 1.0, 'box_iou': 0.5}
 
-  def draw(learning, state, *others):
-    drawn.append(int(state.step))
+  def draw(model, *others):
+    drawn.append(model.step)
     return []
 
   start = train_step.TrainState(jnp.zeros(1, jnp.int32), {}, {}, ())
@@ -267,7 +267,7 @@ def test_everything_happens_when_it_is_due(
   monkeypatch.setattr(population, 'advance', advance)
   monkeypatch.setattr(held_out, 'held_out', held_out)
   monkeypatch.setattr(held_out, 'posteriors', lambda _: {})
-  monkeypatch.setattr(figures, 'draw', draw)
+  monkeypatch.setattr(run_figures, 'draw_run', draw)
   loop.train(run_config, tmp_path)
 
   def due(every):
