@@ -50,7 +50,7 @@ def train(
     figures: whether to draw figures and animations.
 
   Returns:
-    the summary of the evaluation after the last step; see `evaluation.population_summary.summarize`.
+    the summary of the evaluation after the last step; see `population_summary.summarize`.
 
   Raises:
     DivergenceError: NaN or infinity, in a population in every member.

@@ -14,7 +14,7 @@ from air_jax.training import loop
 def load_or_train(config: ConfigDict) -> predictor.Model:
   """Loads a model from the user's cache folder; the first call for a configuration trains it."""
   digest = hashlib.sha256(schema.to_json(config).encode()).hexdigest()[:12]
-  folder = cache_dir.home() / 'models' / digest
+  folder = cache_dir.cache_dir() / 'models' / digest
   try:
     model = predictor.load(folder)
   except UserError:

@@ -62,7 +62,7 @@ def cache_folder(config: DataConfig) -> pathlib.Path:
   """The folder of downloads, composed scenes and built data sets."""
   if config.cache_dir:
     return pathlib.Path(os.path.expanduser(config.cache_dir))
-  return cache_dir.home()
+  return cache_dir.cache_dir()
 
 
 def _folder(config: DataConfig) -> pathlib.Path:

@@ -16,7 +16,7 @@ from air_jax.evaluation import metrics
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.networks import Params
-from air_jax.types import Normal, LabelledScenes
+from air_jax.types import LabelledScenes, Normal
 
 # Roll-outs at once; bounds memory.
 _BATCH = 250  # of as many images

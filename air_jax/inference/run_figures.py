@@ -11,7 +11,7 @@ from PIL import Image
 
 from air_jax.evaluation.held_out import Evaluation
 from air_jax.inference.predictor import Model
-from air_jax.types import Latents, Rollout, LabelledScenes
+from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import animations, figures, plots
 from air_jax.viz.backend import Figure
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives.distributions import count_log_probs, presence_probs
-from air_jax.types import Latents, Rollout, LabelledScenes
+from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz.backend import Figure
 from air_jax.viz.image_grid import ImageGrid
 
