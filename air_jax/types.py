@@ -7,18 +7,15 @@ E code of the background, N most objects in a data set.
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt8
-
-Array = jax.Array
+from jaxtyping import Array, Float, Int, UInt8
 
 
 class Normal(NamedTuple):
   """A diagonal Gaussian."""
 
-  mean: Array  # [...]
-  std: Array  # [...] > 0
+  mean: Float[Array, '...']
+  std: Float[Array, '...']  # > 0
 
 
 class ModelNumbers(NamedTuple):
@@ -47,52 +44,48 @@ class LabelledScenes(NamedTuple):
 class Noise(NamedTuple):
   """Standard normal noise behind the continuous latents of one image."""
 
-  objects: Array  # [T, 3 + D]
-  background: Array  # [E]
+  objects: Float[Array, 'T 3+D']
+  background: Float[Array, ' E']
 
 
 class Latents(NamedTuple):
-  """A scene as AIR describes it: what is where, how much of it is there, and behind it."""
+  """A scene as AIR describes it: its objects, how many of them are present, its background."""
 
-  z_where: Array  # [T, 3] raw (scale, x, y), see spatial_transformer.place
-  z_what: Array  # [T, D]
-  count: Array  # [] int32, the first `count` rows are present
-  z_background: Array  # [E]
+  z_where: Float[Array, 'T 3']  # raw (scale, x, y), see spatial_transformer.place
+  z_what: Float[Array, 'T D']
+  count: Int[Array, '']  # int32, the first `count` rows are present
+  z_background: Float[Array, ' E']
 
 
 class Rollout(NamedTuple):
-  """All T steps of the cell, taken as if every object were present."""
+  """All T inference steps, taken as if every object were present."""
 
-  presence_logits: Array  # [T] log-odds that step t finds one more object
+  presence_logits: Float[Array, ' T']  # log-odds that step t finds one more object
   where: Normal  # [T, 3] q(z_where,t | x, z_<t)
   what: Normal  # [T, D] q(z_what,t | x, z_where,t)
   background: Normal  # [E] q(z_background | x)
-  z_where: Array  # [T, 3] sample
-  z_what: Array  # [T, D] sample
-  z_background: Array  # [E] sample
-  crops: Array  # [T, h, w, C] what the cell looked at
-  glimpses: Array  # [T, h, w, C] what it painted, before placing
-  painted: Array  # [T, H, W, C] the same at its place, each on an empty canvas
-  canvases: Array  # [T + 1, H, W, C] the picture after 0..T objects
-
-
-class Baseline(NamedTuple):
-  """What a score function expects of the cost before it draws the count (objectives.nvil)."""
-
-  guess: Array  # [T] nats: of the cost, and of what is left of it when presence t is drawn
-  centre: Array  # [] nats, moving average of what the guess leaves; 0 where none is kept
-  variance: Array  # [] nats^2, moving average of its square about that; 1 where none is kept
+  z_where: Float[Array, 'T 3']  # sample
+  z_what: Float[Array, 'T D']  # sample
+  z_background: Float[Array, ' E']  # sample
+  crops: Float[Array, 'T h w C']  # the image in the window of each step
+  glimpses: Float[Array, 'T h w C']  # decoded from z_what
+  painted: Float[Array, 'T H W C']  # each glimpse at its window on an empty canvas
+  canvases: Float[Array, 'T+1 H W C']  # after 0..T objects
 
 
 class ElboTerms(NamedTuple):
-  """The terms of the bound for every count k = 0..T of one roll-out, in nats."""
+  """The terms of the bound for every count k = 0..T, in nats.
 
-  nll: Array  # [T + 1] -log p(x | first k objects)
-  kl_z: Array  # [T + 1] KL of the background, and of where and what of the first k objects
-  log_ratio: Array  # [T + 1] log q(z) / p(z) at the sample: kl_z is its mean
-  log_q: Array  # [T + 1] log q(n = k), normalised
-  log_p: Array  # [T + 1] log p(n = k), normalised
-  # Of use to a few losses alone:
-  baseline: Baseline | None = None  # where one is learnt
-  products: Array | None = None  # [T + 1, T + 1] inner products of the image less its background
-  # and of what each step paints, in units of sigma: the nll of any weighted sum of the paints
+  Here they are those of one roll-out; with K roll-outs of an image, each has a leading [K].
+  """
+
+  nll: Float[Array, '*K T+1']  # -log p(x | first k objects)
+  kl_z: Float[Array, '*K T+1']  # KL of the background, and of where and what of the first k objects
+  log_ratio: Float[Array, '*K T+1'] | None  # log q(z) / p(z) at the sample: its mean is kl_z
+  log_q: Float[Array, '*K T+1']  # log q(n = k), normalised
+  log_p: Float[Array, '*K T+1']  # log p(n = k), normalised
+  # Only a few losses read these:
+  baseline: Float[Array, '*K T'] | None = None  # predictions of the cost to go at each presence
+  # Inner products of the image less its background and of each layer, in units of sigma. They give
+  # the nll of any weighted sum of layers.
+  products: Float[Array, '*K T+1 T+1'] | None = None

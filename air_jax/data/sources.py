@@ -23,7 +23,7 @@ GLYPHS: dict[str, GlyphSource] = {
   'mnist': mnist.SOURCE,
   'omniglot': omniglot.SOURCE,
 }
-NAMES = (*GLYPHS, *objects.SHAPES, 'folder')
+NAMES = (*GLYPHS, *objects.SHAPES, 'folder', 'arrays')
 
 
 def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | None:
@@ -40,6 +40,11 @@ def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | None:
     return None
   if name == 'folder':
     return image_folder.load(config, split)
+  if name == 'arrays':
+    raise UserError(
+      "data.source='arrays' means arrays in memory, which are not kept with a run; give them again "
+      'as data=loading.from_arrays(...)'
+    )
   if name in GLYPHS:
     return GLYPHS[name].read(_folder(config), split)
   if ':' in name:

@@ -9,8 +9,11 @@ import jax
 import numpy as np
 from PIL import Image
 
+from air_jax.callbacks import Callback, CallbackList, FigureRecord, Snapshot
+from air_jax.config.schema import Config
 from air_jax.evaluation.held_out import Evaluation
 from air_jax.inference.predictor import Model
+from air_jax.storage import metric_writers, run_dir
 from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import animations, figures, plots
 from air_jax.viz.backend import Figure
@@ -37,7 +40,7 @@ def draw_run(
   Returns:
     paths of the PNG files.
   """
-  chosen = figures.each_count_in_turn(scenes.counts)[: figures.SHOWN]
+  chosen = figures.each_count_in_turn(np.asarray(scenes.counts))[: figures.SHOWN]
   samples = model.generate(figures.NUMBER_OF_SAMPLES, jax.random.key(model.config.seed)).canvases
   canvas_size = scenes.images.shape[1]
   return _save(
@@ -71,7 +74,8 @@ def draw_variance(summary: Mapping[str, Any], folder: pathlib.Path) -> list[path
 def reconstructions(model: Model, scenes: LabelledScenes, chosen: np.ndarray) -> Figure:
   """`figures.reconstructions` of the scenes with the chosen indices."""
   images, latents, rolled = _explain(model, scenes, chosen)
-  return figures.reconstructions(images, scenes.counts[chosen], latents, rolled)
+  counts = np.asarray(scenes.counts)[chosen]
+  return figures.reconstructions(images, counts, latents, rolled)
 
 
 def record_frame(model: Model, scenes: LabelledScenes, folder: pathlib.Path) -> None:
@@ -128,8 +132,9 @@ def _explain(
 
 def _for_animation(scenes: LabelledScenes) -> np.ndarray:
   """Indices of a few scenes, those with most objects first."""
-  few = figures.each_count_in_turn(scenes.counts)[: figures.SHOWN]
-  return few[np.argsort(-scenes.counts[few], stable=True)]
+  counts = np.asarray(scenes.counts)
+  few = figures.each_count_in_turn(counts)[: figures.SHOWN]
+  return few[np.argsort(-counts[few], stable=True)]
 
 
 def _save(drawn: Mapping[str, Figure], folder: pathlib.Path) -> list[pathlib.Path]:
@@ -153,3 +158,44 @@ def _frames(folder: pathlib.Path) -> pathlib.Path:
 def _read(path: pathlib.Path) -> Image.Image:
   with Image.open(path) as file:
     return file.convert('RGB')
+
+
+class FigureWriter(Callback):
+  """Draws figures and animations into a run's folder, and reports each to other callbacks."""
+
+  def __init__(
+    self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()
+  ):
+    """Takes the run's folder, how many members it has, and who is told of figures."""
+    self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
+    self._report_to, self._due = CallbackList(list(report_to)), False
+
+  def on_start(self, step: int, config: Config) -> None:
+    """Discards frames of later steps."""
+    for folder in run_dir.member_dirs(self._folder, self._size):
+      discard_frames_after(folder, step)
+
+  def on_snapshot(self, snapshot: Snapshot) -> None:
+    """Records a frame; draws all figures where they are due."""
+    folder = run_dir.member_dirs(self._folder, self._size)[snapshot.member or 0]
+    model = Model(snapshot.config, snapshot.model, snapshot.params, snapshot.step)
+    record_frame(model, snapshot.scenes, folder)
+    self._due = snapshot.figures
+    if snapshot.evaluation is None or not snapshot.figures:
+      return
+    records = metric_writers.read_metrics(folder)
+    paths = draw_run(model, snapshot.scenes, snapshot.evaluation, records, folder)
+    if snapshot.last:
+      paths += draw_animations(model, snapshot.scenes, folder)
+    self._report(snapshot.step, snapshot.member, paths)
+
+  def on_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
+    """Draws the population, once its members were evaluated."""
+    if self._size > 1 and self._due:
+      folders = run_dir.member_dirs(self._folder, self._size)
+      records = [metric_writers.read_metrics(folder) for folder in folders]
+      self._report(step, None, draw_population(records, self._folder))
+
+  def _report(self, step: int, member: int | None, paths: Sequence[pathlib.Path]) -> None:
+    for path in paths:
+      self._report_to.on_figure(FigureRecord(step, member, path.stem, path))

@@ -49,7 +49,8 @@ def population(
         label = (names[i] if names else str(i)) if len(members) <= _NAMED else None
         axis.plot(
           *zip(*curve, strict=True), label=label, color=palette.colour(i), linewidth=1.2,
-          linestyle=palette.line_style(i), marker=_marker(i), markersize=3.5,
+          linestyle=palette.line_style(i), marker=_marker(i), markersize=4,
+          markeredgecolor='black', markeredgewidth=0.5,
         )  # fmt: skip
     _finish(axis, legend=False)
   handles, labels = axis.get_legend_handles_labels()
