@@ -36,7 +36,7 @@ def data_config(**changes):
 
 
 def compose(config, glyphs, stop, split='train', start=0):
-  """LabelledScenes start .. stop in one piece."""
+  """Scenes start .. stop in one piece."""
   parts = list(composition.compose(config, glyphs, split, start, stop))
   assert max(len(part.images) for part in parts) <= 256
   return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
