@@ -7,9 +7,7 @@ E code of the background, N most objects in a data set.
 
 from typing import NamedTuple
 
-import jax
-
-Array = jax.Array
+from jaxtyping import Array, Float
 
 
 class Normal(NamedTuple):
@@ -62,23 +60,19 @@ class Rollout(NamedTuple):
   canvases: Array  # [T + 1, H, W, C] the picture after 0..T objects
 
 
-class Baseline(NamedTuple):
-  """What a score function expects of the cost before it draws the count (objectives.nvil)."""
-
-  guess: Array  # [T] nats: of the cost, and of what is left of it when presence t is drawn
-  centre: Array  # [] nats, moving average of what the guess leaves; 0 where none is kept
-  variance: Array  # [] nats^2, moving average of its square about that; 1 where none is kept
-
-
 class ElboTerms(NamedTuple):
-  """The terms of the bound for every count k = 0..T of one roll-out, in nats."""
+  """The terms of the bound for every count k = 0..T, in nats.
 
-  nll: Array  # [T + 1] -log p(x | first k objects)
-  kl_z: Array  # [T + 1] KL of the background, and of where and what of the first k objects
-  log_ratio: Array  # [T + 1] log q(z) / p(z) at the sample: kl_z is its mean
-  log_q: Array  # [T + 1] log q(n = k), normalised
-  log_p: Array  # [T + 1] log p(n = k), normalised
-  # Of use to a few losses alone:
-  baseline: Baseline | None = None  # where one is learnt
-  products: Array | None = None  # [T + 1, T + 1] inner products of the image less its background
-  # and of what each step paints, in units of sigma: the nll of any weighted sum of the paints
+  Here they are those of one roll-out; with K roll-outs of an image, each has a leading [K].
+  """
+
+  nll: Float[Array, '*K T+1']  # -log p(x | first k objects)
+  kl_z: Float[Array, '*K T+1']  # KL of the background, and of where and what of the first k objects
+  log_ratio: Float[Array, '*K T+1'] | None  # log q(z) / p(z) at the sample: its mean is kl_z
+  log_q: Float[Array, '*K T+1']  # log q(n = k), normalised
+  log_p: Float[Array, '*K T+1']  # log p(n = k), normalised
+  # Only a few losses read these:
+  baseline: Float[Array, '*K T'] | None = None  # predictions of the cost to go at each presence
+  # Inner products of the image less its background and of each layer, in units of sigma. They give
+  # the nll of any weighted sum of layers.
+  products: Float[Array, '*K T+1 T+1'] | None = None

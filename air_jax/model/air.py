@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives import distributions
-from air_jax.types import Baseline, ElboTerms, Latents, Noise, Normal, Rollout
+from air_jax.types import ElboTerms, Latents, Noise, Normal, Rollout
 
 
 class Model(NamedTuple):
@@ -148,7 +148,7 @@ def elbo_terms(model, params, image, rolled, success, kl_weight=1.0):
   if config.baseline:
     seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
     seen = jnp.concatenate([part.ravel() for part in seen])
-    baseline = Baseline(*nets.baseline(params, jax.lax.stop_gradient(seen)))
+    baseline = nets.baseline(params, jax.lax.stop_gradient(seen))[0]
   return ElboTerms(
     nll=_nll(products) + image.size * jnp.log(config.likelihood_std * jnp.sqrt(2.0 * jnp.pi)),
     kl_z=kl_behind + _prefix_sums(kl),
