@@ -84,7 +84,7 @@ def layers(sizes: tuple[int, ...]) -> str:
 
 def path_or_empty(value: str) -> str:
   """'' or an import path."""
-  return '' if not value or is_path(value) else "'' or an import path 'module:attribute'"
+  return '' if not value or is_path(value) else "empty or an import path 'module:attribute'"
 
 
 def estimator(value: str) -> str:
