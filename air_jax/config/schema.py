@@ -28,7 +28,8 @@ class Recipe:
   """The part of section `data` that decides a scene, apart from the glyphs and the seed."""
 
   source: Annotated[
-    str, c.one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', path=True)
+    str,
+    c.one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'arrays', path=True),
   ]
   layout: Annotated[str, c.one_of('disjoint', 'touching')]
   canvas_size: c.Size
