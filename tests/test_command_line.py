@@ -36,7 +36,7 @@ def call(tmp_path, monkeypatch, capsys):
     return code, *capsys.readouterr()
 
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(compilation_cache, 'keep', lambda: None)
+  monkeypatch.setattr(compilation_cache, 'enable', lambda: None)
   return calling
 
 
@@ -129,14 +129,14 @@ def test_folder_of_a_run_that_could_not_begin_stays_free(refused, tmp_path):
 def test_file_in_place_of_the_folder_is_refused_and_kept(refused, tmp_path, scene_cache):
   (tmp_path / 'run').write_text('precious')
   line = refused(TINY, f'--config.data.cache_dir={scene_cache}', '--workdir=run')
-  assert line.startswith('--workdir=run cannot be used: ')
+  assert line.startswith('workdir run cannot be used: ')
   assert (tmp_path / 'run').read_text() == 'precious'
 
 
 @pytest.mark.parametrize('mode', sorted(modes.MODES.keys() - {'train', 'demo', 'report'}))
 def test_other_modes_need_a_run(refused, tmp_path, mode):
   line = refused(f'--mode={mode}', '--workdir=run', *(['--images=here'] if mode == 'parse' else []))
-  assert line.startswith('--workdir=run holds no run')
+  assert line.startswith('run holds no run: ')
   assert not list(tmp_path.iterdir())
 
 
