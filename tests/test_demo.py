@@ -178,4 +178,4 @@ def test_what_stands_in_the_way_is_said(finished_run, tmp_path):
   missing = "raise ModuleNotFoundError('none', name='uvicorn')"
   (tmp_path / 'uvicorn.py').write_text(missing)
   line = _main('--port=0', PYTHONPATH=str(tmp_path))
-  assert "needs uvicorn, which is not installed: pip install -e '.[demo]'" in line
+  assert "needs uvicorn, which is not installed: pip install 'air_jax[demo]'" in line

@@ -197,6 +197,8 @@ def parse(config: ConfigDict) -> Config:
   Raises:
     UserError: a key is unknown, missing, of the wrong type or has a value that is not allowed.
   """
+  from air_jax.objectives import registry  # imports JAX, which the command line does without
+
   given = flatten(config)
   if unknown := given.keys() - KEYS.keys():
     raise unknown_key(min(unknown), KEYS)
@@ -212,7 +214,7 @@ def parse(config: ConfigDict) -> Config:
     **sections['model'],
     canvas_size=config.data.canvas_size,
     channels=3 if config.data.colour else 1,
-    baseline=c.resolve_estimator(config.objective.name).baseline,
+    baseline=registry.resolve(config.objective.name).baseline,
     success=config.objective.prior_end,
   )
   return Config(
