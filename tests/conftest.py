@@ -8,11 +8,11 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+import air_jax
 from air_jax.config import schema as configuration
 from air_jax.configs import tiny
 from air_jax.inference import run_figures
-from air_jax.model import air, networks
-from air_jax.training import loop
+from air_jax.model import air
 
 
 @pytest.fixture
@@ -42,25 +42,23 @@ def _shared(name):
 
 @pytest.fixture(scope='session')
 def model():
-  config = configuration.parse(tiny.get_config()).model
-  return air.Model(config, networks.build(config))
+  return air.build(configuration.parse(tiny.get_config()).model)
 
 
 @pytest.fixture(scope='session')
 def params(model):
-  return model.networks.init(jax.random.key(0))
+  return air.init(model, jax.random.key(0))
 
 
 @pytest.fixture(scope='session')
 def image(model):
-  config = model.config
-  shape = config.canvas_size, config.canvas_size, config.channels
+  shape = model.spec.canvas_size, model.spec.canvas_size, model.spec.channels
   return jax.random.uniform(jax.random.key(1), shape)
 
 
 @pytest.fixture(scope='session')
 def noise(model):
-  return air.draw_noise(model, jax.random.key(2))
+  return air.sample_noise(model, jax.random.key(2))
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +106,7 @@ def finished_run(scene_cache, compile_cache, tmp_path_factory):
   config = tiny.get_config()
   config.data.cache_dir = scene_cache
   folder = tmp_path_factory.mktemp('finished') / 'run'
-  loop.train(config, folder)
+  air_jax.train(config, folder)
   return folder
 
 

@@ -11,11 +11,12 @@ from ml_collections import ConfigDict
 
 from air_jax import objectives
 from air_jax.config import schema as configuration
+from air_jax.config.schema import ModelConfig
 from air_jax.configs import tiny
-from air_jax.data import composition, glyphs
-from air_jax.model import air, networks
+from air_jax.data import composition, glyphs, mnist
+from air_jax.model import air
 from air_jax.objectives import distributions
-from air_jax.types import Baseline, ElboTerms, Scenes
+from air_jax.types import ElboTerms, LabelledScenes
 
 SUCCESS = 0.3  # of the prior of the count
 
@@ -35,10 +36,17 @@ def data_config(**changes):
 
 
 def compose(config, glyphs, stop, split='train', start=0):
-  """Scenes start .. stop in one piece."""
+  """LabelledScenes start .. stop in one piece."""
   parts = list(composition.compose(config, glyphs, split, start, stop))
   assert max(len(part.images) for part in parts) <= 256
-  return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
+  return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def mask(box, canvas_size):
+  """Pixels of a box, by comparing coordinates."""
+  y, x = np.mgrid[:canvas_size, :canvas_size]
+  top, left, height, width = box
+  return (top <= y) & (y < top + height) & (left <= x) & (x < left + width)
 
 
 def plain_glyphs(ink):
@@ -62,32 +70,42 @@ def write_idx(folder):
     images[:, 4, 5] = np.arange(size)  # tells which it is
     labels = rng.integers(0, 10, size, np.uint8)
     arrays[split] = images, labels
-    for name, array in zip(glyphs.IDX_FILES[split], arrays[split], strict=True):
+    for name, array in zip(mnist.IDX_FILES[split], arrays[split], strict=True):
       (folder / name).write_bytes(gzip.compress(idx_bytes(array)))
   return arrays
 
 
-@functools.cache
+def changed(model, **changes):
+  """The model with another configuration, of which the architecture and numbers are parts."""
+  config = ModelConfig(**dataclasses.asdict(model.spec), **model.numbers._asdict())
+  return air.build(dataclasses.replace(config, **changes))
+
+
 def variant(model, **changes):
   """The tiny model with another configuration; parameters, an image and noise for it."""
-  config = dataclasses.replace(model.config, **changes)
-  model = air.Model(config, networks.build(config))
-  shape = config.canvas_size, config.canvas_size, config.channels
+  return _variant(model.spec, model.numbers, tuple(sorted(changes.items())))
+
+
+@functools.cache
+def _variant(spec, numbers, changes):
+  config = ModelConfig(**dataclasses.asdict(spec), **numbers._asdict())
+  model = air.build(dataclasses.replace(config, **dict(changes)))
+  shape = model.spec.canvas_size, model.spec.canvas_size, model.spec.channels
   image = jax.random.uniform(jax.random.key(1), shape)
-  noise = air.draw_noise(model, jax.random.key(2))
-  return model, model.networks.init(jax.random.key(0)), image, noise
+  noise = air.sample_noise(model, jax.random.key(2))
+  return model, air.init(model, jax.random.key(0)), image, noise
 
 
 def theta():
-  """What gradients of a loss of one made-up roll-out with T = 3 are wanted for."""
-  x, *paints = np.random.default_rng(0).normal(0, 1, (4, 5))
-  left = x - np.cumsum([0 * x, *paints], axis=0)
-  vectors = jnp.asarray([x, *paints], jnp.float32)
+  """The inputs of a loss of one made-up roll-out with T = 3, to differentiate in."""
+  x, *layers = np.random.default_rng(0).normal(0, 1, (4, 5))
+  left = x - np.cumsum([0 * x, *layers], axis=0)
+  vectors = jnp.asarray([x, *layers], jnp.float32)
   return {
     'nll': jnp.asarray(0.5 * (left**2).sum(1), jnp.float32),
     'kl_z': jnp.array([0.0, 1.5, 2.5, 3.0]),
     'logits': jnp.array([0.4, -0.3, 0.8]),
-    'baseline': Baseline(jnp.array([4.5, 2.0, 1.0]), jnp.array(0.5), jnp.array(0.64)),
+    'baseline': jnp.array([4.5, 2.0, 1.0]),
     'products': vectors @ vectors.T,
   }
 
@@ -105,15 +123,21 @@ def terms_of(theta):
   )
 
 
+def value_of(loss, *args):
+  """The value of a loss, without the new state that some return with it."""
+  result = loss(*args)
+  return result[0] if isinstance(result, tuple) else result
+
+
 def sampled_gradients(loss, theta, smoothing, draws=200_000):
   """Gradients of a loss of those terms, one for each of many keys."""
-  gradient = jax.grad(lambda theta, key: loss(terms_of(theta), key, smoothing))
+  gradient = jax.grad(lambda theta, key: value_of(loss, terms_of(theta), key, smoothing))
   keys = jax.random.split(jax.random.key(1), draws)
   return jax.jit(jax.vmap(gradient, (None, 0)))(theta, keys)
 
 
 def assert_unbiased(loss, theta, smoothing):
-  """Its gradients average to that of `exact`."""
+  """Checks that the gradients of a loss average to that of `exact`."""
   key = jax.random.key(0)
   exact = jax.grad(lambda theta: objectives.exact(terms_of(theta), key, smoothing))(theta)
   sampled = sampled_gradients(loss, theta, smoothing)

@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 
 from air_jax.errors import UserError
-from air_jax.evaluation import held_out
 from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.inference.report import code_figures, page
 from air_jax.storage import run_dir
-from air_jax.training import gradient_norms
-from air_jax.types import Latents, Scenes
+from air_jax.training import gradient_norms, population, restore
+from air_jax.types import LabelledScenes, Latents
 
 STARTS = [
-  {'command': 'main.py --first', 'versions': {'jax': '0.9.8'}},
-  {'command': 'main.py --second', 'versions': {'jax': '0.9.9'}, 'commit': 'abc'},
+  {'command': ['main.py', '--first'], 'commit': None, 'versions': {'jax': '0.9.8'}},
+  {'command': ['main.py', '--second'], 'versions': {'jax': '0.9.9'}, 'commit': 'abc'},
 ]
 
 
@@ -68,11 +67,12 @@ def text(finished_run, other, tmp_path_factory):
   out = tmp_path_factory.mktemp('report') / 'page.html'
 
   def norms(images):
-    learner, state, _ = run_dir.restore(finished_run)
-    return gradient_norms.by_part(learner, state, images)
+    members, states, _ = restore.restore(finished_run)
+    state = population.member(states, 0)
+    return gradient_norms.by_part(population.member(members.learner, 0), state, images)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(page, '_provenance', lambda folder: STARTS)
+    patch.setattr(page.provenance, 'read', lambda folder: STARTS)
     assert page.write(finished_run, None, [str(other)], str(out), norms) == out
   return out.read_text()
 
@@ -96,7 +96,7 @@ def test_every_figure_has_a_title_a_name_for_screen_readers_and_a_caption(text, 
 
 
 def test_numbers_are_those_of_the_evaluation(read, finished_run):
-  summary = held_out.read(finished_run)
+  summary = run_dir.read_evaluation(finished_run)
   tiles = ' '.join(read.texts['div'])
   low, high = summary['count_accuracy_interval']
   assert f'{summary["count_accuracy"]:.2%}' in tiles and f'{low:.2%} to {high:.2%}' in tiles
@@ -141,7 +141,7 @@ def test_codes_carry_the_labels_of_the_objects_they_overlap():
   boxes = np.float32([[[0, 0, 9, 9], [20, 20, 9, 9]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
   labels = np.array([[4, 7], [-1, -1]])
   images = np.zeros((2, 30, 30, 1), np.uint8)
-  scenes = Scenes(images, np.array([2, 0]), boxes, labels, None, None)
+  scenes = LabelledScenes(images, np.array([2, 0]), boxes, labels, None, None)
   codes, named = code_figures.codes_of(Oracle(), scenes)
   assert codes.ravel().tolist() == [0, 1, 2] and named.tolist() == [7, -1, 4]
 

@@ -57,7 +57,7 @@ def describe(
   """
   present = jnp.arange(len(glimpses)) < latents.count
   windows = jax.vmap(transformer.place)(latents.z_where)
-  boxes = jax.vmap(lambda window: transformer.box(window, model.config.canvas_size))(windows)
+  boxes = jax.vmap(lambda window: transformer.box(window, model.spec.canvas_size))(windows)
   fields: dict[str, Any] = {
     'counts': latents.count,
     'count_probs': jnp.exp(log_probs),

@@ -1,7 +1,6 @@
 """A trained model in use: parse images, generate and edit scenes, export the parser."""
 
 import functools
-import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -19,11 +18,9 @@ from air_jax.errors import UserError
 from air_jax.inference import parsed_scenes
 from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.model import air
-from air_jax.storage import run_dir
 from air_jax.types import Latents, Rollout
 
 _BATCH = 256  # images at once, unless asked otherwise
-_jit = functools.partial(jax.jit, static_argnums=0)  # the model is static
 _Tree = TypeVar('_Tree')
 
 
@@ -46,10 +43,9 @@ class Model:
     side, _, channels = self._shape()
     model = self.config.model
     number = sum(leaf.size for leaf in jax.tree.leaves(self._params))
-    likelihood = getattr(model, 'likelihood', 'gaussian')
     return (
       f'<air_jax Model: canvas {side}x{side}x{channels}, at most {model.max_steps} objects, '
-      f'code size {model.code_size}, {likelihood} likelihood (std {model.likelihood_std:g}), '
+      f'code size {model.code_size}, {model.likelihood} likelihood (std {model.likelihood_std:g}), '
       f'{number:,} parameters, training step {self.step:,}>'
     )
 
@@ -61,8 +57,7 @@ class Model:
   @property
   def window_size(self) -> float:
     """Side of a typical window as a fraction of the canvas: the middle of the prior on sizes."""
-    where, _ = air.priors(self.model, self._params)
-    return float(jax.nn.sigmoid(where.mean[0]))
+    return float(air.window_size(self.model, self._params))
 
   def parse(self, images: np.ndarray, batch_size: int = _BATCH) -> ParsedScenes:
     """Explains images by the most probable latents, batch by batch.
@@ -173,25 +168,6 @@ class Model:
     )
 
 
-def restore(workdir: str | pathlib.Path, member: int | None) -> tuple[Model, pathlib.Path]:
-  """The model of a run, and the folder of the run or of that member of a population."""
-  learner, state, folder = run_dir.restore(workdir, member)
-  return Model(learner.config, learner.model, state.average, int(state.step)), folder
-
-
-def load(workdir: str | pathlib.Path, member: int | None = None) -> Model:
-  """Loads the model of a run.
-
-  Args:
-    workdir: folder of the run.
-    member: of a population; None is the best one.
-
-  Raises:
-    UserError: there is no run, no such member, or no checkpoint that can be read.
-  """
-  return restore(workdir, member)[0]
-
-
 def _check(images: np.ndarray) -> np.ndarray:
   """Images as [B, H, W, C] uint8."""
   images = np.asarray(images)
@@ -240,18 +216,18 @@ def _join(parts: list[_Tree]) -> _Tree:
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-@_jit
+@jax.jit
 def _explain(model: air.Model, params: Any, images: Array) -> tuple[Latents, Rollout]:
   return jax.vmap(lambda image: air.parse(model, params, image))(images / 255.0)
 
 
-@_jit
+@jax.jit
 def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
   """Parses uint8 images."""
 
   def parse(image: Array) -> ParsedScenes:
     latents, rolled = air.parse(model, params, image)
-    terms = air.elbo_terms(model, params, image, rolled, model.config.success)
+    terms = air.elbo_terms(model, params, image, rolled, model.spec.success)
     log_probs = air.count_log_posterior(model, params, image, rolled)
     canvas = rolled.canvases[latents.count]
     scene = parsed_scenes.describe(
@@ -266,24 +242,24 @@ def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
   return jax.vmap(parse)(images / 255.0)
 
 
-@_jit
+@jax.jit
 def _render(model: air.Model, params: Any, latents: Latents) -> ParsedScenes:
   """Renders `Latents` with a leading [B]."""
 
   def render(latents: Latents) -> ParsedScenes:
-    glimpses, painted = air.draw_objects(model, params, latents)
-    certain = jnp.log(jax.nn.one_hot(latents.count, model.config.max_steps + 1))
+    glimpses, painted = air.render_objects(model, params, latents)
+    certain = jnp.log(jax.nn.one_hot(latents.count, model.spec.max_steps + 1))
     canvas = air.decode(model, params, latents)
     return parsed_scenes.describe(model, latents, certain, glimpses, painted, canvas)
 
   return jax.vmap(render)(latents)
 
 
-@_jit
+@jax.jit
 def _sample(model: air.Model, params: Any, keys: PRNGKeyArray) -> Latents:
   return jax.vmap(lambda key: air.sample_prior(model, params, key))(keys)
 
 
-@_jit
+@jax.jit
 def _decode(model: air.Model, params: Any, codes: Array) -> Array:
   return jax.vmap(model.networks.decode_glimpse, (None, 0))(params, codes)

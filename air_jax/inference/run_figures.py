@@ -1,5 +1,6 @@
 """Draws the figures and animations of a run into its folder."""
 
+import io
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,13 @@ import jax
 import numpy as np
 from PIL import Image
 
+from air_jax.callbacks import Callback, CallbackList, FigureRecord, Snapshot
+from air_jax.config.schema import Config
 from air_jax.evaluation.held_out import Evaluation
 from air_jax.inference.predictor import Model
-from air_jax.types import Latents, Rollout, Scenes
+from air_jax.runtime import files
+from air_jax.storage import metric_writers, run_dir
+from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import animations, figures, plots
 from air_jax.viz.backend import Figure
 
@@ -20,7 +25,7 @@ EARLY_CHUNKS = 20  # intervals of train.log_every after each of which a frame is
 
 def draw_run(
   model: Model,
-  scenes: Scenes,
+  scenes: LabelledScenes,
   evaluation: Evaluation,
   records: Sequence[plots.Record],
   folder: pathlib.Path,
@@ -58,7 +63,7 @@ def draw_population(
   return _save({'population': plots.population(members)}, folder)
 
 
-def draw_scenes(scenes: Scenes, folder: pathlib.Path) -> list[pathlib.Path]:
+def draw_scenes(scenes: LabelledScenes, folder: pathlib.Path) -> list[pathlib.Path]:
   """Draws examples of a data set; this needs no model."""
   return _save({'scenes': figures.gallery(scenes)}, folder)
 
@@ -68,24 +73,23 @@ def draw_variance(summary: Mapping[str, Any], folder: pathlib.Path) -> list[path
   return _save({'variance': plots.variance(summary)}, folder)
 
 
-def reconstructions(model: Model, scenes: Scenes, chosen: np.ndarray) -> Figure:
+def reconstructions(model: Model, scenes: LabelledScenes, chosen: np.ndarray) -> Figure:
   """`figures.reconstructions` of the scenes with the chosen indices."""
   images, latents, rolled = _explain(model, scenes, chosen)
   counts = np.asarray(scenes.counts)[chosen]
   return figures.reconstructions(images, counts, latents, rolled)
 
 
-def record_frame(model: Model, scenes: Scenes, folder: pathlib.Path) -> None:
+def record_frame(model: Model, scenes: LabelledScenes, folder: pathlib.Path) -> None:
   """Records the model's reconstruction of a few scenes as `frames/STEP.png` of the run's folder.
 
   A call with the same scenes at another training step shows the same few.
   """
   frame = animations.training_frame(model.step, *_explain(model, scenes, _for_animation(scenes)))
-  path = _frames(folder) / f'{model.step:08}.png'
-  path.parent.mkdir(exist_ok=True)
-  draft = path.with_suffix('.tmp')
-  frame.save(draft, 'png')
-  os.replace(draft, path)
+  png = io.BytesIO()
+  frame.save(png, 'png')
+  _frames(folder).mkdir(exist_ok=True)
+  files.write_atomic(_frames(folder) / f'{model.step:08}.png', png.getvalue())
 
 
 def discard_frames_after(folder: pathlib.Path, step: int) -> None:
@@ -95,7 +99,9 @@ def discard_frames_after(folder: pathlib.Path, step: int) -> None:
       path.unlink()
 
 
-def draw_animations(model: Model, scenes: Scenes, folder: pathlib.Path) -> list[pathlib.Path]:
+def draw_animations(
+  model: Model, scenes: LabelledScenes, folder: pathlib.Path
+) -> list[pathlib.Path]:
   """Makes `inference.gif`, and `learning.gif` of the recorded frames, if there are any.
 
   Args:
@@ -118,14 +124,14 @@ def draw_animations(model: Model, scenes: Scenes, folder: pathlib.Path) -> list[
 
 
 def _explain(
-  model: Model, scenes: Scenes, chosen: np.ndarray
+  model: Model, scenes: LabelledScenes, chosen: np.ndarray
 ) -> tuple[np.ndarray, Latents, Rollout]:
   """(images in [0, 1], `Latents`, `Rollout`) of the scenes with the chosen indices."""
   images = np.asarray(scenes.images[chosen])
   return images / np.float32(255), *model.explain(images)
 
 
-def _for_animation(scenes: Scenes) -> np.ndarray:
+def _for_animation(scenes: LabelledScenes) -> np.ndarray:
   """Indices of a few scenes, those with most objects first."""
   counts = np.asarray(scenes.counts)
   few = figures.each_count_in_turn(counts)[: figures.SHOWN]
@@ -153,3 +159,42 @@ def _frames(folder: pathlib.Path) -> pathlib.Path:
 def _read(path: pathlib.Path) -> Image.Image:
   with Image.open(path) as file:
     return file.convert('RGB')
+
+
+class FigureWriter(Callback):
+  """Draws figures and animations into a run's folder, and reports each to other callbacks."""
+
+  def __init__(self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()):
+    """Takes the run's folder, how many members it has, and who is told of figures."""
+    self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
+    self._report_to, self._due = CallbackList(list(report_to)), False
+
+  def on_start(self, step: int, config: Config) -> None:
+    """Discards frames of later steps."""
+    for folder in run_dir.member_dirs(self._folder, self._size):
+      discard_frames_after(folder, step)
+
+  def on_snapshot(self, snapshot: Snapshot) -> None:
+    """Records a frame; draws all figures where they are due."""
+    folder = run_dir.member_dirs(self._folder, self._size)[snapshot.member or 0]
+    model = Model(snapshot.config, snapshot.model, snapshot.params, snapshot.step)
+    record_frame(model, snapshot.scenes, folder)
+    self._due = snapshot.figures
+    if snapshot.evaluation is None or not snapshot.figures:
+      return
+    records = metric_writers.read_metrics(folder)
+    paths = draw_run(model, snapshot.scenes, snapshot.evaluation, records, folder)
+    if snapshot.last:
+      paths += draw_animations(model, snapshot.scenes, folder)
+    self._report(snapshot.step, snapshot.member, paths)
+
+  def on_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
+    """Draws the population, once its members were evaluated."""
+    if self._size > 1 and self._due:
+      folders = run_dir.member_dirs(self._folder, self._size)
+      records = [metric_writers.read_metrics(folder) for folder in folders]
+      self._report(step, None, draw_population(records, self._folder))
+
+  def _report(self, step: int, member: int | None, paths: Sequence[pathlib.Path]) -> None:
+    for path in paths:
+      self._report_to.on_figure(FigureRecord(step, member, path.stem, path))

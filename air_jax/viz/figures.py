@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives.distributions import count_log_probs, presence_probs
-from air_jax.types import Latents, Rollout, Scenes
+from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz.backend import Figure
 from air_jax.viz.image_grid import ImageGrid
 
@@ -85,7 +85,7 @@ def attention(
   return figure
 
 
-def gallery(scenes: Scenes) -> Figure:
+def gallery(scenes: LabelledScenes) -> Figure:
   """Scenes of a data set, the first of each count in turn, with their true counts and boxes."""
   rows, columns = _SAMPLES
   grid = ImageGrid(rows, columns)

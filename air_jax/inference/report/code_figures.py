@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from air_jax.evaluation import metrics
 from air_jax.inference.predictor import Model
 from air_jax.runtime import extras
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 from air_jax.viz import palette
 from air_jax.viz.backend import Figure
 from air_jax.viz.image_grid import ImageGrid
@@ -25,7 +25,7 @@ _NAMED = 20  # most labels written into the figure
 
 
 def codes_of(
-  model: Model, scenes: Scenes
+  model: Model, scenes: LabelledScenes
 ) -> tuple[Float[np.ndarray, 'M D'], Int[np.ndarray, ' M']]:
   """The codes of the objects found in scenes, and the labels of the true objects they match.
 

@@ -3,10 +3,10 @@
 page.html holds the text, with the title and the caption of each figure by its name.
 """
 
-import importlib
 import io
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,11 +20,11 @@ from air_jax.config import schema as config_lib
 from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.evaluation import held_out
-from air_jax.inference import predictor, run_figures
+from air_jax.inference import predictor, restore, run_figures
 from air_jax.inference.report import code_figures
-from air_jax.runtime import extras
-from air_jax.storage import metric_writers, run_dir
-from air_jax.types import Scenes
+from air_jax.runtime import extras, files
+from air_jax.storage import metric_writers, provenance, run_dir
+from air_jax.types import LabelledScenes
 from air_jax.viz import figures, plots
 from air_jax.viz.backend import Figure
 
@@ -50,9 +50,9 @@ class Run(NamedTuple):
   name: str
   folder: pathlib.Path
   model: predictor.Model
-  scenes: Scenes  # held out
+  scenes: LabelledScenes  # held out
   evaluation: held_out.Evaluation
-  summary: dict[str, Any]  # of `held_out.summarise`, with the training step
+  summary: dict[str, Any]  # of `held_out.evaluate`
 
 
 def write(
@@ -91,7 +91,7 @@ def write(
   if gradient_norms:
     shown['gradients'] = lambda: plots.gradient_norms(gradient_norms(np.asarray(run.scenes.images)))
   if len(runs) > 1:
-    curves = [metric_writers.read(each.folder) for each in runs]
+    curves = [metric_writers.read_metrics(each.folder) for each in runs]
     shown['comparison'] = lambda: plots.population(curves, 'run', [each.name for each in runs])
   text = _template().render(
     run=run,
@@ -103,10 +103,10 @@ def write(
     miscounted=int(miscounted.sum()),
     codes=len(codes),
     config=_config(run),
-    provenance=_columns(_provenance(_run_folder(run.folder))),
+    provenance=_columns(provenance.read(_run_folder(run.folder))),
   )
   try:
-    path.write_text(text)
+    files.write_atomic(path, text)
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
   return path
@@ -124,16 +124,15 @@ def _template() -> jinja2.Template:
 
 def _restore(workdir: str | pathlib.Path, member: int | None) -> Run:
   """Restores a run and evaluates it on held-out scenes."""
-  model, folder = predictor.restore(workdir, member)
-  config = model.config
-  scenes = loading.load(config.data, 'test')
-  key = jax.random.key(config.seed)  # the samples of every evaluation of the run
-  evaluation = held_out.run(
-    model.model, model.params, scenes.images, config.objective.prior_end, key
+  restored = restore.restore(workdir)
+  index = restored.chosen(member)
+  model, folder = restored.model(index), restored.member_dir(index)
+  scenes = loading.load(model.config.data, 'test')
+  evaluation, summary = held_out.evaluate(
+    model.model, model.params, scenes, model.config.seed, model.step
   )
-  summary = held_out.summarise(evaluation, scenes, config.model.max_steps)
   name = str(folder.relative_to(_run_folder(folder).parent))
-  return Run(name, folder, model, scenes, evaluation, {'step': model.step} | summary)
+  return Run(name, folder, model, scenes, evaluation, summary)
 
 
 def _figures(
@@ -162,7 +161,7 @@ def _figures(
     return figures.samples(model.generate(figures.NUMBER_OF_SAMPLES, key).canvases)
 
   drawn: dict[str, Callable[[], Figure]] = {
-    'training': lambda: plots.training(metric_writers.read(run.folder)),
+    'training': lambda: plots.training(metric_writers.read_metrics(run.folder)),
     **{name: reconstructions(indices) for name, indices in chosen.items() if len(indices)},
     'attention': lambda: figures.attention(found.windows, found.counts, scenes.images.shape[1]),
     'samples': samples,
@@ -249,17 +248,14 @@ def _run_folder(folder: pathlib.Path) -> pathlib.Path:
   return folder.parent.parent if folder.parent.name == 'members' else folder
 
 
-def _provenance(folder: pathlib.Path) -> list[Mapping[str, Any]]:
-  """What was recorded at each start of a run: versions, commit, command, device, time."""
-  try:
-    provenance = importlib.import_module('air_jax.storage.provenance')
-  except ModuleNotFoundError:
-    return []
-  return provenance.read(folder)
-
-
-def _columns(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
+def _columns(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
   """Rows of (dotted key, its value in each entry)."""
   flat = [config_lib.flatten(entry) for entry in entries]
   keys = dict.fromkeys(key for entry in flat for key in entry)
-  return [(key, [entry.get(key, '-') for entry in flat]) for key in keys]
+  return [(key, [_shown(entry.get(key)) for entry in flat]) for key in keys]
+
+
+def _shown(value: Any) -> str:
+  if isinstance(value, list):  # a command
+    return shlex.join(value)
+  return '-' if value is None else str(value)

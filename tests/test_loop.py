@@ -204,9 +204,9 @@ def test_stop_does_not_keep_a_state_that_is_not_finite(
     cell = jax.tree.map(lambda x: x.at[-1:].set(jnp.nan), state.params['cell'])
     return state._replace(params=state.params | {'cell': cell}), reports
 
-  make_feed, closed = loading.feed, []
+  make_source, closed = loading.batch_source, []
   closing = {'close': lambda: closed.append(True)}
-  monkeypatch.setattr(loading, 'feed', lambda *args: make_feed(*args)._replace(**closing))
+  monkeypatch.setattr(loading, 'batch_source', lambda *args: make_source(*args)._replace(**closing))
   after_chunk(monkeypatch, 2, spoil)
   says = r'at step 10 these are not finite: parameters of cell;'
   with pytest.raises(DivergenceError, match=says):
@@ -248,7 +248,7 @@ def test_everything_happens_when_it_is_due(
   )  # fmt: skip
   evaluated, drawn = [], []
 
-  def advance(members, feed, states, start, steps):
+  def advance(members, source, states, start, steps):
     assert states.step == start
     made = np.asarray(start + 1 + np.arange(steps), np.float32)[:, None]
     reports = dict.fromkeys(('loss', 'elbo', 'count_accuracy'), made)
