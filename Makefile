@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install train test lint clean
+.PHONY: install train test lint docs notebook clean
 
 install: $(VENV)/installed
 
@@ -23,5 +23,12 @@ lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
+notebook: install
+	$(RUN) -c 'import jupyterlab' 2> /dev/null || $(VENV)/bin/pip install --quiet jupyterlab
+	PYTHONPATH=$(CURDIR) $(RUN) -m jupyterlab docs/tour.ipynb
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

@@ -1,4 +1,4 @@
-"""What `mkdocs build` needs beside the pages: API pages for every package, and formulas as pictures.
+"""Hooks of `mkdocs build`: API pages for every package, and formulas as pictures.
 
 GitHub renders LaTeX by itself. On the site matplotlib turns it into SVG while the site is built, so
 that a page loads nothing from the network.
@@ -9,6 +9,7 @@ import html
 import io
 import pathlib
 import re
+import zlib
 
 import matplotlib.mathtext
 from matplotlib import font_manager
@@ -32,7 +33,9 @@ def on_config(config):
 def on_files(files, config):
   """Adds the API pages themselves."""
   pages = _api_pages()
-  rows = ''.join(f'| [{title}]({pathlib.Path(p).name}) | {_summary(title)} |\n' for p, title, _ in pages)
+  rows = ''.join(
+    f'| [{title}]({pathlib.Path(p).name}) | {_summary(title)} |\n' for p, title, _ in pages
+  )
   index = f'# API\n\nGenerated from the docstrings.\n\n| package | contents |\n|---|---|\n{rows}'
   for path, text in [('api/index.md', index), *((path, text) for path, _, text in pages)]:
     files.append(File.generated(config, path, content=text))
@@ -95,12 +98,12 @@ def _svg(latex):
   body = re.search(r'<g id="figure_1">.*</g>', svg, re.DOTALL)[0]
   body = body[body.index('<g id="text_1">') :].rsplit('</g>', 1)[0]
   body = re.sub(r'\s+', ' ', body)
-  # Glyphs are defined once a formula: their ids must differ between formulas.
-  mark = f'{abs(hash(latex)) % 10**8}'
+  # Each formula defines its glyphs: their ids must differ between formulas.
+  mark = f'{zlib.crc32(latex.encode()):x}'
   body = re.sub(r'(id="|href="#)', rf'\g<1>f{mark}-', body)
   label = html.escape(latex, quote=True)
+  size = f'width:{width / 12:.3f}em;height:{height / 12:.3f}em;vertical-align:{-depth / 12:.3f}em'
   return (
     f'<svg class="math" role="img" aria-label="{label}" viewBox="0 0 {width} {height}" '
-    f'style="width:{width / 12:.3f}em;height:{height / 12:.3f}em;vertical-align:{-depth / 12:.3f}em">'
-    f'{body}</svg>'
+    f'style="{size}">{body}</svg>'
   )
