@@ -1,6 +1,7 @@
 """The documents: Python blocks run, commands parse, links resolve, and the site builds."""
 
-import ast
+import contextlib
+import functools
 import importlib
 import json
 import pathlib
@@ -16,7 +17,11 @@ import pytest
 from absl import flags
 
 import air_jax
+from air_jax import callbacks
+from air_jax.cli import command_line, main
 from air_jax.config import schema
+from air_jax.configs import default, tiny
+from air_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md']
@@ -57,14 +62,8 @@ def folder(tmp_path, monkeypatch, scene_cache):
       del sys.modules[name]
 
 
-def _uses_the_api(block):
-  return 'air_jax.' in block.replace('from air_jax.', '').replace('import air_jax.', '')
-
-
 def _run(page, names):
   """Executes the blocks of a page, one after another, with the same names."""
-  if any(_uses_the_api(block) for _, block in _blocks(page)) and not hasattr(air_jax, 'fit'):
-    pytest.skip('air_jax.fit and air_jax.train are not there yet')
   for note, block in _blocks(page):
     code = compile(block, page, 'exec')
     if note.startswith('compile only:'):
@@ -83,9 +82,6 @@ def _run(page, names):
 
 def _drive(callback):
   """Reports a short run to a callback."""
-  from air_jax import callbacks
-  from air_jax.configs import tiny
-
   callback.on_start(0, schema.parse(tiny.get_config()))
   for member in (None, 3):
     callback.on_metrics(callbacks.MetricsRecord(5, 'train', member, {'elbo': -1.0}))
@@ -116,8 +112,6 @@ def test_the_notebook_runs_from_any_folder(quick, folder, capsys):
   notebook = json.loads(_text('docs/tour.ipynb'))
   cells = [cell for cell in notebook['cells'] if cell['cell_type'] == 'code']
   assert not any(cell['outputs'] or cell['execution_count'] for cell in cells), 'clear the outputs'
-  if not hasattr(air_jax, 'train'):
-    pytest.skip('air_jax.train is not there yet')
   names = {}
   for cell in cells:
     exec(compile(''.join(cell['source']), 'tour.ipynb', 'exec'), names)
@@ -154,130 +148,113 @@ def _commands(page):
       yield match[1].removeprefix('python -m ').strip(), shlex.split(rest)
 
 
-def _flags_of(module):
-  """The flags that a program defines as it is imported."""
+@contextlib.contextmanager
+def _no_flags():
+  """Leaves the global flags empty for a while: programs define flags of the same names."""
   state = flags.FLAGS.__dict__
   kept = dict(state)
-  own = [
-    m for m in sys.modules if re.match(r'(main|benchmarks|air_jax\.cli|air_jax\.__main__)(\.|$)', m)
-  ]
-  modules = {name: sys.modules.pop(name) for name in own}
+  state.update({key: {} for key, value in kept.items() if isinstance(value, dict)})
   try:
-    state.update({key: {} for key, value in kept.items() if isinstance(value, dict)})
-    with warnings.catch_warnings():
+    yield
+  finally:
+    state.update(kept)
+
+
+@functools.cache
+def _flags_of(module):
+  """The flags that a program defines as it is imported."""
+
+  def programs():
+    return [name for name in sys.modules if re.match(r'benchmarks\b|air_jax\.cli\.build', name)]
+
+  before = {name: sys.modules.pop(name) for name in programs()}
+  try:
+    with _no_flags(), warnings.catch_warnings():
       # ml_collections loads a default configuration by a method that Python 3.12 removes.
       warnings.simplefilter('ignore', DeprecationWarning)
       importlib.import_module(module)
-    return dict(flags.FLAGS._flags())
+      return dict(flags.FLAGS._flags())
   finally:
-    state.update(kept)
-    for name in list(sys.modules):
-      if re.match(r'(main|benchmarks|air_jax\.cli|air_jax\.__main__)(\.|$)', name):
-        del sys.modules[name]
-    for name, value in modules.items():
+    for name in programs():
+      del sys.modules[name]
+    for name, value in before.items():
       sys.modules[name] = value
       parent, _, child = name.rpartition('.')
       if parent in sys.modules:
         setattr(sys.modules[parent], child, value)
 
 
-@pytest.fixture(scope='module')
-def flags_of():
-  """A function that gives the flags of a program, each imported once."""
-  known = {}
+def _check_air_jax(arguments):
+  """Parses the flags of air-jax as it does itself."""
+  whole = not any(_is_placeholder(argument.partition('=')[2]) for argument in arguments)
+  if whole := whole and '...' not in arguments:
+    assert '--mode=parse' not in arguments or any(a.startswith('--images=') for a in arguments)
+  values = main.define_flags()
+  rest = command_line.parse(['air-jax', *(a for a in arguments if a != '...')], values)
+  assert len(rest) == 1, f'{rest[1:]} are no flags'
+  main._check(values)
+  data = values.config.data
+  for path in (values.images, data.dir, data.counts_csv):
+    assert not path or _is_placeholder(path) or (ROOT / path).exists(), f'{path} is not there'
+  if whole and not any(':' in argument for argument in arguments):  # ':' names an example's module
+    schema.parse(values.config)
 
-  def get(program):
-    if program in ('air-jax', 'python main.py', 'air_jax'):
-      program = 'air_jax.cli.main' if (ROOT / 'air_jax/cli/main.py').exists() else 'main'
-    if program not in known:
-      known[program] = _flags_of(program)
-    return known[program]
 
-  return get
+def _check_program(module, arguments):
+  """Checks the flags of one of the other programs."""
+  known = _flags_of(module)
+  for argument in arguments:
+    name, _, value = argument.removeprefix('--').partition('=')
+    if not argument.startswith('--'):
+      assert module == 'air_jax.cli.build_dataset', f'{argument} is no flag'
+    elif name.startswith('config.'):
+      key = name.removeprefix('config.')
+      assert 'config' in known and key in schema.flatten(default.get_config()), f'no key {key}'
+    else:
+      assert name in known, f'there is no flag --{name}'
+      assert '=' in argument or known[name].boolean, f'--{name} needs a value'
+      if value and not _is_placeholder(value):
+        known[name].parser.parse(value)
 
 
 def _is_placeholder(value):
   return bool(_PLACEHOLDER.fullmatch(value))
 
 
-def _check_flag(known, name, value):
-  """Checks one --name or --name=value that is not of the configuration."""
-  if name not in known and name.startswith('no'):
-    name, value = name.removeprefix('no'), 'False'
-    assert known[name].boolean
-  assert name in known, f'there is no flag --{name}'
-  if value is None:
-    assert known[name].boolean, f'--{name} needs a value'
-  elif not _is_placeholder(value):
-    known[name].parser.parse(value)
-  if name == 'images' and not _is_placeholder(value):
-    assert (ROOT / value).exists(), f'{value} is not there'
-
-
-def _check_config(config_name, overrides, whole=True):
-  """Checks the configuration of a command, as a whole if all its values are given."""
-  path = ROOT / config_name if config_name.endswith('.py') else ROOT / f'configs/{config_name}.py'
-  assert path.is_file(), f'there is no configuration {config_name}'
-  config = runpy.run_path(str(path))['get_config']()
-  for key, value in overrides:
-    *sections, last = key.split('.')
-    section = config
-    for name in sections:
-      section = section[name]
-    assert last in section, f'there is no key {key}'
-    if _is_placeholder(value) or ':' in value:
-      whole = False
-      continue
-    default = section[last]
-    text = isinstance(default, str)
-    section[last] = value if text else type(default)(ast.literal_eval(value))
-    if key in ('data.dir', 'data.counts_csv') and value:
-      assert (ROOT / value).exists(), f'{value} is not there'
-  if whole:
-    schema.parse(config)
-
-
 @pytest.mark.parametrize('page', [page for page in PAGES if list(_commands(page))])
-def test_commands_parse(page, flags_of):
-  targets = re.findall(r'^(\w+):', _text('Makefile'), re.MULTILINE)
+def test_commands_parse(page, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  targets = re.findall(r'^([\w-]+):', _text('Makefile'), re.MULTILINE)
   for program, arguments in _commands(page):
     command = ' '.join([program, *arguments])
     assert not re.search(r'\[-|<\w', command), f'{command} cannot be pasted'
-    if program == 'make':
-      wanted = [argument for argument in arguments if '=' not in argument]
-      assert set(wanted) <= set(targets), command
-      continue
-    known, config_name, overrides = flags_of(program), 'multi_digits', []
-    for argument in arguments:
-      name, _, value = argument.partition('=')
-      if not name.startswith('--'):
-        allowed = argument == '...' or program == 'air_jax.cli.build_dataset'
-        assert allowed, f'{command}: {argument} is no flag'
-      elif name.startswith('--config.'):
-        assert 'config' in known, command
-        overrides.append((name.removeprefix('--config.'), value))
-      elif name == '--config':
-        config_name = value
+    try:
+      if program == 'make':
+        assert {a for a in arguments if '=' not in a} <= set(targets)
+      elif program in ('air-jax', 'python main.py', 'air_jax'):
+        _check_air_jax(arguments)
       else:
-        _check_flag(known, name.removeprefix('--'), value if '=' in argument else None)
-    if 'config' in known and not _is_placeholder(config_name):
-      _check_config(config_name, overrides, whole='...' not in arguments)
+        _check_program(program, arguments)
+    except (AssertionError, UserError, ValueError) as error:
+      raise AssertionError(f'{command}: {error}') from error
 
 
-def test_the_test_sees_commands_and_refuses_wrong_ones(flags_of):
+def test_commands_are_found_and_wrong_ones_refused(monkeypatch):
+  monkeypatch.chdir(ROOT)
   found = list(_commands('docs/scaling.md'))
   assert ('air-jax', ['--workdir=RUN', '--distributed']) in found
   assert ('python main.py', ['--workdir=RUN', '--distributed']) in found
   assert ('benchmarks.soak', []) in found
-  known = flags_of('air-jax')
-  for name, value in (('sead', '1'), ('mode', 'trian'), ('images', 'nowhere'), ('workdir', None)):
+  for wrong in (
+    ['--sead=1'], ['--mode=trian'], ['--config=tny'], ['--config.train.sead=1'], ['FOLDER'],
+    ['--config.seed=-1'], ['--mode=parse', '--images=nowhere'], ['--config.data.dir=nowhere'],
+    ['--mode=parse', '--workdir=RUNS/x'], ['--draws=200'],
+  ):  # fmt: skip
+    with pytest.raises((AssertionError, UserError)):
+      _check_air_jax(wrong)
+  for wrong in (['--step=1'], ['--steps=none'], ['--steps'], ['FOLDER'], ['--config.sead=1']):
     with pytest.raises((AssertionError, ValueError)):
-      _check_flag(known, name, value)
-  for name, overrides in (('tiny', [('train.sead', '1')]), ('tny', []), ('tiny', [('seed', '-1')])):
-    with pytest.raises(
-      (AssertionError, air_jax.UserError if hasattr(air_jax, 'UserError') else Exception)
-    ):
-      _check_config(name, overrides)
+      _check_program('benchmarks.throughput', wrong)
 
 
 # --- pages ----------------------------------------------------------------------------------------
