@@ -6,14 +6,14 @@ import jax
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from air_jax.storage import run_dir
+from air_jax.training import restore
 
 PICTURES = {'reconstructions', 'attention', 'training', 'samples'}
-FILMS = {'learning.gif', 'inference.gif'}
+ANIMATIONS = {'learning.gif', 'inference.gif'}
 
 
 def lines_of(folder, split=None):
-  """The lines of metrics.jsonl without their times, which must not run backwards."""
+  """The lines of metrics.jsonl without their times, which must not decrease."""
   lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   times = [line.pop('wall_s') for line in lines]
   assert times == sorted(times) and times[0] >= 0
@@ -50,8 +50,8 @@ def read_events(folder):
 
 
 def assert_same_end(folder, other):
-  """Both runs ended in the same state to the last bit."""
-  a, b = (run_dir.restore(path)[1] for path in (folder, other))
+  """Checks that both runs ended in the same state, to the last bit."""
+  a, b = (restore.restore(path)[1] for path in (folder, other))
   assert jax.tree.structure(a) == jax.tree.structure(b)
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
     np.testing.assert_array_equal(x, y)

@@ -1,4 +1,4 @@
-"""Keeping compiled programs: where, when not, and that a second start uses them."""
+"""Compiled programs on disk: where, when not, and that a second start uses them."""
 
 import os
 import pathlib
@@ -11,9 +11,9 @@ from air_jax.runtime import compilation_cache
 
 PROGRAM = """
 import jax, logging
-from air_jax import compilation
-compilation._SHORTEST_S = 0.0
-compilation.keep()
+from air_jax.runtime import compilation_cache
+compilation_cache._SHORTEST_S = 0.0
+compilation_cache.enable()
 print(jax.config.jax_compilation_cache_dir)
 hits = []
 jax.monitoring.register_event_listener(lambda name, **about: hits.append(name))

@@ -1,4 +1,4 @@
-"""The cores of a CPU as devices."""
+"""CPU cores as devices; each number is tried in a process, since JAX takes it at its start."""
 
 import pathlib
 import subprocess
@@ -12,11 +12,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-  'size, number, devices',
+  'size, cores, devices',
   [(1, 8, 1), (2, 2, 2), (8, 2, 2), (3, 2, 3), (7, 2, 7), (11, 2, 1), (8, 1, 1), (12, 8, 12)],
 )
-def test_cores_set_cpu_device_count_that_share_members_evenly(size, number, devices):
-  assert cpu_devices.devices_for(size, number) == devices
+def test_devices_are_as_many_as_cores_or_more_to_spread_members_evenly(size, cores, devices):
+  assert cpu_devices.devices_for(size, cores) == devices
 
 
 @pytest.mark.parametrize(
@@ -26,16 +26,16 @@ def test_cores_set_cpu_device_count_that_share_members_evenly(size, number, devi
 )  # fmt: skip
 def test_who_asks_for_a_number_of_devices_gets_it(asked, devices, compile_cache):
   done = subprocess.run(
-    [sys.executable, '-c', CORES], cwd=ROOT, env=compile_cache | asked, capture_output=True,
+    [sys.executable, '-c', PROGRAM], cwd=ROOT, env=compile_cache | asked, capture_output=True,
     text=True, timeout=100,
   )  # fmt: skip
   assert done.stdout == f'{devices}\n', done.stderr
 
 
-CORES = """
+PROGRAM = """
 import jax
-from air_jax import cores
-cores._cores = lambda: 2
-cores.set_cpu_device_count(4)
+from air_jax.runtime import cpu_devices
+cpu_devices._cores = lambda: 2
+cpu_devices.set_cpu_device_count(4)
 print(jax.device_count())
 """

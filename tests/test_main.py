@@ -95,7 +95,7 @@ def test_other_modes_need_only_the_folder(main, copy):
     paths = [pathlib.Path(line) for line in output(process).splitlines()]
   stills = [path for path in paths if path.suffix == '.png']
   assert {path.stem for path in stills} == run_folder.PICTURES
-  assert {path.name for path in paths[len(stills) :]} == run_folder.FILMS
+  assert {path.name for path in paths[len(stills) :]} == run_folder.ANIMATIONS
   for path in stills:
     with Image.open(path) as file:
       np.testing.assert_array_equal(np.asarray(file), pictures[path.stem])

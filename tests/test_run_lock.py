@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -214,6 +215,26 @@ def test_a_link_whose_answer_was_lost_is_a_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'link', link)
     with pytest.raises(UserError, match='in use'), run_lock.acquire(tmp_path):
       pass
+
+
+def test_one_process_at_a_time_examines_a_lock(tmp_path, monkeypatch):
+  """Otherwise a third could slip in while one removes a lock that the second has just replaced."""
+  remove, guarded = run_lock._remove_stale, []
+
+  def examine(*args):
+    number = os.open(tmp_path, os.O_RDONLY)
+    try:
+      fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      guarded.append(True)
+    finally:
+      os.close(number)
+    remove(*args)
+
+  monkeypatch.setattr(run_lock, '_remove_stale', examine)
+  leave(tmp_path, pid=2**22 + 1)
+  with run_lock.acquire(tmp_path):
+    assert guarded == [True]
 
 
 def test_folders_that_cannot_be_locked_do_without(tmp_path, monkeypatch):

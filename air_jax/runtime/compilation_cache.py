@@ -19,8 +19,9 @@ _SHORTEST_S = 0.2  # of compilation; programs that take less are not kept
 def enable() -> None:
   """Turns on JAX's persistent compilation cache, in a folder for this kind of processor.
 
-  A program compiled for one processor may crash on another, and JAX does not tell the two apart
-  where they share a home folder. JAX_COMPILATION_CACHE_DIR names another folder, and
+  A program compiled for one processor may crash on another one that shares the home folder. XLA
+  compares their instruction sets when it loads a program, by rules that change between versions
+  (https://github.com/jax-ml/jax/issues/38445). JAX_COMPILATION_CACHE_DIR names another folder, and
   JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. Where the folder cannot be written to,
   that is logged, and nothing is kept.
   """
@@ -45,7 +46,11 @@ def enable() -> None:
 
 
 def _drop_broken(folder: pathlib.Path) -> None:
-  """Removes files that a killed program left half written: JAX warns of them, and keeps them."""
+  """Removes files that a killed program left half written.
+
+  JAX writes them in place, warns at each start of those it cannot read, and does not replace them.
+  (https://github.com/jax-ml/jax/issues/39880 is about another trace of such a kill.)
+  """
   checked = folder / '.checked'
   try:
     since = checked.stat().st_mtime if checked.exists() else 0.0
