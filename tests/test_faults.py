@@ -1,4 +1,8 @@
-"""What may happen to a run of days: processes come and go, disks fill up, machines die."""
+"""What happens to runs of days: processes come and go, disks fill up, machines die.
+
+The claims are about processes, so there are many here; what they are compared with is trained in
+this one. They draw no figures, and share what is compiled.
+"""
 
 import pathlib
 import re
@@ -13,8 +17,8 @@ import numpy as np
 import pytest
 import run_folder
 
-from air_jax.storage import run_dir
-from air_jax.training import loop, population
+from air_jax.errors import UserError
+from air_jax.training import loop, population, restore
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -35,19 +39,37 @@ def environment(compile_cache, tmp_path_factory):
   return compile_cache | quickly
 
 
+WITHOUT_FIGURES = """
+import functools
+from air_jax import api
+from air_jax.cli import main
+api.train = functools.partial(api.train, figures=False)
+main.main()
+"""
+
+
+@pytest.fixture(scope='module')
+def program(tmp_path_factory):
+  """A file that is the program, but for the figures."""
+  path = tmp_path_factory.mktemp('program') / 'main.py'
+  path.write_text(WITHOUT_FIGURES)
+  return path
+
+
 @pytest.fixture
-def start(tmp_path, scene_cache, environment):
+def start(tmp_path, scene_cache, environment, program):
   """Starts the program on tiny.py in a run's folder; what still runs at the end is killed."""
   started = []
 
   def starting(*more, folder='run', devices=1, before=()):
     command = [
-      *before, sys.executable, ROOT / 'main.py', f'--config={ROOT}/configs/tiny.py',
+      *before, sys.executable, program, f'--config={ROOT}/configs/tiny.py',
       f'--workdir={tmp_path / folder}', f'--config.data.cache_dir={scene_cache}', *more,
     ]  # fmt: skip
+    flags = f'--xla_force_host_platform_device_count={devices}'
     process = subprocess.Popen(
       command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env=environment | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'},
+      env=environment | {'XLA_FLAGS': flags, 'PYTHONPATH': str(ROOT)},
     )  # fmt: skip
     started.append(process)
     return process
@@ -75,19 +97,31 @@ def end(*processes):
   return [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
 
 
-def wait_for(folder, process):
-  """Waits until a folder is there."""
+def wait_until(true, process):
+  """Waits until something is true of what a running process does."""
   until = time.monotonic() + 100
-  while not folder.exists():
+  while not true():
     assert process.poll() is None and time.monotonic() < until, process.communicate()
     time.sleep(0.02)
 
 
+def wait_for_step(folder, step, process):
+  """Waits until the checkpoint of a step, or of a later one, is there."""
+  checkpoints = folder / 'checkpoints'
+  wait_until(
+    lambda: checkpoints.exists() and max(run_folder.checkpoints_of(folder), default=0) >= step,
+    process,
+  )
+
+
 def assert_close_end(folder, other):
-  """Both ended in the same state, but for the order of sums, which few steps do not amplify."""
-  members, a, _ = run_dir.restore_all(folder)
+  """Checks that both ended in the same state, but for the order of sums.
+
+  Few steps do not amplify that.
+  """
+  members, a, _ = restore.restore(folder)
   first = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(a.params)])
-  b = run_dir.restore_all(other)[1]
+  b = restore.restore(other)[1]
   second = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(b.params)])
   begun = population.init(members).params
   start = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(begun)])
@@ -95,7 +129,7 @@ def assert_close_end(folder, other):
 
 
 def test_two_processes_train_as_one_does_and_go_on_as_one_and_back(
-  start, start_two, run_config, no_pictures, tmp_path
+  start, start_two, run_config, tmp_path
 ):
   both = end(*start_two('--config.train.steps=2'))
   assert [status for status, _, _ in both] == [0, 0], both
@@ -117,23 +151,25 @@ def assert_logs(folder, steps):
 
 
 @pytest.mark.parametrize(
-  'more',
-  [
-    ('--config.train.population=2', '--config.data.online=True'),
-    ('--config.data.reading=stream',),
-  ],
+  'changes',
+  [{'train.population': 2, 'data.online': True}, {'data.reading': 'stream'}],
   ids=['population online', 'stream'],
 )
-def test_processes_share_members_and_every_kind_of_feed(start, start_two, more, tmp_path):
-  more = *more, '--config.train.steps=5'
-  ended = end(*start_two(*more), start(*more, folder='alone'))
-  assert [status for status, _, _ in ended] == [0, 0, 0], ended
+def test_processes_divide_members_and_every_kind_of_batch_source(
+  start_two, run_config, changes, tmp_path
+):
+  changes |= {'train.steps': 5}
+  two = start_two(*(f'--config.{key}={value}' for key, value in changes.items()))
+  run_config.update_from_flattened_dict(changes)
+  loop.train(run_config, tmp_path / 'alone')
+  ended = end(*two)
+  assert [status for status, _, _ in ended] == [0, 0], ended
   assert_close_end(tmp_path / 'run', tmp_path / 'alone')
 
 
 def test_a_signal_to_one_process_stops_all_of_them_with_a_checkpoint(start_two, tmp_path):
   two = start_two('--config.train.steps=100000')
-  wait_for(tmp_path / 'run' / 'checkpoints' / '5', two[0])
+  wait_for_step(tmp_path / 'run', 5, two[0])
   two[1].send_signal(signal.SIGTERM)
   ended = end(*two)
   for status, _, errors in ended:
@@ -145,7 +181,7 @@ def test_a_signal_to_one_process_stops_all_of_them_with_a_checkpoint(start_two, 
 @pytest.mark.parametrize('lost', [0, 1])
 def test_who_loses_the_other_process_ends_at_once_and_says_so(start_two, lost, tmp_path):
   two = start_two('--config.train.steps=100000')
-  wait_for(tmp_path / 'run' / 'checkpoints' / '5', two[0])
+  wait_for_step(tmp_path / 'run', 5, two[0])
   two[lost].kill()
   status, _, errors = end(two[1 - lost])[0]
   if lost == 1:
@@ -164,37 +200,47 @@ def test_a_process_that_fails_by_itself_does_not_leave_the_others_waiting(start,
   assert second and 'lost another one' in errors or 'another task died' in errors, errors
 
 
-@pytest.mark.parametrize(
-  'flags, says',
-  [
-    (['--processes=2'], '--processes and --process go with --coordinator=HOST:PORT'),
-    (['--coordinator=x:1', '--processes=2', '--process=2'], 'I in 0..N - 1; given were 2 and 2'),
-    (['--distributed'], 'no other processes were found by the environment'),
-  ],
-)
-def test_processes_that_cannot_meet_say_why(start, flags, says):
-  status, _, errors = end(start(*flags))[0]
-  assert status == 2 and says in errors and 'Traceback' not in errors
+def test_processes_that_cannot_meet_say_why(start):
+  status, _, errors = end(start('--distributed'))[0]
+  assert status == 2 and 'no other processes were found by the environment' in errors
+  assert 'Traceback' not in errors
 
 
-def test_a_disk_that_fills_up_costs_no_checkpoint(start, tmp_path):
-  assert end(start('--config.train.steps=10'))[0][0] == 0
-  kept = run_folder.checkpoints_of(tmp_path / 'run')
+def test_a_second_program_on_a_folder_is_refused_and_harms_nothing(start, run_config, tmp_path):
+  first = start('--config.train.steps=100000')
+  wait_for_step(tmp_path / 'run', 5, first)
+  run_config.train.steps = 100_000
+  with pytest.raises(UserError, match=f'run is in use by process {first.pid} on .* since 20'):
+    loop.train(run_config, tmp_path / 'run')
+  step = run_folder.checkpoints_of(tmp_path / 'run')[-1]
+  wait_for_step(tmp_path / 'run', step + 10, first)
+  first.send_signal(signal.SIGTERM)
+  assert end(first)[0][0] == 128 + signal.SIGTERM
+  steps = [line['step'] for line in run_folder.lines_of(tmp_path / 'run', 'train')]
+  assert steps == list(range(5, steps[-1] + 1, 5))
+  assert not (tmp_path / 'run' / 'run.lock').exists()
+
+
+def test_a_disk_that_fills_up_costs_no_checkpoint(start, run_config, tmp_path):
+  run_config.train.steps = 10
+  loop.train(run_config, tmp_path / 'run')
   status, _, errors = end(start(before=('bash', '-c', 'ulimit -f 20; exec "$@"', 'limited')))[0]
-  assert status == 2 and 'cannot write' in errors, errors
-  assert run_folder.checkpoints_of(tmp_path / 'run') == kept == [5, 10]
-  assert end(start())[0][0] == 0
+  assert status == 2 and 'cannot write the checkpoint of step 15' in errors, errors
+  assert run_folder.checkpoints_of(tmp_path / 'run') == [5, 10]
+  run_config.train.steps = 20
+  loop.train(run_config, tmp_path / 'run')
   assert run_folder.checkpoints_of(tmp_path / 'run') == [10, 15, 20]
 
 
-def test_killed_at_any_moment_a_run_ends_the_same(start, tmp_path):
-  """A few of the moments that benchmarks/soak.py tries many of."""
-  assert end(start(folder='whole'))[0][0] == 0
-  for moment in (0.0, 0.05, 0.15):
+def test_killed_at_any_moment_a_run_ends_the_same(start, run_config, tmp_path):
+  """Two of the moments that benchmarks/soak.py tries many of."""
+  loop.train(run_config, tmp_path / 'whole')
+  for moment in (0.0, 0.1):
     running = start()
-    wait_for(tmp_path / 'run' / 'config.json', running)
+    wait_until((tmp_path / 'run' / 'config.json').exists, running)
     time.sleep(moment)
     running.kill()
     running.communicate()
-  assert end(start())[0][0] == 0
+  status, _, errors = end(start())[0]
+  assert status == 0, errors
   run_folder.assert_same_end(tmp_path / 'run', tmp_path / 'whole')
