@@ -92,14 +92,14 @@ def _explain(model, params, images, keys) -> Any:
     reconstruction = rolled.canvases[latents.count]
     sampled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, sampled, model.spec.success)
-    return Evaluation(
-      counts=latents.count,
-      windows=jax.vmap(transformer.place)(latents.z_where),
-      what=rolled.what,
-      boxes=metrics.ink_boxes(rolled.painted.max(-1)),
-      squared_error=jnp.mean((image - reconstruction) ** 2),
-      **objectives.summary(terms),
-    )
+    fields: dict[str, Any] = {
+      'counts': latents.count,
+      'windows': jax.vmap(transformer.place)(latents.z_where),
+      'what': rolled.what,
+      'boxes': metrics.ink_boxes(rolled.painted.max(-1)),
+      'squared_error': jnp.mean((image - reconstruction) ** 2),
+    }
+    return Evaluation(**fields, **objectives.summary(terms))
 
   return jax.vmap(explain)(images, keys)
 
