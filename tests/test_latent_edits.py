@@ -65,8 +65,8 @@ def test_remove_closes_the_gap_and_ignores_absent_objects(latents):
 def test_a_moved_object_is_rendered_at_its_new_place(model, params):
   """A move by whole pixels shifts the canvas."""
   where = jnp.zeros((3, 3)).at[0].set(jnp.array([-0.8, -0.1, 0.05]))
-  code = jax.random.normal(jax.random.key(3), (3, model.config.code_size))
-  latents = Latents(where, code, jnp.int32(1), jnp.zeros(model.config.background_code_size))
+  code = jax.random.normal(jax.random.key(3), (3, model.spec.code_size))
+  latents = Latents(where, code, jnp.int32(1), jnp.zeros(model.spec.background_code_size))
   moved = latent_edits.move(latents, 0, down=5 / 50, right=-3 / 50)
   before, after = (np.asarray(air.decode(model, params, each)) for each in (latents, moved))
   assert before.max() > 0.01
