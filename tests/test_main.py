@@ -14,7 +14,8 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax.evaluation import held_out
+from air_jax.evaluation import tables
+from air_jax.storage import run_dir
 from air_jax.training import gradient_variance
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -75,15 +76,15 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_happened(
   assert {step for _, step in written.keys() - scalars.keys()} <= {15}
   assert scalars == pytest.approx({key: written[key] for key in scalars}, rel=1e-6)
   assert re.match(r'first steps under way after \d+\.\d s\nstep      20: held-out count', out)
-  assert held_out.table(held_out.read(finished_run)) in out
+  assert tables.table(run_dir.read_evaluation(finished_run)) in out
   assert 'python' in out and '--mode=report --workdir=run' in out
 
 
 def test_other_modes_need_only_the_folder(main, copy):
-  summary = held_out.read(copy)
+  summary = run_dir.read_evaluation(copy)
   (copy / 'evaluation.json').unlink()
   with main('--mode=evaluate', folder=copy) as process:
-    assert output(process).startswith(held_out.table(summary))
+    assert output(process).startswith(tables.table(summary))
   assert json.loads((copy / 'evaluation.json').read_text()) == summary
 
   pictures = {
