@@ -9,11 +9,12 @@ RUN := $(VENV)/bin/python
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-install: $(VENV)/installed  ## the environment .venv, with the versions of requirements.txt
+install: $(VENV)/installed  ## the environment .venv, with the versions of requirements.txt and the command air-jax
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 train: install  ## trains on the embedded digits, a few minutes
@@ -31,7 +32,7 @@ lint: install  ## formatting, style and types
 	$(VENV)/bin/mypy
 
 docs: install  ## the documentation as a site, in site/
-	$(VENV)/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 notebook: install  ## the tour of the library in a browser
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check notebook

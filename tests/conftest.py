@@ -8,11 +8,11 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+import air_jax
 from air_jax.config import schema as configuration
 from air_jax.configs import tiny
 from air_jax.inference import run_figures
 from air_jax.model import air
-from air_jax.training import loop
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def finished_run(scene_cache, compile_cache, tmp_path_factory):
   config = tiny.get_config()
   config.data.cache_dir = scene_cache
   folder = tmp_path_factory.mktemp('finished') / 'run'
-  loop.train(config, folder)
+  air_jax.train(config, folder)
   return folder
 
 
