@@ -116,7 +116,7 @@ def test_other_modes_need_only_the_folder(call, copy):
       np.testing.assert_array_equal(np.asarray(file), pictures[path.stem])
 
 
-def test_variance_is_measured_of_a_run_or_an_untrained_model(call, copy, tmp_path, scene_cache):
+def test_variance_is_measured_for_a_run_or_an_untrained_model(call, copy, tmp_path, scene_cache):
   few = ['--mode=variance', '--draws=10', '--objectives=exact,mvd']
   untrained = ['--config=tiny', f'--config.data.cache_dir={scene_cache}']
   for arguments, folder, step in ((few, copy, 20), (few + untrained, tmp_path / 'new', 0)):
