@@ -41,10 +41,6 @@ _WHERE = {
   'train': 'api',
 }
 
-from air_jax._version import __version__
-
-__all__ = ['__version__', 'load']
-
 
 def __getattr__(name: str) -> Any:
   if name not in _WHERE:

@@ -13,6 +13,7 @@ files, figures and the progress bar are callbacks too.
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Callback:
 class CallbackList(Callback):
   """Several callbacks as one."""
 
-  def __init__(self, callbacks: list[Callback] | tuple[Callback, ...]):
+  def __init__(self, callbacks: Sequence[Callback]):
     self._callbacks = tuple(callbacks)
 
   def __getattribute__(self, name: str) -> Any:

@@ -53,7 +53,8 @@ class Latents(NamedTuple):
 
   z_where: Float[Array, 'T 3']  # raw (scale, x, y), see spatial_transformer.place
   z_what: Float[Array, 'T D']
-  count: Int[Array, '']  # int32, the first `count` rows are present
+  # int32, the first `count` rows are present
+  count: Int[Array, '']  # type: ignore[assignment]  # it hides tuple.count, which nobody needs here
   z_background: Float[Array, ' E']
 
 

@@ -1,10 +1,10 @@
-"""How long the demo takes from the end of a stroke to the answer on the page.
+"""Time from the end of a stroke to the answer on the page of the demo.
 
     python -m benchmarks.demo [--workdir=FOLDER] [--strokes=50]
 
-Without a run, an untrained model of configs/multi_digits.py answers: it computes the same. Measured
-in headless chromium, after a warm-up: from the pointer's lifting until the painted scene, the count
-and the windows are on the page. The reference is a request that asks the model for nothing.
+Without a run, an untrained model of configs/multi_digits.py answers: its cost is the same. Measured
+in headless chromium, after a warm-up, from the end of the stroke until reconstruction, count and
+boxes are on the page. The reference is a request that does not run the model.
 """
 
 import shutil
@@ -12,7 +12,7 @@ import statistics
 import threading
 
 from absl import app, flags, logging
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 import air_jax
 from air_jax.config import schema as config_lib
@@ -22,20 +22,20 @@ from air_jax.inference.demo import server
 from air_jax.training import train_step
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
-_STROKES = flags.DEFINE_integer('strokes', 50, 'How many are drawn.', lower_bound=1)
+_STROKES = flags.DEFINE_integer('strokes', 50, 'Number of strokes.', lower_bound=1)
 _WARM_UP = 5
 _ANSWERED = 'Number(document.body.dataset.answers || 0)'
-_NOTHING = """async () => {
+_EMPTY_REQUEST = """async () => {
   const started = performance.now();
   await (await fetch('/model')).json();
   return performance.now() - started;
 }"""
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   """Measures and prints."""
   del argv
-  logging.set_verbosity(logging.WARNING)  # orbax tells every rename
+  logging.set_verbosity(logging.WARNING)  # orbax logs every rename
   listening = server.listen('127.0.0.1', 0)
   address = f'http://127.0.0.1:{listening.getsockname()[1]}'
   # Connections wait in the socket until the server is ready.
@@ -56,7 +56,7 @@ def main(argv):
     answers, references = [], []
     for i in range(_WARM_UP + _STROKES.value):
       answers.append(_stroke(page, 0.15 + 0.7 * (i % 7) / 6))
-      references.append(page.evaluate(_NOTHING))
+      references.append(page.evaluate(_EMPTY_REQUEST))
       if i % 2:
         page.click('#clear')
     browser.close()
@@ -64,17 +64,18 @@ def main(argv):
   print(f'strokes             {len(answers):8}')
   print(f'stroke to answer    {statistics.median(answers):8.1f} ms, median')
   print(f'                    {max(answers):8.1f} ms, worst')
-  print(f'reference           {statistics.median(references):8.1f} ms, a request for nothing')
+  print(f'reference           {statistics.median(references):8.1f} ms, a request without the model')
 
 
-def _load():
+def _load() -> predictor.Model:
   if _WORKDIR.value:
     return air_jax.load(_WORKDIR.value)
-  learning = train_step.make(config_lib.parse(multi_digits.get_config()))
-  return predictor.Model(learning, train_step.init(learning))
+  learner = train_step.make(config_lib.parse(multi_digits.get_config()))
+  state = train_step.init(learner)
+  return predictor.Model(learner.config, learner.model, state.average, step=0)
 
 
-def _stroke(page, x):
+def _stroke(page: Page, x: float) -> float:
   """Draws a stroke downwards; returns the milliseconds from its end to the answer on the page."""
   box = page.locator('#paper').bounding_box()
   x, top, bottom = box['x'] + x * box['width'], box['y'] + 80, box['y'] + 230

@@ -1,10 +1,10 @@
-"""How many pictures a second a trained model explains, and that memory does not grow with them.
+"""Images parsed per second, and peak memory by the number of images.
 
     python -m benchmarks.parsing [--workdir=FOLDER] [--batch=256]
 
-Without a run, an untrained model of configs/multi_digits.py is measured: it computes the same.
+Without a run, an untrained model of configs/multi_digits.py is measured: its cost is the same.
 Rounds of parsing and of a float32 matrix product alternate; medians are reported, after a warm-up.
-Peak memory is that of a process that parses so many pictures, one batch after another.
+Peak memory is that of a process that parses all these images, one batch after another.
 """
 
 import pathlib
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -26,18 +27,18 @@ from air_jax.inference import predictor
 from air_jax.training import train_step
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
-_BATCH = flags.DEFINE_integer('batch', 256, 'Pictures at once.', lower_bound=1)
+_BATCH = flags.DEFINE_integer('batch', 256, 'Images at once.', lower_bound=1)
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Timed rounds.', lower_bound=1)
-_ONLY = flags.DEFINE_integer('only', 0, 'Parse so many pictures, print peak memory, and end.')
+_ONLY = flags.DEFINE_integer('only', 0, 'Parse this many images, print peak memory, and end.')
 _BATCHES = 10  # a round
 _MATRIX = 2048  # side of the matrices in the reference product
 _NUMBERS = 1_000, 10_000, 100_000
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   """Measures and prints."""
   del argv
-  logging.set_verbosity(logging.WARNING)  # orbax tells every rename
+  logging.set_verbosity(logging.WARNING)  # orbax logs every rename
   model = _load()
   if _ONLY.value:
     for _ in model.parse_each(_batches(model, -(-_ONLY.value // _BATCH.value))):
@@ -57,7 +58,7 @@ def main(argv):
     products.append(time.perf_counter() - started)
   batch, reference = (statistics.median(times[1:]) for times in (rounds, products))
   side, steps = model.config.data.canvas_size, model.config.model.max_steps
-  print(f'pictures             {side}x{side}, {steps} steps, {_BATCH.value} at once')
+  print(f'images               {side}x{side}, {steps} inference steps, {_BATCH.value} at once')
   print(f'throughput           {_BATCH.value / batch:10,.0f} images/s')
   print(f'a batch              {batch * 1e3:10.1f} ms ({min(rounds) * 1e3:.1f} at best)')
   print(
@@ -69,18 +70,19 @@ def main(argv):
     command += [f'--workdir={_WORKDIR.value}'] if _WORKDIR.value else []
     root = pathlib.Path(__file__).parent.parent
     out = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
-    print(f'peak memory          {float(out):10.0f} MB after {number:,} pictures')
+    print(f'peak memory          {float(out):10.0f} MB after {number:,} images')
 
 
-def _load():
+def _load() -> predictor.Model:
   if _WORKDIR.value:
     return air_jax.load(_WORKDIR.value)
-  learning = train_step.make(config_lib.parse(multi_digits.get_config()))
-  return predictor.Model(learning, train_step.init(learning))
+  learner = train_step.make(config_lib.parse(multi_digits.get_config()))
+  state = train_step.init(learner)
+  return predictor.Model(learner.config, learner.model, state.average, step=0)
 
 
-def _batches(model, number):
-  """Batches of noise, made as they are asked for: what is on them costs no other time."""
+def _batches(model: predictor.Model, number: int) -> Iterator[np.ndarray]:
+  """Batches of noise, made on demand: the cost does not depend on the content."""
   generator = np.random.default_rng(0)
   side, channels = model.config.data.canvas_size, model.config.model.channels
   for _ in range(number):

@@ -8,11 +8,10 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+import air_jax
 from air_jax.config import schema as configuration
 from air_jax.configs import tiny
-from air_jax.inference import run_figures
 from air_jax.model import air
-from air_jax.training import loop
 
 
 @pytest.fixture
@@ -106,7 +105,7 @@ def finished_run(scene_cache, compile_cache, tmp_path_factory):
   config = tiny.get_config()
   config.data.cache_dir = scene_cache
   folder = tmp_path_factory.mktemp('finished') / 'run'
-  loop.train(config, folder)
+  air_jax.train(config, folder)
   return folder
 
 
@@ -114,10 +113,3 @@ def finished_run(scene_cache, compile_cache, tmp_path_factory):
 def copy(finished_run, tmp_path):
   """A copy of that folder which a test may change."""
   return shutil.copytree(finished_run, tmp_path / 'copy')
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-  """For runs whose pictures are of no concern: they take longest."""
-  for name in ('draw_run', 'record_frame', 'draw_animations'):
-    monkeypatch.setattr(run_figures, name, lambda *args: [])

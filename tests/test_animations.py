@@ -9,7 +9,6 @@ from PIL import Image, ImageSequence
 import air_jax
 from air_jax.data import loading
 from air_jax.inference import run_figures
-from air_jax.training import loop
 from air_jax.types import Latents, Rollout
 from air_jax.viz import animations, pillow_grid
 
@@ -64,7 +63,7 @@ def test_an_interrupted_run_discards_later_frames_and_records_them_again(
   for step in ('15', '20'):
     shutil.rmtree(copy / 'checkpoints' / step)
   (copy / 'frames' / '00000010.png').write_bytes(b'kept')
-  loop.train(run_config, copy)
+  air_jax.train(run_config, copy)
   assert sorted(path.stem for path in (copy / 'frames').iterdir()) == [
     '00000000', '00000005', '00000010',
   ]  # fmt: skip

@@ -24,7 +24,7 @@ def small_glyphs():
 
 
 def make_scenes(counts):
-  """LabelledScenes whose pixels tell which they are."""
+  """Scenes whose pixels tell which they are."""
   size = len(counts)
   images = np.broadcast_to(np.arange(size, dtype=np.uint8)[:, None, None, None], (size, 2, 3, 1))
   return LabelledScenes(images, np.asarray(counts, np.int32), None, None, None, None)

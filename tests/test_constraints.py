@@ -9,6 +9,7 @@ import samples
 from air_jax.config import schema as config_lib
 from air_jax.configs import default
 from air_jax.errors import UserError
+from air_jax.objectives import registry
 from air_jax.objectives.registry import ESTIMATORS
 
 WRONG_TYPES = {
@@ -46,7 +47,7 @@ def test_whole_numbers_do_for_fractions_and_lists_for_layer_sizes(tiny_config):
 INF, NAN = math.inf, math.nan
 IMPOSSIBLE = {
   'seed': (-1, 2**32),
-  'data.source': ('cifar', ''),
+  'data.source': ('cifar', '', 'module:', 'my module:read'),
   'data.layout': ('heap',),
   'data.fit': ('stretch', ''),
   'data.canvas_size': (0, -50),
@@ -89,7 +90,9 @@ IMPOSSIBLE = {
   'model.size_prior_std': (0.0, -1.0, INF, NAN),
   'model.shift_prior_std': (0.0, -1.0, INF, NAN),
   'model.count_by': ('presences', ''),
-  'objective.name': ('elbow', ''),
+  'model.likelihood': ('poisson', '', 'my module:make'),
+  'model.networks': ('mine', 'my-module:build', ':build', 'module:'),
+  'objective.name': ('elbow', '', 'module:'),
   'objective.particles': (0, -1),
   'objective.smoothing': (-0.1, 1.1, NAN),
   'objective.smoothing_hold': (-1,),
@@ -228,15 +231,45 @@ def test_own_images_are_neither_composed_nor_streamed(key, value):
 
 
 @pytest.mark.parametrize(
+  ('key', 'value'),
+  [
+    ('data.source', 'my_package.scenes:read'),
+    ('model.likelihood', 'my_module:Likelihoods.poisson'),
+    ('model.networks', 'my_module:build'),
+  ],
+)
+def test_import_paths_are_checked_by_form_alone(key, value):
+  changes = {key.replace('.', '__'): value}
+  parsed = config_lib.parse(samples.override(default.get_config(), **changes))
+  assert config_lib.to_flat(parsed)[key] == value
+
+
+def test_estimator_of_ones_own_is_asked_what_it_needs(monkeypatch):
+  own = ESTIMATORS['nvil']._replace(particles=3)
+  monkeypatch.setattr(registry, 'resolve', {'mine:loss': own}.__getitem__, raising=False)
+  config = samples.override(default.get_config(), objective__name='mine:loss')
+  assert config_lib.parse(config).model.baseline
+  config.objective.particles = 2
+  with pytest.raises(
+    UserError, match=r"particles=2 .* at least 3 with objective\.name='mine:loss'"
+  ):
+    config_lib.parse(config)
+
+
+@pytest.mark.parametrize(
   ('key', 'names'),
   [
-    ('data.source', ['digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder']),
+    (
+      'data.source',
+      ['digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'module:attribute'],
+    ),
     ('data.layout', ['disjoint', 'touching']),
     ('data.fit', ['crop', 'pad', 'squash']),
     ('data.background', ['black', 'grey', 'gradient', 'texture']),
     ('data.reading', ['auto', 'resident', 'stream']),
     ('model.background', ['black', 'constant', 'latent']),
-    ('objective.name', [*ESTIMATORS]),
+    ('model.likelihood', ['gaussian', 'bernoulli', 'module:attribute']),
+    ('objective.name', [*ESTIMATORS, 'module:attribute']),
   ],
 )
 def test_unknown_names_list_the_known(key, names):

@@ -1,12 +1,10 @@
-"""--mode=demo: its answers are the model's; a browser shows them; what cannot be is said."""
+"""--mode=demo: answers are the model's; a browser shows them; bad requests are refused."""
 
 import base64
 import http.client
+import importlib
 import io
 import json
-import os
-import socket
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -19,7 +17,9 @@ from PIL import Image
 
 import air_jax
 from air_jax.data import loading, pictures
+from air_jax.errors import UserError
 from air_jax.inference import latent_edits
+from air_jax.inference.demo import server
 
 MISNAMED = {'edit': 'move', 'which': 0, 'by': {'up': 1}}
 
@@ -53,18 +53,18 @@ def pixels(url):
   return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
-def assert_tells(told, scene):
-  """What the page is told is the one scene there is."""
+def assert_same(answer, scene):
+  """The answer describes the one scene of a batch."""
   count = int(scene.counts[0])
-  assert told['count'] == count == len(told['objects'])
-  np.testing.assert_allclose(told['probs'], scene.count_probs[0], atol=1e-5)
+  assert answer['count'] == count == len(answer['objects'])
+  np.testing.assert_allclose(answer['probs'], scene.count_probs[0], atol=1e-5)
   canvas = np.clip(scene.canvases[0, ..., 0], 0, 1)
-  np.testing.assert_allclose(pixels(told['canvas']) / 255, canvas, atol=0.01)
-  for t, found in enumerate(told['objects']):
+  np.testing.assert_allclose(pixels(answer['canvas']) / 255, canvas, atol=0.01)
+  for t, found in enumerate(answer['objects']):
     np.testing.assert_allclose(found['box'], scene.boxes[0, t] / 50, atol=0.021)  # a pixel
     assert found['score'] == pytest.approx(scene.scores[0, t], abs=1e-5)
   for name, values in scene.latents._asdict().items():
-    np.testing.assert_allclose(told['latents'][name], values[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answer['latents'][name], values[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope='module')
@@ -76,15 +76,15 @@ def picture(model):
   return file.getvalue()
 
 
-def test_a_picture_is_explained_as_the_model_does(model, address, picture):
-  told = ask(address, '/parse', picture)
+def test_an_image_is_parsed_by_the_model(model, address, picture):
+  answer = ask(address, '/parse', picture)
   fitted = pictures.fit(Image.open(io.BytesIO(picture)), 50, 'crop')
-  assert_tells(told, model.parse(np.asarray(fitted)[None]))
-  np.testing.assert_array_equal(pixels(told['image']), fitted)
+  assert_same(answer, model.parse(np.asarray(fitted)[None]))
+  np.testing.assert_array_equal(pixels(answer['image']), fitted)
 
 
-def test_objects_are_changed_as_asked(model, address, picture):
-  told = ask(address, '/parse', picture)
+def test_objects_are_edited(model, address, picture):
+  answer = ask(address, '/parse', picture)
   scene = model.parse(np.asarray(pictures.fit(Image.open(io.BytesIO(picture)), 50, 'crop'))[None])
   for changes, expected in (
     ([{'edit': 'move', 'which': 0, 'by': {'right': 0.1, 'down': -0.2}}],
@@ -92,19 +92,19 @@ def test_objects_are_changed_as_asked(model, address, picture):
     ([{'edit': 'remove', 'which': 0}, {'edit': 'resize', 'which': 0, 'by': {'factor': 1.3}}],
      lambda latents: latent_edits.resize(latent_edits.remove(latents, 0), 0, 1.3)),
   ):  # fmt: skip
-    body = json.dumps({'latents': told['latents'], 'changes': changes}).encode()
-    assert_tells(ask(address, '/edit', body), model.edit(scene, expected))
+    body = json.dumps({'latents': answer['latents'], 'changes': changes}).encode()
+    assert_same(ask(address, '/edit', body), model.edit(scene, expected))
 
 
-def test_scenes_are_imagined_and_taken_from_what_was_held_out(model, address):
-  assert_tells(ask(address, '/imagine', b'7'), model.generate(1, jax.random.key(7)))
+def test_scenes_are_sampled_or_taken_from_held_out_images(model, address):
+  assert_same(ask(address, '/generate', b'7'), model.generate(1, jax.random.key(7)))
   images = loading.load(model.config.data, 'test').images
-  told = ask(address, '/example', str(len(images) + 3).encode())
-  assert_tells(told, model.parse(images[3:4]))
-  np.testing.assert_array_equal(pixels(told['image']), images[3, ..., 0])
+  answer = ask(address, '/example', str(len(images) + 3).encode())
+  assert_same(answer, model.parse(images[3:4]))
+  np.testing.assert_array_equal(pixels(answer['image']), images[3, ..., 0])
 
 
-def test_what_cannot_be_understood_is_refused(address, picture):
+def test_malformed_requests_are_refused(address, picture):
   assert refused(address, '/parse', b'no picture') == (
     400,
     'this file cannot be read as a picture',
@@ -121,7 +121,7 @@ def test_what_cannot_be_understood_is_refused(address, picture):
   ):  # fmt: skip
     code, error = refused(address, '/edit', body)
     assert code == 400 and error.startswith('not understood')
-  assert refused(address, '/imagine', b'one')[0] == 400
+  assert refused(address, '/generate', b'one')[0] == 400
   connection = http.client.HTTPConnection(address.removeprefix('http://'))
   connection.putrequest('POST', '/parse')
   connection.putheader('Content-Length', '20000001')
@@ -130,21 +130,21 @@ def test_what_cannot_be_understood_is_refused(address, picture):
   connection.close()
 
 
-def test_the_page_shows_what_the_server_tells(address, picture, tmp_path):
+def test_the_page_shows_the_answers_of_the_server(address, picture, tmp_path):
   with demo_page.opened(address) as page:
     assert page.inner_text('#count') == ''
     demo_page.draw(page, [(0.2, 0.2), (0.4, 0.2), (0.3, 0.5)], [(0.7, 0.5), (0.7, 0.85)])
     drawn = page.evaluate("document.querySelector('#paper').toDataURL()")
-    told = ask(address, '/parse', base64.b64decode(drawn.split(',')[1]))
-    objects = 'object' if told['count'] == 1 else 'objects'
-    assert page.inner_text('#count') == f'{told["count"]} {objects}'
-    assert page.get_attribute('#painted', 'src') == told['canvas']
-    assert page.locator('#objects li').count() == told['count']
+    answer = ask(address, '/parse', base64.b64decode(drawn.split(',')[1]))
+    objects = 'object' if answer['count'] == 1 else 'objects'
+    assert page.inner_text('#count') == f'{answer["count"]} {objects}'
+    assert page.get_attribute('#painted', 'src') == answer['canvas']
+    assert page.locator('#objects li').count() == answer['count']
     shown = [float(p.inner_text().split()[1]) for p in page.locator('.bar').all()]
-    np.testing.assert_allclose(shown, told['probs'], atol=6e-4)
+    np.testing.assert_allclose(shown, answer['probs'], atol=6e-4)
     assert 0 < page.evaluate('Number(document.body.dataset.milliseconds)') < 10_000
 
-    # A file, shown as it was fitted; and a clean sheet.
+    # A file is shown as fitted; then everything is cleared.
     (tmp_path / 'mine.png').write_bytes(picture)
     with demo_page.answered(page):
       page.set_input_files('#file', tmp_path / 'mine.png')
@@ -155,27 +155,29 @@ def test_the_page_shows_what_the_server_tells(address, picture, tmp_path):
     assert page.inner_text('#count') == '' and page.evaluate('scene') is None
 
 
-def _main(*flags, **env):
-  command = [sys.executable, demo_page.ROOT / 'main.py', '--mode=demo', *flags]
-  done = subprocess.run(
-    command, capture_output=True, text=True, env=os.environ | env, timeout=120, check=False
-  )
-  assert done.returncode == 2 and not done.stdout
-  (line,) = done.stderr.splitlines()
-  return line
-
-
-def test_what_stands_in_the_way_is_said(finished_run, tmp_path):
-  with socket.socket() as taken:
-    taken.bind(('127.0.0.1', 0))
-    taken.listen()
+def test_an_unusable_address_is_named():
+  with server.listen('127.0.0.1', 0) as taken:
     port = taken.getsockname()[1]
-    line = _main(f'--workdir={finished_run}', f'--port={port}')
-  assert f'--port={port} cannot be used: Address already in use' in line
-  assert '--port=65536' in _main('--port=65536')
-  assert '--host=nowhere.invalid' in _main('--host=nowhere.invalid')
-  assert 'holds no run' in _main(f'--workdir={tmp_path}', '--port=0')
-  missing = "raise ModuleNotFoundError('none', name='uvicorn')"
-  (tmp_path / 'uvicorn.py').write_text(missing)
-  line = _main('--port=0', PYTHONPATH=str(tmp_path))
-  assert "needs uvicorn, which is not installed: pip install -e '.[demo]'" in line
+    with pytest.raises(UserError, match=f'--port={port} cannot be used: Address already in use'):
+      server.listen('127.0.0.1', port)
+  with pytest.raises(UserError, match='--host=nowhere.invalid'):
+    server.listen('nowhere.invalid', 0)
+
+
+@pytest.mark.parametrize(
+  ('module', 'missing', 'says'),
+  [
+    ('inference.demo.server', 'uvicorn', "the demo needs uvicorn, .* 'air_jax[demo]'"),
+    ('inference.demo.server', 'starlette', "the demo needs starlette.*, .* 'air_jax[demo]'"),
+    ('inference.report.page', 'jinja2', "the report needs jinja2, .* 'air_jax[report]'"),
+    ('inference.report.code_figures', 'sklearn', "the report needs sklearn, .* 'air_jax[report]'"),
+    ('viz.backend', 'matplotlib', "drawing figures needs matplotlib.*, .* 'air_jax[plots]'"),
+  ],
+)
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, module, missing, says):
+  monkeypatch.delitem(sys.modules, f'air_jax.{module}', raising=False)
+  for name in [name for name in sys.modules if name.split('.')[0] == missing]:
+    monkeypatch.delitem(sys.modules, name)
+  monkeypatch.setitem(sys.modules, missing, None)
+  with pytest.raises(UserError, match=says.replace('[', r'\[').replace(']', r'\]')):
+    importlib.import_module(f'air_jax.{module}')

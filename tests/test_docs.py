@@ -15,7 +15,6 @@ from unittest import mock
 import pytest
 from absl import flags
 
-import air_jax
 from air_jax import callbacks
 from air_jax.cli import command_line, main
 from air_jax.config import schema

@@ -10,7 +10,7 @@ import pytest
 from air_jax.config import schema as configuration
 from air_jax.model import air
 from air_jax.objectives import multi_sample
-from air_jax.training import train_step as learning
+from air_jax.training import train_step
 from air_jax.types import ElboTerms
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
@@ -27,12 +27,14 @@ def _gradients(tiny_config, image, smoothing, name):
   # A weak likelihood and wide posteriors, so that particles and counts share the weight.
   tiny_config.model.update(max_steps=2, likelihood_std=4.0, background='latent', cell_size=8)
   tiny_config.model.update(background_code_size=2, code_size=2, what_std_bias=0.9)
-  learner = learning.make(configuration.parse(tiny_config))
-  params = learning.init(learner).params
+  learner = train_step.build(configuration.parse(tiny_config))
+  params = train_step.init(learner).params
 
   def gradient(key):
-    noise = air.draw_noise(learner.model, key, (K,))
-    slope = jax.grad(lambda params: learning.loss(learner, params, 0, image, noise, key)[0])(params)
+    noise = air.sample_noise(learner.model, key, (K,))
+    slope = jax.grad(lambda params: train_step.loss(learner, params, 0, image, noise, key)[0])(
+      params
+    )
     return {
       part: jnp.concatenate([leaf.ravel()[:200] for leaf in jax.tree.leaves(of_part)])
       for part, of_part in slope.items()
@@ -59,7 +61,7 @@ def test_mean_is_that_of_the_plain_gradient_and_variance_is_less(tiny_config, im
   np.testing.assert_allclose(ours['glimpse_decoder'], plain['glimpse_decoder'], atol=1e-3)
 
 
-def test_shares_are_weights_of_latents_in_the_loss():
+def test_latent_weights_are_those_of_latents_in_the_loss():
   rng = np.random.default_rng(1)
   nll, ratio = (jnp.asarray(rng.normal(0, 1, (K, 3)), jnp.float32) for _ in range(2))
   log_q = jnp.log(jnp.full((K, 3), 1 / 3))
@@ -69,10 +71,10 @@ def test_shares_are_weights_of_latents_in_the_loss():
 
   slope = jax.grad(lambda ratio: multi_sample.collapsed_iwae(terms(ratio), None, 0.3))(ratio)
   expected = np.cumsum(slope[:, ::-1], 1)[:, ::-1]
-  np.testing.assert_allclose(multi_sample.shares(terms(ratio), 0.3), expected, rtol=1e-5)
+  np.testing.assert_allclose(multi_sample.latent_weights(terms(ratio), 0.3), expected, rtol=1e-5)
   # Each moves with its own particle alone, as a softmax does.
-  by_ratio = jax.jacrev(lambda ratio: multi_sample.shares(terms(ratio), 0.0)[:, 0])(ratio)
-  own = multi_sample.shares(terms(ratio), 0.0)[:, 0]
+  by_ratio = jax.jacrev(lambda ratio: multi_sample.latent_weights(terms(ratio), 0.0)[:, 0])(ratio)
+  own = multi_sample.latent_weights(terms(ratio), 0.0)[:, 0]
   slopes = np.array([by_ratio[i, i].sum() for i in range(K)])
   np.testing.assert_allclose(slopes, -own * (1 - own), rtol=1e-4)
   others = [by_ratio[i, j] for i in range(K) for j in range(K) if i != j]

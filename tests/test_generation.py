@@ -1,4 +1,4 @@
-"""LabelledScenes from the prior, and log p(x) by them against the bound."""
+"""Scenes from the prior, and log p(x) by them against the bound."""
 
 import jax
 import numpy as np

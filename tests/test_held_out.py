@@ -1,6 +1,5 @@
 """Evaluation against the roll-outs it stands for; its summary, also where truth is not known."""
 
-import dataclasses
 import json
 
 import jax
@@ -8,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import run_folder
+import samples
 
-from air_jax.evaluation import held_out, metrics
-from air_jax.model import air, networks
+from air_jax.evaluation import held_out, metrics, tables
+from air_jax.inference import restore
+from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.storage import run_dir
 from air_jax.types import LabelledScenes, Normal
@@ -32,16 +33,15 @@ def test_evaluation_holds_the_figures_of_the_last_step(finished_run):
 
 
 def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(model):
-  config = dataclasses.replace(model.config, background='constant', channels=3)
-  model = air.Model(config, networks.build(config))
-  params = model.networks.init(jax.random.key(0))
+  model = samples.changed(model, background='constant', channels=3)
+  params = air.init(model, jax.random.key(0))
   params['background_image'] += 4.0  # bright enough to be ink
-  decoder = params['glimpse_decoder']['_Dense_1']
+  decoder = params['glimpse_decoder']['output']
   decoder['bias'] = jnp.tile(jnp.array([-9.0, 2.0, -9.0]), 8 * 8)
   images = np.random.default_rng(0).integers(0, 256, (2, 50, 50, 3), np.uint8)
-  evaluation = held_out.run(model, params, images, 0.5, jax.random.key(1))
+  evaluation = held_out.explain_all(model, params, images, jax.random.key(1))
   for b, image in enumerate(images / np.float32(255)):
-    latents, rolled = jax.jit(air.parse, static_argnums=0)(model, params, image)
+    latents, rolled = jax.jit(air.parse)(model, params, image)
     windows = jax.vmap(transformer.place)(latents.z_where)
     painted = [
       transformer.paint(glimpse, window, 50).max(-1)
@@ -60,13 +60,13 @@ def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(mod
 
 def test_tight_bound_is_the_log_mean_of_the_weights_of_so_many_roll_outs(model, params):
   images = np.random.default_rng(0).integers(0, 256, (27, 50, 50, 1), np.uint8)  # two batches
-  key = jax.random.key(3)
-  bounds = held_out.tight_bound(model, params, images, 0.2, key, 13)
+  key, model = jax.random.key(3), samples.changed(model, success=0.2)
+  bounds = held_out.tight_bound(model, params, images, key, 13)
   assert bounds.shape == (27,)
 
   @jax.jit
   def log_weight(image, key):
-    rolled = air.rollout(model, params, image, air.draw_noise(model, key))
+    rolled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, rolled, 0.2)
     return jax.nn.logsumexp(terms.log_p - terms.nll - terms.log_ratio)
 
@@ -76,7 +76,7 @@ def test_tight_bound_is_the_log_mean_of_the_weights_of_so_many_roll_outs(model, 
     weights = [log_weight(images[b] / 255, jax.random.fold_in(own, i)) for i in range(13)]
     expected = jax.nn.logsumexp(jnp.array(weights)) - np.log(13)
     np.testing.assert_allclose(bounds[b], expected, rtol=1e-5)
-  single = held_out.tight_bound(model, params, images, 0.2, key, 1)
+  single = held_out.tight_bound(model, params, images, key, 1)
   assert single.mean() < bounds.mean()
 
 
@@ -90,11 +90,11 @@ def _summarise(counts, boxes, predicted=(0, 2, 1, 2)):
   scenes = LabelledScenes(
     np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None
   )
-  return held_out.summarise(evaluation, scenes, 3)
+  return held_out.summarize(evaluation, scenes, 3)
 
 
 def _rows(summary):
-  return [line.split() for line in held_out.table(summary).splitlines()]
+  return [line.split() for line in tables.table(summary).splitlines()]
 
 
 def test_summary_where_everything_is_known():
@@ -150,13 +150,13 @@ def test_accuracy_is_over_the_images_whose_count_is_known():
 
 
 def test_a_learned_prior_on_sizes_is_told(finished_run):
-  learning, state, _ = run_dir.restore(finished_run)
-  where, _ = air.priors(learning.model, state.average)
-  summary = held_out.read(finished_run)
+  model = restore.load(finished_run)
+  where, _ = air.priors(model.model, model.params)
+  summary = run_dir.read_evaluation(finished_run)
   size = summary['window_size']
   assert np.log(size / (1 - size)) == pytest.approx(float(where.mean[0]), rel=1e-5)
   assert summary['window_size_std'] == pytest.approx(float(where.std[0]), rel=1e-5)
-  assert f'{size:.3f}   of the canvas' in held_out.table(summary)
+  assert f'{size:.3f}   of the canvas' in tables.table(summary)
 
 
 def test_posteriors_are_those_of_what_is_present_alone():

@@ -1,4 +1,4 @@
-"""LabelledScenes of a configuration: what they are made of, and when they are composed anew."""
+"""Scenes of a configuration: what they are made of, and when they are composed anew."""
 
 import dataclasses
 import gzip

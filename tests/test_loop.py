@@ -10,12 +10,22 @@ import pytest
 import run_folder
 from PIL import Image
 
+from air_jax import api
+from air_jax.callbacks import Callback, MetricsRecord
+from air_jax.cli.reporting import Progress
+from air_jax.config import schema
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.evaluation import held_out
-from air_jax.inference import run_figures
 from air_jax.storage import run_dir
-from air_jax.training import loop, population, train_step
+from air_jax.storage.metric_writers import JsonlWriter
+from air_jax.training import loop, population, restore, train_step
+from air_jax.training.interruption import Interruption
+
+
+def train(config, folder):
+  """Trains with all that the program does, but without figures: they take longest."""
+  return api.train(config, folder, callbacks=[Progress()], figures=False)
 
 
 def after_chunk(monkeypatch, number, do):
@@ -36,7 +46,7 @@ def test_only_the_newest_checkpoints_are_kept(finished_run):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_run_stopped_by_a_signal_goes_on_to_the_same_end(
-  run_config, finished_run, tmp_path, monkeypatch, no_pictures, number
+  run_config, finished_run, tmp_path, monkeypatch, number
 ):
   run_config.train.checkpoint_every = run_config.train.eval_every = 1000
   handler = signal.getsignal(number)
@@ -48,30 +58,28 @@ def test_run_stopped_by_a_signal_goes_on_to_the_same_end(
   with monkeypatch.context() as patch:
     after_chunk(patch, 3, interrupt)
     with pytest.raises(Interrupted, match='at step 15;') as caught:
-      loop.train(run_config, tmp_path)
+      train(run_config, tmp_path)
   assert caught.value.exit_code == 128 + number
   assert signal.getsignal(number) == handler
   assert run_folder.checkpoints_of(tmp_path) == [15]
   assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5, 10, 15]
-  loop.train(run_config, tmp_path)
+  train(run_config, tmp_path)
   run_folder.assert_same_end(tmp_path, finished_run)
   assert run_folder.lines_of(tmp_path, 'train') == run_folder.lines_of(finished_run, 'train')
   assert run_folder.lines_of(tmp_path, 'test') == run_folder.lines_of(finished_run, 'test')[1:]
 
 
-def test_run_stopped_while_it_evaluates_keeps_a_checkpoint(
-  run_config, tmp_path, monkeypatch, no_pictures
-):
+def test_run_stopped_while_it_evaluates_keeps_a_checkpoint(run_config, tmp_path, monkeypatch):
   run_config.train.checkpoint_every = 1000
-  evaluate = held_out.held_out
+  evaluate = held_out.evaluate
 
   def interrupted(*args):
     signal.raise_signal(signal.SIGTERM)
     return evaluate(*args)
 
-  monkeypatch.setattr(held_out, 'held_out', interrupted)
+  monkeypatch.setattr(held_out, 'evaluate', interrupted)
   with pytest.raises(Interrupted, match='at step 10;'):
-    loop.train(run_config, tmp_path)
+    train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [10]
 
 
@@ -85,7 +93,7 @@ def interruptible():
 
 @pytest.mark.usefixtures('interruptible')
 def test_second_signal_acts_at_once():
-  with loop._Interruption() as interruption:
+  with Interruption() as interruption:
     assert interruption.signal == 0
     signal.raise_signal(signal.SIGINT)
     assert interruption.signal == signal.SIGINT
@@ -93,38 +101,36 @@ def test_second_signal_acts_at_once():
       signal.raise_signal(signal.SIGINT)
 
 
-def test_run_whose_newest_checkpoint_is_damaged_ends_the_same(
-  copy, finished_run, run_config, no_pictures
-):
+def test_run_whose_newest_checkpoint_is_damaged_ends_the_same(copy, finished_run, run_config):
   files = [path for path in (copy / 'checkpoints' / '20').rglob('*') if path.is_file()]
   path = max(files, key=lambda path: path.stat().st_size)
   content = bytearray(path.read_bytes())
   content[len(content) // 2] ^= 1
   path.write_bytes(content)
-  loop.train(run_config, copy)
+  train(run_config, copy)
   run_folder.assert_same_end(copy, finished_run)
   assert run_folder.lines_of(copy) == run_folder.lines_of(finished_run)
 
 
 def test_finished_run_has_nothing_to_do(copy, finished_run, run_config, capsys):
   before = run_folder.contents(copy / 'checkpoints')
-  assert loop.train(run_config, copy) == json.loads((finished_run / 'evaluation.json').read_text())
+  assert train(run_config, copy) == json.loads((finished_run / 'evaluation.json').read_text())
   assert 'nothing to do: step 20 is reached' in capsys.readouterr().out
   assert run_folder.contents(copy / 'checkpoints') == before
   assert run_folder.lines_of(copy) == run_folder.lines_of(finished_run)
 
 
-def test_more_steps_continue_a_finished_run(copy, finished_run, run_config, no_pictures):
+def test_more_steps_continue_a_finished_run(copy, finished_run, run_config):
   run_config.train.steps = 30
-  assert loop.train(run_config, copy)['step'] == 30
+  assert train(run_config, copy)['step'] == 30
   assert run_folder.lines_of(copy)[:6] == run_folder.lines_of(finished_run)
   assert [line['step'] for line in run_folder.lines_of(copy)[6:]] == [25, 30, 30]
-  learning, state, _ = run_dir.restore(copy)
-  assert int(state.step) == learning.config.train.steps == 30
+  _, states, _ = restore.restore(copy)
+  assert states.step.tolist() == [30] and run_dir.load_config(copy).train.steps == 30
 
 
 def test_divergence_names_step_and_term_and_spoils_nothing(
-  run_config, finished_run, tmp_path, monkeypatch, no_pictures
+  run_config, finished_run, tmp_path, monkeypatch
 ):
   def spoil(state, reports):
     reports['kl'] = reports['kl'].at[3:].set(jnp.inf)
@@ -134,21 +140,21 @@ def test_divergence_names_step_and_term_and_spoils_nothing(
   with monkeypatch.context() as patch:
     after_chunk(patch, 2, spoil)
     with pytest.raises(DivergenceError, match='at step 8 these are not finite: elbo;'):
-      loop.train(run_config, tmp_path)
+      train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [5]
   assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5]
-  loop.train(run_config, tmp_path)
+  train(run_config, tmp_path)
   run_folder.assert_same_end(tmp_path, finished_run)
 
 
-def test_update_that_leaves_the_finite_is_not_kept(run_config, tmp_path, no_pictures):
+def test_update_that_leaves_the_finite_is_not_kept(run_config, tmp_path):
   """Here the first update makes the baseline infinite, although the step's loss is still finite."""
   run_config.objective.name = 'nvil'
   run_config.train.update(learning_rate=1e30, baseline_learning_rate=1e10)
   run_config.train.update(log_every=1, checkpoint_every=1, eval_every=1000)
-  says = r'at step 1 these are not finite: .*parameters of baseline_net'
+  says = r'at step 1 these are not finite: .*parameters of baseline'
   with pytest.raises(DivergenceError, match=says):
-    loop.train(run_config, tmp_path)
+    train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == []
 
 
@@ -156,47 +162,46 @@ def spoil_gradients(monkeypatch, spoilt):
   """Makes the losses and gradients of the steps for which `spoilt(step)` is true not finite."""
   gradient = train_step.gradient
 
-  def spoiling(learning, params, step, images, key):
+  def spoiling(learner, params, step, images, key, estimator):
     factor = jnp.where(spoilt(step), jnp.nan, 1.0)
-    slope, report = gradient(learning, params, step, images, key)
-    return jax.tree.map(lambda x: factor * x, slope), report | {'loss': factor * report['loss']}
+    grads, (report, estimator) = gradient(learner, params, step, images, key, estimator)
+    report |= {'loss': factor * report['loss']}
+    return jax.tree.map(lambda x: factor * x, grads), (report, estimator)
 
   monkeypatch.setattr(train_step, 'gradient', spoiling)
+  step = train_step.train_step  # under another identity, so that it is compiled anew
+  monkeypatch.setattr(train_step, 'train_step', lambda *args: step(*args))
 
 
 def test_update_may_be_left_out_where_its_gradient_is_not_finite(
-  run_config, tmp_path, monkeypatch, no_pictures, capsys
+  run_config, tmp_path, monkeypatch, capsys
 ):
   run_config.train.skip_not_finite = 1
   spoil_gradients(monkeypatch, lambda step: step % 4 == 3)
-  loop.train(run_config, tmp_path)
+  train(run_config, tmp_path)
   lines = run_folder.lines_of(tmp_path, 'train')
   assert [line['skipped'] for line in lines] == [1, 1, 1, 2]
   assert np.isfinite([line['loss'] for line in lines]).all()
   assert 'steps 16 to 20: 2 updates left out, gradient not finite' in capsys.readouterr().out
 
 
-def test_no_more_updates_in_a_row_are_left_out_than_allowed(
-  run_config, tmp_path, monkeypatch, no_pictures
-):
+def test_no_more_updates_in_a_row_are_left_out_than_allowed(run_config, tmp_path, monkeypatch):
   run_config.train.skip_not_finite = 2
   spoil_gradients(monkeypatch, lambda step: step >= 5)
   with pytest.raises(DivergenceError, match='at step 8 these are not finite: grad_norm, loss'):
-    loop.train(run_config, tmp_path)
+    train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [5]
 
 
-def test_nothing_but_updates_left_out_is_divergence(run_config, tmp_path, monkeypatch, no_pictures):
+def test_nothing_but_updates_left_out_is_divergence(run_config, tmp_path, monkeypatch):
   run_config.train.skip_not_finite = 100
   spoil_gradients(monkeypatch, lambda step: step >= 5)
   with pytest.raises(DivergenceError, match='at step 6 these are not finite: every gradient since'):
-    loop.train(run_config, tmp_path)
+    train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == [5]
 
 
-def test_stop_does_not_keep_a_state_that_is_not_finite(
-  run_config, tmp_path, monkeypatch, no_pictures
-):
+def test_stop_does_not_keep_a_state_that_is_not_finite(run_config, tmp_path, monkeypatch):
   run_config.train.checkpoint_every = run_config.train.eval_every = 1000
 
   def spoil(state, reports):
@@ -210,18 +215,20 @@ def test_stop_does_not_keep_a_state_that_is_not_finite(
   after_chunk(monkeypatch, 2, spoil)
   says = r'at step 10 these are not finite: parameters of cell;'
   with pytest.raises(DivergenceError, match=says):
-    loop.train(run_config, tmp_path)
+    train(run_config, tmp_path)
   assert run_folder.checkpoints_of(tmp_path) == []
   assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5, 10]
   assert closed == [True]
 
 
-def test_progress_shows_what_there_is(capsys):
-  with loop._Progress(0, 20) as progress:
-    known = {'count_accuracy': 0.5, 'box_iou': 0.25}
-    for more in ({}, known):
-      progress.advanced(10, {'loss': 9.0, 'elbo': -9.0} | more)
-      progress.evaluated(10, {'elbo': -9.0} | more)
+def test_progress_shows_what_there_is(tiny_config, capsys):
+  progress = Progress()
+  progress.on_start(0, schema.parse(tiny_config))
+  known = {'count_accuracy': 0.5, 'box_iou': 0.25}
+  for more in ({}, known):
+    progress.on_metrics(MetricsRecord(10, 'train', None, {'loss': 9.0, 'elbo': -9.0} | more))
+    progress.on_evaluation(10, {'elbo': -9.0} | more)
+  progress.on_end(None)
   assert capsys.readouterr().out.splitlines() == [
     'step      10: held-out ELBO -9.0 nats',
     'step      10: held-out count accuracy 50.00%, ELBO -9.0 nats, box IoU 0.250',
@@ -239,43 +246,51 @@ def test_progress_shows_what_there_is(capsys):
   ],
 )
 def test_everything_happens_when_it_is_due(
-  run_config, tmp_path, monkeypatch, no_pictures,
+  run_config, tmp_path, monkeypatch,
   log_every, eval_every, checkpoint_every, draw_every, steps,
 ):  # fmt: skip
   run_config.train.update(
     log_every=log_every, eval_every=eval_every, checkpoint_every=checkpoint_every,
     draw_every=draw_every, steps=steps, keep_checkpoints=100,
   )  # fmt: skip
-  evaluated, drawn = [], []
+  evaluated, drawn, shown = [], [], []
 
-  def advance(members, source, states, start, steps):
+  def advance(step_fn, members, source, states, start, steps):
     assert states.step == start
     made = np.asarray(start + 1 + np.arange(steps), np.float32)[:, None]
     reports = dict.fromkeys(('loss', 'elbo', 'count_accuracy'), made)
     return states._replace(step=states.step + steps), reports
 
-  def held_out(learning, state, scenes, number):
-    evaluated.append(int(state.step))
-    return None, {'count_accuracy': 0.5, 'elbo': 1.0, 'box_iou': 0.5}
+  def evaluate(model, params, scenes, seed, step):
+    evaluated.append(step)
+    return 'evaluation', {'count_accuracy': 0.5, 'elbo': 1.0, 'box_iou': 0.5}
 
-  def draw(model, *others):
-    drawn.append(model.step)
-    return []
+  class Looker(Callback):
+    def on_snapshot(self, snapshot):
+      shown.append(snapshot.step)
+      if snapshot.figures:
+        assert snapshot.evaluation == 'evaluation'
+        drawn.append(snapshot.step)
 
-  start = train_step.TrainState(jnp.zeros(1, jnp.int32), {}, {}, ())
+  start = train_step.TrainState(jnp.zeros(1, jnp.int32), {}, {}, (), ())
   monkeypatch.setattr(population, 'init', lambda _: start)
   monkeypatch.setattr(population, 'advance', advance)
-  monkeypatch.setattr(held_out, 'held_out', held_out)
+  monkeypatch.setattr(held_out, 'evaluate', evaluate)
   monkeypatch.setattr(held_out, 'posteriors', lambda _: {})
-  monkeypatch.setattr(run_figures, 'draw_run', draw)
-  loop.train(run_config, tmp_path)
+  loop.train(run_config, tmp_path, callbacks=[JsonlWriter(tmp_path), Looker()])
 
   def due(every):
     return sorted({*range(every, steps + 1, every), steps})
 
   assert evaluated == due(eval_every)
-  wanted = due(draw_every or steps)  # pictures wait for the evaluation that follows
+  wanted = due(draw_every or steps)  # figures wait for the evaluation that follows
   assert drawn == sorted({min(x for x in evaluated if x >= step) for step in wanted})
+  early = {step for step in range(steps + 1) if step <= 20 * log_every}
+  assert set(shown) == {
+    0,
+    *due(eval_every),
+    *(early & {0, *due(log_every), *due(checkpoint_every)}),
+  }
   assert run_folder.checkpoints_of(tmp_path) == due(checkpoint_every)
   lines = run_folder.lines_of(tmp_path, 'train')
   assert set(due(log_every)) <= {line['step'] for line in lines}
@@ -287,7 +302,7 @@ def test_everything_happens_when_it_is_due(
 
 
 def test_streamed_run_is_the_run_from_memory_also_when_broken_off(
-  run_config, finished_run, tmp_path, monkeypatch, no_pictures
+  run_config, finished_run, tmp_path, monkeypatch
 ):
   run_config.data.reading = 'stream'
   run_config.train.checkpoint_every = run_config.train.eval_every = 1000
@@ -299,8 +314,8 @@ def test_streamed_run_is_the_run_from_memory_also_when_broken_off(
   with monkeypatch.context() as patch:
     after_chunk(patch, 2, interrupt)
     with pytest.raises(Interrupted, match='at step 10;'):
-      loop.train(run_config, tmp_path)
-  loop.train(run_config, tmp_path)
+      train(run_config, tmp_path)
+  train(run_config, tmp_path)
   streamed, resident = (run_folder.lines_of(folder, 'train') for folder in (tmp_path, finished_run))
   assert len(streamed) == len(resident) == 4
   for ours, theirs in zip(streamed, resident, strict=True):
@@ -308,10 +323,10 @@ def test_streamed_run_is_the_run_from_memory_also_when_broken_off(
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-def test_scenes_composed_on_the_device_train_too(run_config, tmp_path, no_pictures):
+def test_scenes_composed_on_the_device_train_too(run_config, tmp_path):
   run_config.data.online = True
   run_config.train.update(steps=5, eval_every=5)
-  summary = loop.train(run_config, tmp_path)
+  summary = train(run_config, tmp_path)
   assert summary['images'] == run_config.data.test_scenes
   (line,) = run_folder.lines_of(tmp_path, 'train')
   assert 0 <= line['count_accuracy'] <= 1 and np.isfinite(line['elbo'])
@@ -324,7 +339,7 @@ def test_own_images_without_counts_are_trained_on_and_drawn(run_config, tmp_path
   run_config.data.update(source='folder', dir=str(tmp_path), colour=True)
   run_config.model.background = 'latent'
   run_config.train.update(steps=5, eval_every=5)
-  summary = loop.train(run_config, tmp_path / 'run')
+  summary = api.train(run_config, tmp_path / 'run')
   assert 'count_accuracy' not in summary and sum(summary['predicted_counts']) == summary['images']
   assert (tmp_path / 'run' / 'figures' / 'training.png').exists()
   (line,) = run_folder.lines_of(tmp_path / 'run', 'train')

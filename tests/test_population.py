@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 import run_folder
 
+from air_jax import api
+from air_jax.cli.evaluate import evaluate_run
+from air_jax.cli.reporting import Progress
 from air_jax.config import schema as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, UserError
-from air_jax.evaluation import held_out, population_summary
+from air_jax.evaluation import held_out, tables
+from air_jax.inference import restore
 from air_jax.storage import run_dir
-from air_jax.training import loop, population, train_step
+from air_jax.training import loop, population, sharding, train_step
+from air_jax.training import restore as training_restore
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
@@ -33,9 +38,10 @@ def two(run_config):
 def advanced(config, steps):
   """The population of a configuration, its states after so many steps, and their reports."""
   parsed = config_lib.parse(config)
-  members = population.make(parsed)
+  members = population.build(parsed)
   source = loading.batch_source(parsed.data, parsed.train.batch_size)
-  return members, *population.advance(members, source, population.init(members), 0, steps)
+  states, step = population.init(members), train_step.train_step
+  return members, *population.advance(step, members, source, states, 0, steps)
 
 
 def assert_close(tree, other, atol=2e-5):
@@ -49,7 +55,7 @@ def test_each_member_is_fed_as_its_seed_asks(two, online):
   two.seed = 3
   parsed = config_lib.parse(two)
   source = loading.batch_source(parsed.data, parsed.train.batch_size)
-  drawn = population._draw(population.make(parsed), source, 4, 2)
+  drawn = population._sample_indices(population.build(parsed), source, 4, 2)
   for i, seed in enumerate((3, 4)):
     for ours, theirs in zip(
       *map(jax.tree.leaves, (drawn, source.sample_indices(seed, 4, 2))), strict=True
@@ -87,15 +93,15 @@ def test_a_member_is_the_run_of_its_seed_and_its_numbers(two):
 
 def test_a_population_of_one_makes_the_steps_of_its_learner(run_config):
   members, states, reports = advanced(run_config, 3)
-  config = members.learners[0].config
+  config = config_lib.parse(run_config)
   scenes = loading.load(config.data, 'train')
-  learning = train_step.make(config)
-  step, expected = jax.jit(train_step.train_step, static_argnums=0), train_step.init(learning)
+  learner = train_step.build(config)
+  step, expected = jax.jit(train_step.train_step), train_step.init(learner)
   source = loading.batch_source(config.data, config.train.batch_size)
   drawn = source.sample_indices(config.seed, 0, 3)
   assert len(np.unique(drawn, axis=0)) == 3
   for i, chosen in enumerate(drawn):
-    expected, report = step(learning, expected, scenes.images[chosen], scenes.counts[chosen])
+    expected, report = step(learner, expected, scenes.images[chosen], scenes.counts[chosen])
     for name, value in report.items():
       np.testing.assert_allclose(reports[name][i, 0], value, rtol=1e-4, err_msg=name)
   assert_close(population.member(states, 0).params, expected.params)
@@ -106,73 +112,90 @@ def test_other_seeds_and_numbers_compile_nothing_anew(two, compile_cache):
   members, *_ = advanced(two, 2)
   before = population._advance._cache_size()
   two.seed = 7
-  two.members.learning_rate = (1e-4, 2e-4)
+  two.members.update(learning_rate=(1e-4, 2e-4), likelihood_std=(0.3, 0.2))
+  two.train.update(checkpoint_every=3, draw_every=7, keep_best=2)  # nor do other intervals
+  two.data.cache_dir += '/.'
   others, *_ = advanced(two, 2)
   # The batch sources of both gather alike.
   assert population._advance._cache_size() == before
-  assert members.config == others.config
+  assert jax.tree.structure(members.learner) == jax.tree.structure(others.learner)
+
+
+def test_any_pure_step_can_be_handed_in(two):
+  parsed = config_lib.parse(two)
+  members = population.build(parsed)
+  source = loading.batch_source(parsed.data, parsed.train.batch_size)
+
+  def count_bright(learner, state, images, counts):
+    return state + (images > 127).sum(), {'rate': learner.learning_rate, 'counts': counts.sum()}
+
+  states, reports = population.advance(count_bright, members, source, jax.numpy.zeros(2, int), 0, 3)
+  scenes = loading.load(parsed.data, 'train')
+  for i, seed in enumerate(members.seeds):
+    chosen = source.sample_indices(seed, 0, 3)
+    assert states[i] == (scenes.images[chosen] > 127).sum()
+    np.testing.assert_array_equal(reports['counts'][:, i], scenes.counts[chosen].sum(1))
+  np.testing.assert_allclose(reports['rate'], 7e-4)
 
 
 def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
   two.train.success = 0.0
-  summary = loop.train(two, tmp_path)
-  each = [held_out.read(tmp_path / 'members' / name) for name in ('000', '001')]
+  summary = api.train(two, tmp_path)
+  folders = [tmp_path / 'members' / name for name in ('000', '001')]
+  each = [run_dir.read_evaluation(folder) for folder in folders]
   assert summary['each'] == {'0': each[0], '1': each[1]}
   assert summary['elbo'] == pytest.approx(np.mean([own['elbo'] for own in each]))
   assert summary['best'] == int(each[1]['elbo'] > each[0]['elbo'])
   assert summary['success']['members'] == summary['members'] == 2
-  for home in (tmp_path / 'members' / '000', tmp_path / 'members' / '001'):
-    assert {path.stem for path in (home / 'figures').glob('*.png')} == run_folder.PICTURES
-    assert [line['split'] for line in run_folder.lines_of(home)] == ['train', 'test']
-  lines = [run_folder.lines_of(tmp_path / 'members' / name, 'train')[0] for name in ('000', '001')]
+  for folder in folders:
+    assert {path.stem for path in (folder / 'figures').glob('*.png')} == run_folder.PICTURES
+    assert [line['split'] for line in run_folder.lines_of(folder)] == ['train', 'test']
+  lines = [run_folder.lines_of(folder, 'train')[0] for folder in folders]
   (mean,) = run_folder.lines_of(tmp_path, 'train')
   assert mean['elbo'] == pytest.approx(np.mean([line['elbo'] for line in lines]))
   assert (tmp_path / 'figures' / 'population.png').exists()
   assert run_folder.checkpoints_of(tmp_path) == [5]
   # To be used: the best, or one that is asked for.
-  learning, state, folder = run_dir.restore(tmp_path)
-  assert folder.name == f'00{summary["best"]}' and learning.config.seed == summary['best']
+  assert restore.load(tmp_path).config.seed == summary['best']
   other = 1 - summary['best']
-  learning, state, folder = run_dir.restore(tmp_path, other)
-  scenes = loading.load(learning.config.data, 'test')
-  _, again = held_out.held_out(learning, state, scenes)
+  model = restore.load(tmp_path, other)
+  scenes = loading.load(model.config.data, 'test')
+  _, again = held_out.evaluate(model.model, model.params, scenes, model.config.seed, model.step)
   assert json.loads(json.dumps(again)) == each[other]
-  with pytest.raises(UserError, match=r'--member=2 is not allowed; .* has members 0\.\.1'):
-    run_dir.restore(tmp_path, 2)
-  assert population_summary.evaluate_all(tmp_path) == summary
+  with pytest.raises(UserError, match=r'member=2 is not allowed; .* has members 0\.\.1'):
+    restore.load(tmp_path, 2)
+  assert json.loads(json.dumps(evaluate_run(tmp_path))) == json.loads(json.dumps(summary))
 
 
-def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path, no_pictures):
+def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path):
   two.train.update(steps=10, checkpoint_every=5)
   loop.train(two, tmp_path / 'whole')
-  run_dir.claim(tmp_path / 'parts', two)
-  (tmp_path / 'parts' / 'checkpoints').mkdir()
+  with run_dir.open_for_writing(tmp_path / 'parts', two) as folder:
+    (folder / 'checkpoints').mkdir()
   kept = tmp_path / 'whole' / 'checkpoints' / '5'
   kept.rename(tmp_path / 'parts' / 'checkpoints' / '5')
   loop.train(two, tmp_path / 'parts')
-  whole, parts = (run_dir.restore_all(tmp_path / name)[1] for name in ('whole', 'parts'))
+  whole, parts = (training_restore.restore(tmp_path / name)[1] for name in ('whole', 'parts'))
   for a, b in zip(*map(jax.tree.leaves, (whole, parts)), strict=True):
     np.testing.assert_array_equal(a, b)
 
 
-def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, no_pictures, capsys):
+def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, capsys):
   two.train.update(steps=10, eval_every=10, checkpoint_every=5)
   two.members.learning_rate = (1e30, 2e-3)
-  summary = loop.train(two, tmp_path)
+  summary = api.train(two, tmp_path, callbacks=[Progress()], figures=False)
   known = json.loads((tmp_path / 'diverged.json').read_text())
-  assert summary['diverged'] == known and known.keys() == {'0'}
+  assert json.loads(json.dumps(summary['diverged'])) == known and known.keys() == {'0'}
   assert known['0']['step'] == 2 and 'loss' in known['0']['what']
   assert re.search(r'member 0 diverged at step 2: .*loss', capsys.readouterr().out)
   assert summary['best'] == 1 and summary['each'].keys() == {'1'}
-  assert 'diverged at step 2' in population_summary.table(summary)
+  assert 'diverged at step 2' in tables.table(summary)
   assert not (tmp_path / 'members' / '000' / 'evaluation.json').exists()
   assert (tmp_path / 'members' / '000' / 'metrics.jsonl').read_text() == ''
   assert [line['step'] for line in run_folder.lines_of(tmp_path, 'train')] == [5, 10]
   _, alone, _ = advanced(two, 10)
-  assert_close(
-    population.member(run_dir.restore_all(tmp_path)[1], 1).params,
-    population.member(alone, 1).params,
-  )
+  _, kept, _ = training_restore.restore(tmp_path)
+  assert_close(population.member(kept, 1).params, population.member(alone, 1).params)
   two.train.steps = 15  # also when it goes on from there
   assert loop.train(two, tmp_path)['diverged'] == known
 
@@ -186,17 +209,18 @@ def test_training_ends_where_every_member_has_diverged(two, tmp_path):
 
 def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch):
   parsed = config_lib.parse(two)
-  members = population.make(parsed)
+  members = population.build(parsed)
   source = loading.batch_source(parsed.data, parsed.train.batch_size)
   states = jax.eval_shape(lambda: population.init(members))
-  xla = population.compiled(members, source, states, 5).memory_analysis()
+  compiled = population.compiled(train_step.train_step, members, source, states, 5)
+  xla = compiled.memory_analysis()
   used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
-  need = population.needed_bytes(members, source, parsed.train.batch_size)
+  need = population.needed_bytes(members, source)
   assert 0.5 < need / used < 2
-  population.check(members, source, parsed.train.batch_size)
+  population.check_memory(members, source)
   monkeypatch.setattr(population, '_device_bytes', lambda: 0.6 * need)
   with pytest.raises(UserError, match=r'population=2 needs about .* GB .* about 1 members fit'):
-    population.check(members, source, parsed.train.batch_size)
+    population.check_memory(members, source)
 
 
 def test_numbers_and_seeds_of_members_are_checked_beside_their_number(two):
@@ -214,65 +238,78 @@ def test_numbers_and_seeds_of_members_are_checked_beside_their_number(two):
 SPREAD = """
 import sys
 import jax
+import numpy as np
 from absl import flags
-from air_jax import config as config_lib, population
-from air_jax.data import loading
+from air_jax.config import schema
 from air_jax.configs import tiny
+from air_jax.data import loading
+from air_jax.training import population, train_step
 
 flags.FLAGS.mark_as_parsed()
-config = tiny.get_config()
-config.update_from_flattened_dict(dict(eval(sys.argv[1])))
-parsed = config_lib.parse(config)
-members = population.make(parsed)
-part = population.share_of_batch(members, parsed.train.batch_size)
-source = population.share(members, loading.batch_source(parsed.data, parsed.train.batch_size, part))
-states, reports = population.advance(members, source, population.init(members), 0, 5)
-leaf = states.params['image_gates']['kernel']
-print(dict(members.mesh.shape), sorted(shard.data.shape[0] for shard in leaf.addressable_shards))
-import numpy
-numpy.savez(sys.argv[2], *jax.tree.leaves(states.params), reports['loss'])
+for number, changes in enumerate(eval(sys.argv[1])):
+  config = tiny.get_config()
+  config.update_from_flattened_dict(dict(changes))
+  parsed = schema.parse(config)
+  members = population.build(parsed)
+  shard = population.batch_shard(members)
+  source = loading.batch_source(parsed.data, parsed.train.batch_size, shard)
+  source = population.replicate(members, source)
+  states = population.init(members)
+  states, reports = population.advance(train_step.train_step, members, source, states, 0, 5)
+  leaf = states.params['cell']['image_gates']['kernel']
+  shards = sorted(shard.data.shape[0] for shard in leaf.addressable_shards)
+  print(dict(members.mesh.shape), shards)
+  np.savez(f'{sys.argv[2]}/{number}.npz', *jax.tree.leaves(states.params), reports['loss'])
 """
 
-
-@pytest.mark.parametrize(
-  'size, more, mesh, parts',
-  [
-    (4, {}, {'members': 4, 'data': 1}, 4 * [1]),
-    (1, {}, {'members': 1, 'data': 4}, 4 * [1]),
-    (6, {}, {'members': 2, 'data': 2}, 4 * [3]),
-    (2, {'data.online': True}, {'members': 2, 'data': 2}, 4 * [1]),
-    (2, {'data.reading': 'stream'}, {'members': 2, 'data': 2}, 4 * [1]),
-  ],
+SPREADS = (
+  (4, {}, {'members': 4, 'data': 1}, 4 * [1]),
+  (1, {}, {'members': 1, 'data': 4}, 4 * [1]),
+  (6, {}, {'members': 2, 'data': 2}, 4 * [3]),
+  (2, {'data.online': True}, {'members': 2, 'data': 2}, 4 * [1]),
+  (2, {'data.reading': 'stream'}, {'members': 2, 'data': 2}, 4 * [1]),
 )
+
+
+@pytest.mark.slow
 def test_devices_share_members_and_batches_and_nobody_learns_otherwise(
-  run_config, size, more, mesh, parts, tmp_path, compile_cache
+  run_config, tmp_path, compile_cache
 ):
-  changes = {'train.population': size, 'data.cache_dir': run_config.data.cache_dir, **more}
-  run_config.update_from_flattened_dict(changes)
-  _, states, reports = advanced(run_config, 5)
-  done = spread(changes, tmp_path, compile_cache)
+  """One process has four devices for all the cases, since its start takes seconds."""
+  cases = [
+    {'train.population': size, 'data.cache_dir': run_config.data.cache_dir, **more}
+    for size, more, *_ in SPREADS
+  ]
+  done = spread(cases, tmp_path, compile_cache)
   assert done.returncode == 0, done.stderr
-  assert done.stdout.strip() == f'{mesh} {parts}'
-  found = np.load(tmp_path / 'found.npz')
-  expected = [*jax.tree.leaves(states.params), reports['loss']]
-  for name, theirs in zip(found.files, expected, strict=True):
-    np.testing.assert_allclose(found[name], theirs, rtol=1e-4, atol=2e-5)
+  expected = [f'{mesh} {parts}' for *_, mesh, parts in SPREADS]
+  assert done.stdout.strip().splitlines() == expected
+  for number, changes in enumerate(cases):
+    config = run_config.copy_and_resolve_references()
+    config.update_from_flattened_dict(changes)
+    _, states, reports = advanced(config, 5)
+    found = np.load(tmp_path / f'{number}.npz')
+    known = [*jax.tree.leaves(states.params), reports['loss']]
+    for name, theirs in zip(found.files, known, strict=True):
+      np.testing.assert_allclose(found[name], theirs, rtol=1e-4, atol=2e-5, err_msg=number)
 
 
-def test_a_batch_that_devices_cannot_share_evenly_is_refused(run_config, tmp_path, compile_cache):
-  changes = {'train.population': 2, 'train.batch_size': 7}
-  changes['data.cache_dir'] = run_config.data.cache_dir
-  done = spread(changes, tmp_path, compile_cache)
-  assert done.returncode and done.stderr.strip().endswith(
-    'config.train.batch_size=7 is not allowed; it must be a multiple of 2, for so many of the 4 '
-    'devices share a batch of each of config.train.population=2 members'
+def test_a_batch_that_devices_cannot_share_evenly_is_refused(two, monkeypatch):
+  members = population.build(config_lib.parse(two))
+  monkeypatch.setattr(sharding, 'batch_shards', lambda mesh: 2)
+  monkeypatch.setattr(jax, 'device_count', lambda: 4)
+  says = (
+    r'config\.train\.batch_size=7 is not allowed; it must be a multiple of 2, since that many of '
+    r'the 4 devices share a batch of each of config\.train\.population=2 members'
   )
+  with pytest.raises(UserError, match=says):
+    population.batch_shard(members._replace(batch_size=7))
 
 
-def spread(changes, folder, environment):
-  """Five steps on four devices, whose end is kept in found.npz of the folder."""
+def spread(cases, folder, environment):
+  """Five steps of each case on four devices; what they end with is kept in files of the folder."""
   return subprocess.run(
-    [sys.executable, '-c', SPREAD, repr(changes), folder / 'found.npz'], cwd=ROOT,
+    [sys.executable, '-c', SPREAD, repr(cases), folder], cwd=ROOT,
     env=environment | {'XLA_FLAGS': '--xla_force_host_platform_device_count=4'},
     capture_output=True, text=True, timeout=300,
   )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A trained model in use: what `parse` gives, in any batch; imagining, editing, exporting."""
+"""A trained model in use: parsing in any batch; generating, editing, exporting."""
 
 import operator
 import pathlib
@@ -10,32 +10,28 @@ import numpy as np
 import pytest
 
 import air_jax
+from air_jax.cli import demo_model
 from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.inference import latent_edits, predictor
 from air_jax.model import air
-from air_jax.storage import run_dir
+from air_jax.training import population, restore
 
 
 @pytest.fixture(scope='module')
-def run(finished_run):
-  """(Learner, TrainState) of the tiny run, with a presence head that counts now so, now so."""
-  learning, state, _ = run_dir.restore(finished_run)
-  images = loading.load(learning.config.data, 'test').images[:20] / 255
-  head = state.average['presence_head']
+def model(finished_run):
+  """The model of the tiny run, with a presence head whose counts vary."""
+  trained = air_jax.load(finished_run)
+  images = loading.load(trained.config.data, 'test').images[:20] / 255
+  head = trained.params['presence_head']
   keys = jax.random.split(jax.random.key(1), len(jax.tree.leaves(head)))
   keys = jax.tree.unflatten(jax.tree.structure(head), list(keys))
   wild = jax.tree.map(lambda x, key: x + 2 * jax.random.normal(key, x.shape), head, keys)
-  params = state.average | {'presence_head': wild}
-  _, rolled = jax.vmap(air.parse, (None, None, 0))(learning.model, params, images)
-  output = wild['_Dense_1']
+  params = trained.params | {'presence_head': wild}
+  _, rolled = jax.vmap(air.parse, (None, None, 0))(trained.model, params, images)
+  output = wild['output']
   output['bias'] -= np.median(rolled.presence_logits)
-  return learning, state._replace(average=params)
-
-
-@pytest.fixture(scope='module')
-def model(run):
-  return predictor.Model(*run)
+  return predictor.Model(trained.config, trained.model, params, trained.step)
 
 
 @pytest.fixture(scope='module')
@@ -54,17 +50,41 @@ def assert_close(scene, other, atol=1e-4):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=atol)
 
 
-def test_parse_is_that_of_the_model_image_by_image(model, images, scene, run):
-  learning, state = run
+def test_parse_is_that_of_the_model_image_by_image(model, images, scene):
   for i in range(3):
-    latents, rolled = air.parse(learning.model, state.average, images[i] / 255)
+    image = images[i] / 255
+    latents, rolled = air.parse(model.model, model.params, image)
     np.testing.assert_allclose(scene.latents.z_where[i], latents.z_where, atol=1e-4)
     assert scene.counts[i] == scene.latents.count[i] == latents.count
     np.testing.assert_allclose(scene.canvases[i], rolled.canvases[latents.count], atol=1e-4)
+    for name, normal in (('z_where', rolled.where), ('z_what', rolled.what)):
+      for part, expected in normal._asdict().items():
+        np.testing.assert_allclose(getattr(scene, f'{name}_{part}')[i], expected, atol=1e-4)
+    terms = air.elbo_terms(model.model, model.params, image, rolled, model.model.spec.success)
+    log_joint = terms.log_p - terms.nll - terms.kl_z - terms.log_q
+    np.testing.assert_allclose(scene.elbo[i], np.exp(terms.log_q) @ log_joint, rtol=1e-4)
   assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(scene))
 
 
-def test_counts_are_the_mode_of_probabilities_which_scores_sum_up(scene):
+def test_explain_gives_every_intermediate_result(model, images, scene):
+  latents, rolled = model.explain(images)
+  assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves((latents, rolled)))
+  assert_close(latents, scene.latents)
+  np.testing.assert_allclose(
+    rolled.canvases[np.arange(20), scene.counts], scene.canvases, atol=1e-4
+  )
+
+
+def test_windows_are_in_pixels_of_the_canvas(scene):
+  present = np.arange(scene.scores.shape[1]) < scene.counts[:, None]
+  scale = 1 / (1 + np.exp(-scene.z_where_mean[..., 0]))
+  x, y = np.moveaxis(np.tanh(scene.z_where_mean[..., 1:]), -1, 0)
+  side = 50 * scale
+  expected = np.stack([25 * (y + 1) - side / 2, 25 * (x + 1) - side / 2, side, side], -1)
+  np.testing.assert_allclose(scene.windows, np.where(present[..., None], expected, 0), atol=1e-3)
+
+
+def test_counts_are_the_mode_of_probabilities_that_scores_sum_up(scene):
   np.testing.assert_allclose(scene.count_probs.sum(-1), 1, rtol=1e-5)
   np.testing.assert_array_equal(scene.counts, scene.count_probs.argmax(-1))
   present = np.arange(scene.scores.shape[1]) < scene.counts[:, None]
@@ -88,7 +108,7 @@ def test_floats_and_images_without_a_channel_axis_are_the_same(model, images, sc
   assert_close(model.parse(np.float32(images[..., 0]) / 255), scene)
 
 
-def test_pictures_of_another_size_are_fitted_once_said_and_boxes_are_theirs(
+def test_images_of_another_size_are_fitted_and_boxes_are_in_their_pixels(
   model, images, scene, caplog
 ):
   larger = images.repeat(4, 1).repeat(4, 2).repeat(3, 3)
@@ -109,23 +129,24 @@ def test_pictures_of_another_size_are_fitted_once_said_and_boxes_are_theirs(
     (np.zeros((1, 4, 4), np.int64), 'images of int64'),
   ],
 )
-def test_what_are_no_images_is_refused(model, wrong, says):
+def test_arrays_that_are_no_images_are_refused(model, wrong, says):
   with pytest.raises(UserError, match=says):
     model.parse(wrong)
 
 
-def test_generated_scenes_are_those_of_the_prior_rendered(model, run):
-  imagined = model.generate(300, jax.random.key(5))
-  assert set(imagined.counts) == {0, 1, 2, 3}
-  np.testing.assert_array_equal(imagined.count_probs.argmax(-1), imagined.counts)
-  learning, state = run
+def test_generated_scenes_are_rendered_samples_of_the_prior(model):
+  generated = model.generate(300, jax.random.key(5))
+  assert set(generated.counts) == {0, 1, 2, 3}
+  np.testing.assert_array_equal(generated.count_probs.argmax(-1), generated.counts)
+  assert np.isnan(generated.elbo).all() and not generated.z_what_std.any()
+  np.testing.assert_array_equal(generated.z_what_mean, generated.latents.z_what)
   for i in (0, 299):
-    one = jax.tree.map(operator.itemgetter(i), imagined.latents)
-    canvas = air.decode(learning.model, state.average, one)
-    np.testing.assert_allclose(imagined.canvases[i], canvas, atol=1e-5)
+    one = jax.tree.map(operator.itemgetter(i), generated.latents)
+    canvas = air.decode(model.model, model.params, one)
+    np.testing.assert_allclose(generated.canvases[i], canvas, atol=1e-5)
 
 
-def test_edits_change_what_they_say(model, scene):
+def test_edited_scenes_are_rendered_again(model, scene):
   assert_close(model.render(scene.latents).canvases, scene.canvases)
   emptier = model.edit(scene, lambda latents: latent_edits.remove(latents, 0))
   np.testing.assert_array_equal(emptier.counts, np.maximum(scene.counts - 1, 0))
@@ -160,11 +181,15 @@ def test_loading_the_losses_alone_imports_no_flax():
   subprocess.run([sys.executable, '-c', code], cwd=root, check=True)
 
 
-def test_load_gives_what_evaluation_uses(finished_run, images):
-  learning, state, _ = run_dir.restore(finished_run)
-  loaded, own = air_jax.load(finished_run), predictor.Model(learning, state)
-  assert loaded.step == own.step == 20
-  assert_close(loaded.parse(images), own.parse(images), atol=0)
+def test_load_gives_what_evaluation_uses(finished_run):
+  _, states, _ = restore.restore(finished_run)
+  loaded = air_jax.load(finished_run)
+  average = population.member(states, 0).average
+  assert loaded.step == 20
+  jax.tree.map(np.testing.assert_array_equal, loaded.params, average)
+  number = sum(np.size(leaf) for leaf in jax.tree.leaves(average))
+  for part in ('50x50x1', 'at most 3', 'size 4', 'std 0.2', f'{number:,} param', 'step 20'):
+    assert part in repr(loaded)
 
 
 def test_a_folder_without_a_checkpoint_says_so(tmp_path):
@@ -172,12 +197,12 @@ def test_a_folder_without_a_checkpoint_says_so(tmp_path):
     air_jax.load(tmp_path)
 
 
-def test_a_model_is_trained_once_where_there_is_no_run(run_config, tmp_path, monkeypatch, capsys):
+def test_the_model_of_the_demo_is_trained_once(run_config, tmp_path, monkeypatch, capsys):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-  for told in (1, 0):
-    model = predictor.ready_made(run_config)
+  for trained in (1, 0):
+    model = demo_model.load_or_train(run_config)
     assert model.step == run_config.train.steps
-    assert capsys.readouterr().out.count('a small model is trained once') == told
+    assert capsys.readouterr().out.count('training a small model once') == trained
   run_config.seed = 1
-  predictor.ready_made(run_config)
+  demo_model.load_or_train(run_config)
   assert len(list((tmp_path / 'air_jax' / 'models').iterdir())) == 2

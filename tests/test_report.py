@@ -1,4 +1,4 @@
-"""--mode=report: one page that holds everything, and says what a run reached."""
+"""--mode=report: one page that holds everything about a run."""
 
 import html.parser
 import json
@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 
 from air_jax.errors import UserError
-from air_jax.evaluation import held_out
-from air_jax.inference import predictor
-from air_jax.inference.report import figures, page
+from air_jax.inference.parsed_scenes import ParsedScenes
+from air_jax.inference.report import code_figures, page
+from air_jax.storage import run_dir
+from air_jax.training import gradient_norms, population, restore
 from air_jax.types import LabelledScenes, Latents
+
+STARTS = [
+  {'command': ['main.py', '--first'], 'commit': None, 'versions': {'jax': '0.9.8'}},
+  {'command': ['main.py', '--second'], 'versions': {'jax': '0.9.9'}, 'commit': 'abc'},
+]
 
 
 class Reader(html.parser.HTMLParser):
@@ -59,7 +65,15 @@ def other(finished_run, tmp_path_factory):
 @pytest.fixture(scope='module')
 def text(finished_run, other, tmp_path_factory):
   out = tmp_path_factory.mktemp('report') / 'page.html'
-  assert page.write(finished_run, None, [str(other)], str(out)) == out
+
+  def norms(images):
+    members, states, _ = restore.restore(finished_run)
+    state = population.member(states, 0)
+    return gradient_norms.by_part(population.member(members.learner, 0), state, images)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(page.provenance, 'read', lambda folder: STARTS)
+    assert page.write(finished_run, None, [str(other)], str(out), norms) == out
   return out.read_text()
 
 
@@ -68,13 +82,13 @@ def read(text):
   return Reader(text)
 
 
-def test_nothing_is_loaded_from_elsewhere_and_it_is_small(text, read):
+def test_the_page_is_small_and_loads_nothing(text, read):
   assert all(link.startswith(('#', 'data:')) for link in read.links) and read.links
   assert not re.search(r'url\((?!#)', text) and '<script' not in text
   assert len(text) < 5e6
 
 
-def test_every_figure_has_a_title_a_name_for_the_blind_and_a_caption(text, read):
+def test_every_figure_has_a_title_a_name_for_screen_readers_and_a_caption(text, read):
   figures = read.texts['figure']
   assert len(figures) >= 9 and len(figures) == len(read.texts['figcaption'])
   assert all(len(caption.split()) > 8 for caption in read.texts['figcaption'])
@@ -82,23 +96,30 @@ def test_every_figure_has_a_title_a_name_for_the_blind_and_a_caption(text, read)
 
 
 def test_numbers_are_those_of_the_evaluation(read, finished_run):
-  summary = held_out.read(finished_run)
+  summary = run_dir.read_evaluation(finished_run)
   tiles = ' '.join(read.texts['div'])
   low, high = summary['count_accuracy_interval']
   assert f'{summary["count_accuracy"]:.2%}' in tiles and f'{low:.2%} to {high:.2%}' in tiles
   assert f'{summary["elbo"]:.1f}' in tiles and f'{summary["box_iou"]:.3f}' in tiles
   cells = ' '.join(read.texts['td'])
   assert all(str(n) in cells for row in summary['confusion'] for n in row)
-  assert 'train.average' in cells and 'likelihood_std' in cells and 'orbax-checkpoint' in cells
+  assert 'train.average' in cells and 'likelihood_std' in cells
+  names = {row.split('\n')[0] for row in read.texts['tr']}
+  for row in (
+    'command' + 'main.py --first' + 'main.py --second',
+    'versions.jax0.9.80.9.9',
+    'commit-abc',
+  ):
+    assert row in names
 
 
-def test_runs_are_set_beside_each_other_and_what_does_not_compare_is_named(read, text):
-  assert 'They differ in model.likelihood_std: their ELBOs do not compare' in text
+def test_runs_are_compared_and_keys_that_forbid_it_are_named(read, text):
+  assert 'The runs differ in model.likelihood_std: their ELBOs cannot be compared' in text
   row = read.texts['tr'][[i for i, row in enumerate(read.texts['tr']) if '0.123' in row][0]]
   assert row.split() == ['model.likelihood_std0.20.123']
 
 
-def test_intervals_are_of_the_mean():
+def test_intervals_belong_to_the_mean():
   values = np.random.default_rng(0).normal(5, 2, 10_000)
   mean, interval = page._mean(values, '.3f')
   low, high = (float(x) for x in interval.split(' to '))
@@ -107,23 +128,25 @@ def test_intervals_are_of_the_mean():
 
 
 def test_codes_carry_the_labels_of_the_objects_they_overlap():
-  """Of a model that sees the truth."""
+  """With a model that returns the truth."""
 
-  class Seer:
+  class Oracle:
     def parse(self, images):
       boxes = np.stack([scenes.boxes[:, 1], scenes.boxes[:, 0] * 0, scenes.boxes[:, 0]], 1)
       latents = Latents(None, np.arange(6.0).reshape(2, 3, 1), None, None)
-      return predictor.Scene(np.array([3, 0]), None, boxes, None, None, None, latents)
+      fields = dict.fromkeys(ParsedScenes._fields)
+      fields |= {'counts': np.array([3, 0]), 'boxes': boxes, 'latents': latents}
+      return ParsedScenes(**fields)
 
   boxes = np.float32([[[0, 0, 9, 9], [20, 20, 9, 9]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
   labels = np.array([[4, 7], [-1, -1]])
   images = np.zeros((2, 30, 30, 1), np.uint8)
   scenes = LabelledScenes(images, np.array([2, 0]), boxes, labels, None, None)
-  codes, named = figures.codes_of(Seer(), scenes)
+  codes, named = code_figures.codes_of(Oracle(), scenes)
   assert codes.ravel().tolist() == [0, 1, 2] and named.tolist() == [7, -1, 4]
 
 
-def test_a_file_that_was_named_is_not_replaced(finished_run, tmp_path):
+def test_a_given_file_is_not_replaced(finished_run, tmp_path):
   (tmp_path / 'mine.html').write_text('mine')
   with pytest.raises(UserError, match='exists already'):
     page.write(finished_run, None, [], str(tmp_path / 'mine.html'))
@@ -131,7 +154,7 @@ def test_a_file_that_was_named_is_not_replaced(finished_run, tmp_path):
     page.write(tmp_path, None, [], None)
 
 
-def test_a_browser_has_no_complaint(text, tmp_path):
+def test_a_browser_shows_no_error(text, tmp_path):
   browser = shutil.which('chromium') or shutil.which('google-chrome')
   if browser is None:
     pytest.skip('no chromium')

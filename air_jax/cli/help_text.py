@@ -41,8 +41,8 @@ def short(modes: Mapping[str, Mode], values: flags.FlagValues) -> str:
   """Modes, flags and configurations."""
   start = command_line.program()
   lines = [
-    f'usage: {start} [--mode=MODE] [--config=NAME_OR_FILE] [--config.KEY=VALUE ...] '
-    '[--workdir=FOLDER] [FLAG ...]',
+    f'usage: {start} [--mode=MODE] [--workdir=FOLDER] [FLAG ...]',
+    f'       {" " * len(start)} [--config=NAME_OR_FILE] [--config.KEY=VALUE ...]',
     '',
     'Attend, Infer, Repeat: trains a model that explains images as sets of objects, and uses it.',
     '',

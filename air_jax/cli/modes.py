@@ -25,75 +25,91 @@ class Mode(NamedTuple):
 def train(flags: FlagValues) -> None:
   """Trains the run in --workdir, or continues it."""
   processes = _processes(flags)
+  from air_jax import api
+  from air_jax.cli.reporting import Progress
   from air_jax.config import schema
-  from air_jax.evaluation import population_summary
+  from air_jax.evaluation import tables
   from air_jax.runtime import compilation_cache, cpu_devices
-  from air_jax.training import loop
 
   members = schema.parse(flags.config).train.population
-  compilation_cache.keep()
+  compilation_cache.enable()
   if members > 1 and not (flags.distributed or flags.coordinator):
-    cpu_devices.become_devices(members)
+    cpu_devices.set_cpu_device_count(members)
   with processes:
     _say('preparing the data and compiling the training step; the first time takes a minute')
-    print(population_summary.table(loop.train(flags.config, flags.workdir)))
+    print(tables.table(api.train(flags.config, flags.workdir, callbacks=[Progress()])))
     print(f'\n{after_training(flags)}')
 
 
 def evaluate(flags: FlagValues) -> None:
   """Evaluates a run on held-out images; a population, every member."""
   _refuse_config(flags)
-  from air_jax.data import loading
-  from air_jax.evaluation import held_out, population_summary
+  from air_jax.cli.evaluate import evaluate_run
+  from air_jax.evaluation import tables
   from air_jax.runtime import compilation_cache
-  from air_jax.storage import run_dir
 
-  compilation_cache.keep()
-  if flags.member is None:
-    print(population_summary.table(population_summary.evaluate_all(flags.workdir, flags.particles)))
-    folder = flags.workdir
-  else:
-    learner, state, folder = run_dir.restore(flags.workdir, flags.member)
-    scenes = loading.load(learner.config.data, 'test')
-    summary = held_out.held_out(learner, state, scenes, flags.particles)[1]
-    held_out.write(summary, folder)
-    print(held_out.table(summary))
-  print(f'\nas JSON: {folder}/evaluation.json; drawn: {_command(flags, "--mode=figures")}')
+  compilation_cache.enable()
+  print(tables.table(evaluate_run(flags.workdir, flags.particles, flags.member)))
+  print(f'\nas JSON: {flags.workdir}/evaluation.json; drawn: {_command(flags, "--mode=figures")}')
 
 
 def figures(flags: FlagValues) -> None:
   """Draws a run, or the scenes of a configuration that has none."""
-  with extras.needed('plots', '--mode=figures'):
-    from air_jax.viz import animations
-    from air_jax.viz import figures as drawing
-  from air_jax.evaluation import held_out
+  from air_jax.data import loading
+  from air_jax.runtime import compilation_cache
 
-  learner, state, folder, untrained = _learner(flags)
-  scenes = _test_scenes(learner)
-  if untrained:
-    paths = drawing.draw_scenes(scenes, folder)
+  with extras.needed('plots', '--mode=figures'):
+    from air_jax.inference import run_figures
+
+  compilation_cache.enable()
+  if _is_untrained(flags):
+    from air_jax.config import schema
+
+    scenes = loading.load(schema.parse(flags.config).data, 'test')
+    paths = run_figures.draw_scenes(scenes, pathlib.Path(flags.workdir).expanduser())
   else:
-    evaluation, _ = held_out.held_out(learner, state, scenes)
-    paths = drawing.draw(learner, state, scenes, evaluation, folder)
-    paths += animations.draw(learner, state, scenes, folder)
+    from air_jax.evaluation import held_out
+    from air_jax.inference import restore
+    from air_jax.storage import metric_writers
+
+    run = restore.restore(flags.workdir)
+    index = run.chosen(flags.member)
+    model, folder = run.model(index), run.member_dir(index)
+    scenes = loading.load(model.config.data, 'test')
+    evaluation, _ = held_out.evaluate(
+      model.model, model.params, scenes, model.config.seed, model.step
+    )
+    records = metric_writers.read_metrics(folder)
+    paths = run_figures.draw_run(model, scenes, evaluation, records, folder)
+    paths += run_figures.draw_animations(model, scenes, folder)
   print('\n'.join(map(str, paths)))
 
 
 def variance(flags: FlagValues) -> None:
   """Measures the noise of each objective's gradient."""
-  from air_jax.training import gradient_variance
+  from air_jax.data import loading
+  from air_jax.runtime import compilation_cache, files
+  from air_jax.training import gradient_variance, train_step
 
   with extras.needed('plots', '--mode=variance'):
-    from air_jax.viz import figures as drawing
+    from air_jax.inference import run_figures
 
-  learner, state, folder, _ = _learner(flags)
+  compilation_cache.enable()
+  if _is_untrained(flags):
+    from air_jax.config import schema
+
+    config, folder = schema.parse(flags.config), pathlib.Path(flags.workdir).expanduser()
+    learner = train_step.build(config)
+    state = train_step.init(learner)
+  else:
+    config, learner, state, folder = _trained(flags)
   which = ', '.join(flags.objectives or ['every objective'])
   _say(f'sampling {flags.draws} gradients of {which}; each is compiled first, some seconds each')
-  summary = gradient_variance.measure(
-    learner, state, _test_scenes(learner), flags.draws, flags.objectives
-  )
-  gradient_variance.write(summary, folder)
-  drawing.draw_variance(summary, folder)
+  scenes = loading.load(config.data, 'test')
+  summary = gradient_variance.measure(learner, state, scenes, flags.draws, flags.objectives)
+  folder.mkdir(parents=True, exist_ok=True)
+  files.write_json(folder / 'variance.json', summary)
+  run_figures.draw_variance(summary, folder)
   print(gradient_variance.table(summary))
   print(f'\nas JSON: {folder}/variance.json; drawn: {folder}/figures/variance.png')
 
@@ -134,9 +150,16 @@ def report(flags: FlagValues) -> None:
   with extras.needed('report', '--mode=report'):
     from air_jax.inference.report import page
 
-  compilation_cache.keep()
+  compilation_cache.enable()
   _say('evaluating the run and drawing the report, which takes about a minute')
-  print(page.write(flags.workdir, flags.member, flags.compare, flags.out))
+
+  def gradient_norms(images):
+    from air_jax.training import gradient_norms
+
+    _, learner, state, _ = _trained(flags)
+    return gradient_norms.by_part(learner, state, images)
+
+  print(page.write(flags.workdir, flags.member, flags.compare, flags.out, gradient_norms))
 
 
 def demo(flags: FlagValues) -> None:
@@ -144,16 +167,18 @@ def demo(flags: FlagValues) -> None:
   _refuse_config(flags)
   with extras.needed('demo', '--mode=demo'):
     from air_jax.inference.demo import server
-  from air_jax.inference import predictor
+  from air_jax.inference import restore
   from air_jax.runtime import compilation_cache
   from air_jax.storage import run_dir
 
-  compilation_cache.keep()
+  compilation_cache.enable()
   with server.listen(flags.host, flags.port) as listening:
     if flags['workdir'].present or run_dir.exists(flags.workdir):
-      model = predictor.load(flags.workdir, flags.member)
+      model = restore.load(flags.workdir, flags.member)
     else:
-      model = predictor.ready_made(flags.config)
+      from air_jax.cli import demo_model
+
+      model = demo_model.load_or_train(flags.config)
     server.serve(model, listening)
 
 
@@ -224,33 +249,34 @@ def _refuse_config(flags: FlagValues) -> None:
     raise UserError(f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config')
 
 
-def _learner(flags: FlagValues):
-  """The learner and state of a run, or of a configuration without one; folder; which it is."""
-  from air_jax.config import schema
-  from air_jax.runtime import compilation_cache
+def _is_untrained(flags: FlagValues) -> bool:
+  """Whether --config is given and there is no run; both at once are refused."""
   from air_jax.storage import run_dir
-  from air_jax.training import train_step
 
-  compilation_cache.keep()
   if not command_line.touches_config(sys.argv):
-    return *run_dir.restore(flags.workdir, flags.member), False
+    return False
   if run_dir.exists(flags.workdir):
     _refuse_config(flags)
-  learner = train_step.make(schema.parse(flags.config))
-  return learner, train_step.init(learner), pathlib.Path(flags.workdir).expanduser(), True
+  return True
 
 
-def _test_scenes(learner):
-  from air_jax.data import loading
+def _trained(flags: FlagValues):
+  """A member's configuration, learner and training state, and its folder."""
+  from air_jax.inference import restore as inference_restore
+  from air_jax.training import population, restore
 
-  return loading.load(learner.config.data, 'test')
+  run = inference_restore.restore(flags.workdir)
+  index = run.chosen(flags.member)
+  members, states, _ = restore.restore(flags.workdir)
+  own = population.member(members.learner, index), population.member(states, index)
+  return run.model(index).config, *own, run.member_dir(index)
 
 
 def _model(flags: FlagValues):
   import air_jax
   from air_jax.runtime import compilation_cache
 
-  compilation_cache.keep()
+  compilation_cache.enable()
   return air_jax.load(flags.workdir, flags.member)
 
 
@@ -269,4 +295,4 @@ def _processes(flags: FlagValues) -> contextlib.AbstractContextManager[None]:
     )
   from air_jax.runtime import distributed
 
-  return distributed.joined(flags.coordinator, count, index)
+  return distributed.initialize(flags.coordinator, count, index)

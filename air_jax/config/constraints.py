@@ -84,7 +84,7 @@ def layers(sizes: tuple[int, ...]) -> str:
 
 def path_or_empty(value: str) -> str:
   """'' or an import path."""
-  return '' if not value or is_path(value) else "'' or an import path 'module:attribute'"
+  return '' if not value or is_path(value) else "empty or an import path 'module:attribute'"
 
 
 def estimator(value: str) -> str:
@@ -107,13 +107,6 @@ Layers = Annotated[tuple[int, ...], layers]
 Numbers = tuple[float, ...]  # one for each member
 
 
-def resolve_estimator(name: str) -> Any:
-  """The `objectives.registry.Estimator` of a name or an import path."""
-  from air_jax.objectives import registry
-
-  return getattr(registry, 'resolve', registry.ESTIMATORS.get)(name)
-
-
 def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
   """Refuses a configuration that cannot work.
 
@@ -124,6 +117,8 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
   Raises:
     UserError: a value is of the wrong type or not allowed, by itself or beside another.
   """
+  from air_jax.objectives import registry
+
   check_data(given, keys)
   _check_order(given, 'model.glimpse_size', 'data.canvas_size')
   _check_order(given, 'model.patch_size', 'data.canvas_size')
@@ -134,7 +129,7 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
     _require('model.patch_size', patch, patch > 0, 'greater than 0 with model.residual=True')
   _check_members(given, keys)
   name, number = given['objective.name'], given['objective.particles']
-  fewest = resolve_estimator(name).particles
+  fewest = registry.resolve(name).particles
   text = f'at least {fewest} with objective.name={name!r}'
   _require('objective.particles', number, number >= fewest, text)
   sleep = given['objective.sleep']

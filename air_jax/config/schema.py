@@ -28,7 +28,8 @@ class Recipe:
   """The part of section `data` that decides a scene, apart from the glyphs and the seed."""
 
   source: Annotated[
-    str, c.one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'arrays', path=True)
+    str,
+    c.one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'arrays', path=True),
   ]
   layout: Annotated[str, c.one_of('disjoint', 'touching')]
   canvas_size: c.Size
@@ -196,6 +197,8 @@ def parse(config: ConfigDict) -> Config:
   Raises:
     UserError: a key is unknown, missing, of the wrong type or has a value that is not allowed.
   """
+  from air_jax.objectives import registry  # imports JAX, which the command line does without
+
   given = flatten(config)
   if unknown := given.keys() - KEYS.keys():
     raise unknown_key(min(unknown), KEYS)
@@ -211,7 +214,7 @@ def parse(config: ConfigDict) -> Config:
     **sections['model'],
     canvas_size=config.data.canvas_size,
     channels=3 if config.data.colour else 1,
-    baseline=c.resolve_estimator(config.objective.name).baseline,
+    baseline=registry.resolve(config.objective.name).baseline,
     success=config.objective.prior_end,
   )
   return Config(

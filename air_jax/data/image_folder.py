@@ -1,4 +1,4 @@
-"""LabelledScenes from your own images: every PNG and JPEG file of a folder, fitted to the canvas.
+"""Scenes from your own images: every PNG and JPEG file of a folder, fitted to the canvas.
 
 Their contents are unknown, except for counts that a CSV file may give. Counts are used for
 evaluation only.
@@ -60,7 +60,7 @@ def load(config: DataConfig, split: str) -> LabelledScenes:
 def unlabelled(
   images: UInt8[np.ndarray, 'B H W C'], counts: Int[np.ndarray, ' B']
 ) -> LabelledScenes:
-  """LabelledScenes of which at most the counts are known: N = 0."""
+  """Scenes of which at most the counts are known: N = 0."""
   empty = np.zeros((len(images), 0), np.float32)
   return LabelledScenes(
     images, counts, np.zeros((len(images), 0, 4), np.float32), empty.astype(np.int32), empty, empty

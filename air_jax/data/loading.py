@@ -16,7 +16,7 @@ _FEW = 50  # images, fewer than which are memorised rather than explained
 
 
 class Split(NamedTuple):
-  """LabelledScenes to train on, and held-out ones."""
+  """Scenes to train on, and held-out ones."""
 
   train: LabelledScenes
   test: LabelledScenes

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import warnings
+from typing import IO
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -21,7 +22,7 @@ def find(folder: pathlib.Path) -> list[str]:
   )
 
 
-def decode(path: str | os.PathLike, mode: str) -> Image.Image:
+def decode(path: str | os.PathLike | IO[bytes], mode: str) -> Image.Image:
   """Reads the upright image of a file in mode 'RGB' or 'L', over black where transparent.
 
   Raises:

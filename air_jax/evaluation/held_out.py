@@ -27,16 +27,16 @@ _IMAGES = 25
 class Evaluation(NamedTuple):
   """What the model found in every image, as NumPy arrays."""
 
-  counts: Int[Array, ' B']  # as `air.parse` counts
-  windows: Float[Array, 'B T 3']  # (scale, x, y) of each inference step
+  counts: Int[np.ndarray, ' B']  # as `air.parse` counts
+  windows: Float[np.ndarray, 'B T 3']  # (scale, x, y) of each inference step
   what: Normal  # [B, T, D] posterior of each object's code
   boxes: Float[
     Array, 'B T 4'
   ]  # around the ink of each object, (top, left, height, width) in pixels
-  squared_error: Float[Array, ' B']  # of the reconstruction, mean over pixels
-  elbo: Float[Array, ' B']  # nats, one sample of z_where and z_what, the count summed out
-  nll: Float[Array, ' B']  # nats, its reconstruction term
-  kl: Float[Array, ' B']  # nats, the rest
+  squared_error: Float[np.ndarray, ' B']  # of the reconstruction, mean over pixels
+  elbo: Float[np.ndarray, ' B']  # nats, one sample of z_where and z_what, the count summed out
+  nll: Float[np.ndarray, ' B']  # nats, its reconstruction term
+  kl: Float[np.ndarray, ' B']  # nats, the rest
 
 
 def evaluate(
@@ -57,16 +57,16 @@ def evaluate(
     size prior as a fraction of the canvas, and `window_size_std`, its deviation in log-odds, where
     it was learned; with `tight_bound` and its `particles` where one was asked for).
   """
-  key = jax.random.key(seed)
-  evaluation = explain_all(model, params, scenes.images, key)
+  key, images = jax.random.key(seed), np.asarray(scenes.images)
+  evaluation = explain_all(model, params, images, key)
   summary = {'step': step} | summarize(evaluation, scenes, model.spec.max_steps)
   if model.spec.learn_size_prior:
     where, _ = air.priors(model, params)
     summary |= {'window_size': float(air.window_size(model, params))}
     summary |= {'window_size_std': float(where.std[0])}
   if particles:
-    key = jax.random.fold_in(key, len(scenes.images))
-    bounds = tight_bound(model, params, scenes.images, key, particles)
+    key = jax.random.fold_in(key, len(images))
+    bounds = tight_bound(model, params, images, key, particles)
     summary |= {'tight_bound': float(bounds.mean()), 'particles': particles}
   return evaluation, summary
 
@@ -83,7 +83,7 @@ def explain_all(
 
 
 @jax.jit
-def _explain(model, params, images, keys):
+def _explain(model, params, images, keys) -> Any:
   """The `Evaluation` of a batch."""
 
   def explain(image, key):
@@ -92,14 +92,14 @@ def _explain(model, params, images, keys):
     reconstruction = rolled.canvases[latents.count]
     sampled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, sampled, model.spec.success)
-    return Evaluation(
-      counts=latents.count,
-      windows=jax.vmap(transformer.place)(latents.z_where),
-      what=rolled.what,
-      boxes=metrics.ink_boxes(rolled.painted.max(-1)),
-      squared_error=jnp.mean((image - reconstruction) ** 2),
-      **objectives.summary(terms),
-    )
+    fields: dict[str, Any] = {
+      'counts': latents.count,
+      'windows': jax.vmap(transformer.place)(latents.z_where),
+      'what': rolled.what,
+      'boxes': metrics.ink_boxes(rolled.painted.max(-1)),
+      'squared_error': jnp.mean((image - reconstruction) ** 2),
+    }
+    return Evaluation(**fields, **objectives.summary(terms))
 
   return jax.vmap(explain)(images, keys)
 
@@ -170,7 +170,7 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
     matched predicted box, 0 where missed).
   """
   found = np.bincount(evaluation.counts, minlength=max_steps + 1)
-  summary = {'images': len(scenes.images)}
+  summary: dict[str, Any] = {'images': len(scenes.images)}
   summary |= _count_summary(np.asarray(evaluation.counts), np.asarray(scenes.counts), max_steps)
   summary |= {
     'predicted_counts': found.tolist(),

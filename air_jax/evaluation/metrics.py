@@ -1,56 +1,60 @@
-"""How good an explanation is: pure functions of arrays, for evaluation."""
+"""Quality of explanations: pure functions of arrays, for evaluation."""
 
 import math
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Array, ArrayLike, Float, Int
 
 
-def confusion_matrix(truth, predicted, max_true, max_predicted):
-  """Counts how often each true count met each predicted one.
+def confusion_matrix(
+  truth: Int[ArrayLike, ' B'], predicted: Int[ArrayLike, ' B'], max_true: int, max_predicted: int
+) -> Int[np.ndarray, 'max_true+1 max_predicted+1']:
+  """Number of images with each pair of true count (row) and predicted count (column).
 
   Args:
-    truth: [B] integers in 0..max_true.
-    predicted: [B] integers in 0..max_predicted.
+    truth: in 0..max_true.
+    predicted: in 0..max_predicted.
     max_true: largest true count.
     max_predicted: largest predicted count.
-
-  Returns:
-    [max_true + 1, max_predicted + 1] integers, rows true.
   """
   matrix = np.zeros((max_true + 1, max_predicted + 1), np.int64)
   np.add.at(matrix, (np.asarray(truth), np.asarray(predicted)), 1)
   return matrix
 
 
-def wilson_interval(successes, trials, z=1.96):
-  """Interval for a probability from binomial counts (Wilson, 1927).
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+  """Confidence interval of a probability from binomial counts (Wilson, 1927).
+
+  Equal to `scipy.stats.binomtest(...).proportion_ci(method='wilson')`; importing scipy.stats
+  alone takes 0.6 s.
 
   Args:
-    successes: how many of the trials succeeded.
-    trials: how many there were, > 0.
-    z: quantile of the normal distribution; 1.96 for 95 %.
+    successes: number of the trials that succeeded.
+    trials: > 0.
+    z: quantile of the normal distribution; 1.96 gives 95 %.
 
   Returns:
     (low, high), within [0, 1].
   """
-  share = successes / trials
-  centre = share + z**2 / (2 * trials)
-  spread = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+  rate = successes / trials
+  centre = rate + z**2 / (2 * trials)
+  spread = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
   scale = 1 + z**2 / trials
   return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def ink_boxes(pictures, threshold=0.25):
-  """The bounding box of what is brighter than a threshold.
+def ink_boxes(
+  pictures: Float[ArrayLike, '*batch H W'], threshold: float = 0.25
+) -> Float[Array, '*batch 4']:
+  """Bounding boxes of the pixels that are brighter than a threshold.
 
   Args:
-    pictures: [..., H, W] in [0, 1].
-    threshold: least brightness that counts as ink.
+    pictures: in [0, 1].
+    threshold: greatest brightness that is not ink.
 
   Returns:
-    [..., 4] float32 (top, left, height, width) in pixels, 0 where there is no ink; a JAX array.
+    float32 (top, left, height, width) in pixels, 0 where there is no ink.
   """
   ink = jnp.asarray(pictures) > threshold
   sides = []
@@ -63,16 +67,8 @@ def ink_boxes(pictures, threshold=0.25):
   return jnp.stack([top, left, height, width], -1).astype(jnp.float32)
 
 
-def box_iou(a, b):
-  """Intersection over union of every pair of boxes.
-
-  Args:
-    a: [N, 4] (top, left, height, width).
-    b: [M, 4].
-
-  Returns:
-    [N, M] in [0, 1].
-  """
+def box_iou(a: Float[ArrayLike, 'N 4'], b: Float[ArrayLike, 'M 4']) -> Float[np.ndarray, 'N M']:
+  """Intersection over union, in [0, 1], of every pair of boxes (top, left, height, width)."""
   a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
   start = np.maximum(a[..., :2], b[..., :2])
   end = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
@@ -81,20 +77,19 @@ def box_iou(a, b):
   return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def matched_iou(truth, predicted):
-  """IoU of each true box with the predicted box assigned to it.
+def match(iou: Float[np.ndarray, 'N M']) -> tuple[np.ndarray, np.ndarray]:
+  """The one-to-one assignment with the largest sum of IoU: (rows, columns)."""
+  from scipy.optimize import linear_sum_assignment  # 0.4 s to import
 
-  The assignment is one to one and maximises the sum; a true box left without a partner scores 0.
+  return linear_sum_assignment(iou, maximize=True)
 
-  Args:
-    truth: [N, 4] boxes.
-    predicted: [M, 4] boxes.
 
-  Returns:
-    [N] in [0, 1].
-  """
+def matched_iou(
+  truth: Float[ArrayLike, 'N 4'], predicted: Float[ArrayLike, 'M 4']
+) -> Float[np.ndarray, ' N']:
+  """IoU of each true box with the predicted box that `match` assigns to it, 0 where it has none."""
   iou = box_iou(truth, predicted)
   matched = np.zeros(len(iou))
-  rows, columns = linear_sum_assignment(iou, maximize=True)
+  rows, columns = match(iou)
   matched[rows] = iou[rows, columns]
   return matched

@@ -233,11 +233,12 @@ def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
     scene = parsed_scenes.describe(
       model, latents, log_probs, rolled.glimpses, rolled.painted, canvas
     )
-    return scene._replace(
-      z_where_std=rolled.where.std,
-      z_what_std=rolled.what.std,
-      elbo=objectives.elbo(terms),
-    )
+    known: dict[str, Any] = {
+      'z_where_std': rolled.where.std,
+      'z_what_std': rolled.what.std,
+      'elbo': objectives.elbo(terms),
+    }
+    return scene._replace(**known)
 
   return jax.vmap(parse)(images / 255.0)
 

@@ -1,5 +1,6 @@
 """Draws the figures and animations of a run into its folder."""
 
+import io
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from air_jax.callbacks import Callback, CallbackList, FigureRecord, Snapshot
 from air_jax.config.schema import Config
 from air_jax.evaluation.held_out import Evaluation
 from air_jax.inference.predictor import Model
+from air_jax.runtime import files
 from air_jax.storage import metric_writers, run_dir
 from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import animations, figures, plots
@@ -84,11 +86,10 @@ def record_frame(model: Model, scenes: LabelledScenes, folder: pathlib.Path) -> 
   A call with the same scenes at another training step shows the same few.
   """
   frame = animations.training_frame(model.step, *_explain(model, scenes, _for_animation(scenes)))
-  path = _frames(folder) / f'{model.step:08}.png'
-  path.parent.mkdir(exist_ok=True)
-  draft = path.with_suffix('.tmp')
-  frame.save(draft, 'png')
-  os.replace(draft, path)
+  png = io.BytesIO()
+  frame.save(png, 'png')
+  _frames(folder).mkdir(exist_ok=True)
+  files.write_atomic(_frames(folder) / f'{model.step:08}.png', png.getvalue())
 
 
 def discard_frames_after(folder: pathlib.Path, step: int) -> None:
@@ -163,9 +164,7 @@ def _read(path: pathlib.Path) -> Image.Image:
 class FigureWriter(Callback):
   """Draws figures and animations into a run's folder, and reports each to other callbacks."""
 
-  def __init__(
-    self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()
-  ):
+  def __init__(self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()):
     """Takes the run's folder, how many members it has, and who is told of figures."""
     self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
     self._report_to, self._due = CallbackList(list(report_to)), False

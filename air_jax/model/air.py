@@ -89,8 +89,8 @@ def elbo_terms(
   background_ratio = _log_ratio(rolled.z_background, rolled.background, what_prior).sum()
   baseline = None
   if model.spec.baseline:
-    inputs = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
-    inputs = jnp.concatenate([part.ravel() for part in inputs])
+    seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
+    inputs = jnp.concatenate([part.ravel() for part in seen])
     baseline = model.networks.baseline(params, jax.lax.stop_gradient(inputs))
   return ElboTerms(
     nll=likelihood.nll,

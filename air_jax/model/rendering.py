@@ -1,6 +1,5 @@
 """How objects become an image: each painted at its window, and all of them put together."""
 
-import itertools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,4 +45,7 @@ def compose(
   renderer: Renderer, background: Float[Array, 'H W C'], layers: Float[Array, 'T H W C']
 ) -> Float[Array, 'T+1 H W C']:
   """The canvas after each count 0..T of objects."""
-  return jnp.stack(list(itertools.accumulate(layers, renderer.add, initial=background)))
+  canvases = [background]
+  for layer in layers:
+    canvases.append(renderer.add(canvases[-1], layer))
+  return jnp.stack(canvases)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import zlib
+from typing import Any
 
 import jax
 from absl import logging
@@ -23,9 +24,10 @@ def enable() -> None:
   JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. Where the folder cannot be written to,
   that is logged, and nothing is kept.
   """
-  if not jax.config.jax_enable_compilation_cache:
+  settings: Any = jax.config  # whose options mypy does not see
+  if not settings.jax_enable_compilation_cache:
     return
-  if own := jax.config.jax_compilation_cache_dir:
+  if own := settings.jax_compilation_cache_dir:
     _drop_broken(pathlib.Path(own))
     return
   folder = cache_dir.cache_dir() / 'compiled' / _processor()

@@ -1,6 +1,7 @@
 """CPU cores as JAX devices, so that members of a population train side by side."""
 
 import os
+from typing import Any
 
 import jax
 
@@ -14,7 +15,8 @@ def set_cpu_device_count(members: int) -> None:
   it makes no difference to accelerators.
   """
   asked = 'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
-  if not asked and jax.config.jax_num_cpu_devices < 1:
+  settings: Any = jax.config  # whose options mypy does not see
+  if not asked and settings.jax_num_cpu_devices < 1:
     jax.config.update('jax_num_cpu_devices', devices_for(members, _cores()))
 
 

@@ -1,8 +1,8 @@
 """One writer for each run: a lock file in the run's folder.
 
 The lock is `run.lock`, created with O_CREAT | O_EXCL, which is atomic on local disks and on NFS
-from version 3 on. It names the host and the process of its owner, and is touched every few seconds. A
-lock is stale, and is taken over, if its process is gone (on the same host), or if it has not been
+from version 3 on. It names the host and the process of its owner, and is touched every few seconds.
+A lock is stale, and is taken over, if its process is gone (on the same host), or if it has not been
 touched for two minutes (on another host). So on file systems whose clocks or caches differ by more
 than that between hosts (some object stores mounted as folders), two hosts can both believe that
 they own the run; use one host, or another folder, there.

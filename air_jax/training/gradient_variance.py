@@ -84,7 +84,8 @@ def measure(
 
     def sample(name, number, key, direction):
       bar.set_postfix_str(name)
-      return _sample(*prepared(name), state.step, images, key, number, direction, bar)
+      changed, params, estimator = prepared(name)
+      return _sample(changed, params, estimator, state.step, images, key, number, direction, bar)
 
     # The direction is taken from other samples than the length along it: noise has length too.
     directions, references = {}, {}

@@ -11,7 +11,8 @@ class Interruption:
     self.signal = 0  # its number, once it came
 
   def __enter__(self) -> 'Interruption':
-    self._former = {n: signal.signal(n, self._record) for n in (signal.SIGINT, signal.SIGTERM)}
+    numbers = int(signal.SIGINT), int(signal.SIGTERM)
+    self._former = {number: signal.signal(number, self._record) for number in numbers}
     return self
 
   def __exit__(self, *exception: object) -> None:

@@ -144,10 +144,10 @@ def needed_bytes(population: Population, source: BatchSource) -> int:
   images = jax.ShapeDtypeStruct(shape, jnp.uint8)
 
   def kept(params, images, estimator):
-    def loss(params):
-      return train_step.mean_loss(first, params, 0, images, jax.random.key(0), estimator)[0]
-
-    return jax.vjp(loss, params)
+    step, key = jnp.zeros((), jnp.int32), jax.random.key(0)
+    return jax.vjp(
+      lambda params: train_step.mean_loss(first, params, step, images, key, estimator)[0], params
+    )
 
   activations = jax.eval_shape(kept, state.params, images, state.estimator)
   whole = _bytes(state) + 2 * _bytes(state.params)  # on every device that shares the batch

@@ -147,7 +147,7 @@ def loss(
     success = schedule.success(step)
     terms = air.elbo_terms(model, params, image, rolled, success)
     weighted = air.elbo_terms(model, params, image, rolled, success, weight)
-    if objective.sampled_kl:
+    if objective.sampled_kl and weighted.log_ratio is not None:
       weighted = weighted._replace(kl_z=weighted.log_ratio)
     return rolled, terms, weighted
 

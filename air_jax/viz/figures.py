@@ -86,7 +86,7 @@ def attention(
 
 
 def gallery(scenes: LabelledScenes) -> Figure:
-  """LabelledScenes of a data set, the first of each count in turn, with their true counts and boxes."""
+  """Scenes of a data set, the first of each count in turn, with their true counts and boxes."""
   rows, columns = _SAMPLES
   grid = ImageGrid(rows, columns)
   for i, scene in enumerate(each_count_in_turn(np.asarray(scenes.counts))[: rows * columns]):

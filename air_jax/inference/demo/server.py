@@ -11,6 +11,7 @@ It keeps nothing between requests: the page holds the latents and sends them bac
 """
 
 import base64
+import contextlib
 import functools
 import io
 import json
@@ -61,10 +62,12 @@ def listen(host: str, port: int) -> socket.socket:
   """
   try:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(address)
-    listening.listen()  # requests that arrive before the model is ready wait
+    with contextlib.ExitStack() as on_error:
+      listening = on_error.enter_context(socket.socket(family, kind, protocol))
+      listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+      listening.bind(address)
+      listening.listen()  # requests that arrive before the model is ready wait
+      on_error.pop_all()
   except (OSError, OverflowError) as error:
     reason = getattr(error, 'strerror', None) or error
     raise UserError(

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 
 from air_jax.evaluation import metrics
 from air_jax.inference.predictor import Model
@@ -38,7 +37,7 @@ def codes_of(
   for i, count in enumerate(parsed.counts):
     named = np.full(count, -1)
     iou = metrics.box_iou(scenes.boxes[i], parsed.boxes[i, :count])
-    for true, found in zip(*linear_sum_assignment(iou, maximize=True), strict=True):
+    for true, found in zip(*metrics.match(iou), strict=True):
       if iou[true, found] > _MATCHED:
         named[found] = scenes.labels[i, true]
     codes.append(parsed.latents.z_what[i, :count])

@@ -6,6 +6,7 @@ page.html holds the text, with the title and the caption of each figure by its n
 import io
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from air_jax.errors import UserError
 from air_jax.evaluation import held_out
 from air_jax.inference import predictor, restore, run_figures
 from air_jax.inference.report import code_figures
-from air_jax.runtime import extras
+from air_jax.runtime import extras, files
 from air_jax.storage import metric_writers, provenance, run_dir
 from air_jax.types import LabelledScenes
 from air_jax.viz import figures, plots
@@ -105,7 +106,7 @@ def write(
     provenance=_columns(provenance.read(_run_folder(run.folder))),
   )
   try:
-    path.write_text(text)
+    files.write_atomic(path, text)
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
   return path
@@ -247,8 +248,14 @@ def _run_folder(folder: pathlib.Path) -> pathlib.Path:
   return folder.parent.parent if folder.parent.name == 'members' else folder
 
 
-def _columns(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
+def _columns(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
   """Rows of (dotted key, its value in each entry)."""
   flat = [config_lib.flatten(entry) for entry in entries]
   keys = dict.fromkeys(key for entry in flat for key in entry)
-  return [(key, [entry.get(key, '-') for entry in flat]) for key in keys]
+  return [(key, [_shown(entry.get(key)) for entry in flat]) for key in keys]
+
+
+def _shown(value: Any) -> str:
+  if isinstance(value, list):  # a command
+    return shlex.join(value)
+  return '-' if value is None else str(value)

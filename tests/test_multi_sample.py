@@ -1,21 +1,26 @@
-"""Losses of several roll-outs: values and gradients against enumeration of all drawn counts."""
+"""Losses of several roll-outs: values and gradients against enumeration of all sampled counts."""
 
+import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from samples import value_of
 
 from air_jax import objectives
-from air_jax.objectives import distributions, multi_sample
+from air_jax.errors import UserError
+from air_jax.objectives import SignalAverages, distributions, multi_sample
 from air_jax.objectives.registry import ESTIMATORS
-from air_jax.types import Baseline, ElboTerms
+from air_jax.types import ElboTerms
 
 KEY = jax.random.key(0)
 K, T = 3, 2
 LOSSES = [estimator.loss for estimator in ESTIMATORS.values() if estimator.particles]
-DRAWN = (multi_sample.iwae, multi_sample.vimco, multi_sample.vimco_arithmetic)
+AVERAGES = SignalAverages(jnp.array(0.5), jnp.array(1.0))
+IWAE = functools.partial(multi_sample.iwae, state=AVERAGES)
+SAMPLED = (IWAE, multi_sample.vimco, multi_sample.vimco_arithmetic)
 
 
 @pytest.fixture
@@ -25,14 +30,12 @@ def theta():
     'nll': jnp.asarray(rng.uniform(0, 4, (K, T + 1)), jnp.float32),
     'log_ratio': jnp.asarray(rng.normal(0, 1, (K, T + 1)), jnp.float32),
     'logits': jnp.asarray(rng.normal(0, 1, (K, T)), jnp.float32),
-    'baseline': Baseline(
-      jnp.array([[2.0, 9.0], [1.0, 9.0], [3.0, 9.0]]), jnp.full(K, 0.5), jnp.full(K, 1.0)
-    ),
+    'baseline': jnp.array([[2.0, 9.0], [1.0, 9.0], [3.0, 9.0]]),
   }
 
 
 def _terms(theta):
-  """Terms of K made-up roll-outs, a function of what gradients are wanted for."""
+  """Terms of K made-up roll-outs, as a function of the arrays to differentiate in."""
   return ElboTerms(
     nll=theta['nll'],
     kl_z=jnp.full((K, T + 1), jnp.nan),  # not to be read
@@ -44,7 +47,7 @@ def _terms(theta):
 
 
 def _by_enumeration(theta, smoothing):
-  """E of the bound over all drawn counts of all particles."""
+  """The expected bound, over all counts of all particles."""
   terms = _terms(theta)
   log_q = jax.vmap(lambda log_q: objectives.smooth(log_q, smoothing))(terms.log_q)
   log_w = terms.log_p - terms.nll - terms.log_ratio - log_q
@@ -57,10 +60,10 @@ def _by_enumeration(theta, smoothing):
 
 
 @pytest.mark.parametrize('smoothing', (0.0, 0.4))
-@pytest.mark.parametrize('objective', DRAWN)
+@pytest.mark.parametrize('objective', SAMPLED)
 def test_gradients_average_to_that_of_the_expected_bound(theta, objective, smoothing):
   exact = jax.grad(lambda theta: -_by_enumeration(theta, smoothing))(theta)
-  gradient = jax.grad(lambda theta, key: objective(_terms(theta), key, smoothing))
+  gradient = jax.grad(lambda theta, key: value_of(objective, _terms(theta), key, smoothing))
   keys = jax.random.split(jax.random.key(1), 100_000)
   sampled = jax.jit(jax.vmap(gradient, (None, 0)))(theta, keys)
   for name in ('logits', 'nll', 'log_ratio'):
@@ -71,9 +74,8 @@ def test_gradients_average_to_that_of_the_expected_bound(theta, objective, smoot
 
 def test_leave_one_out_signals_vary_less_than_the_bound(theta):
   def variance(objective):
-    nothing = Baseline(jnp.zeros((K, T)), jnp.zeros(K), jnp.ones(K))
-    theta_without = theta | {'baseline': nothing}
-    gradient = jax.grad(lambda theta, key: objective(_terms(theta), key))
+    theta_without = theta | {'baseline': jnp.zeros((K, T))}
+    gradient = jax.grad(lambda theta, key: value_of(objective, _terms(theta), key))
     sampled = jax.vmap(gradient, (None, 0))(theta_without, jax.random.split(KEY, 20_000))
     return sampled['logits'].var(0).sum()
 
@@ -82,13 +84,19 @@ def test_leave_one_out_signals_vary_less_than_the_bound(theta):
 
 
 def test_the_baseline_of_iwae_learns_the_negative_bound(theta):
-  counts, log_q = jnp.zeros(K, int), jnp.full((K, T), -90.0)  # nothing there, for certain
+  counts, log_q = jnp.zeros(K, int), jnp.full((K, T), -90.0)  # no objects, with certainty
   terms = _terms(theta | {'logits': log_q})
   bound = jnp.log(jnp.exp(terms.log_p - terms.nll - terms.log_ratio)[jnp.arange(K), counts].mean())
-  slope = jax.grad(lambda b: multi_sample.iwae(terms._replace(baseline=b), KEY))(terms.baseline)
-  left = -bound - terms.baseline.guess[:, 0]
-  np.testing.assert_allclose(slope.guess[:, 0], -2 / K * (left - 0.5), rtol=1e-4)
-  np.testing.assert_allclose(slope.centre, (0.5 - left) / K, rtol=1e-4)
+
+  def loss(baseline):
+    return multi_sample.iwae(terms._replace(baseline=baseline), KEY, 0.0, AVERAGES)
+
+  gradient, state = jax.grad(loss, has_aux=True)(terms.baseline)
+  residual = -bound - terms.baseline[:, 0]
+  np.testing.assert_allclose(gradient[:, 0], -2 / K * (residual - 0.5), rtol=1e-4)
+  np.testing.assert_allclose(state.mean, 0.8 * 0.5 + 0.2 * residual.mean(), rtol=1e-4)
+  square = ((residual - 0.5) ** 2).mean()
+  np.testing.assert_allclose(state.variance, 0.8 * 1.0 + 0.2 * square, rtol=1e-4)
 
 
 def test_one_particle_is_the_loss_of_one_roll_out(theta):
@@ -106,8 +114,8 @@ def test_collapsed_iwae_is_its_formula_with_its_gradient(theta):
   def plain(theta):
     terms = _terms(theta)
     joint = jnp.exp(terms.log_p - terms.nll - terms.log_ratio)
-    share = jax.lax.stop_gradient(joint / joint.sum())  # of particle and count
-    return -jnp.log(joint.sum() / K) - (share * terms.log_q).sum()
+    weight = jax.lax.stop_gradient(joint / joint.sum())  # of particle and count
+    return -jnp.log(joint.sum() / K) - (weight * terms.log_q).sum()
 
   ours = jax.value_and_grad(lambda theta: multi_sample.collapsed_iwae(_terms(theta), KEY))(theta)
   jax.tree.map(
@@ -118,11 +126,11 @@ def test_collapsed_iwae_is_its_formula_with_its_gradient(theta):
 
 
 def _wake(theta, n):
-  """The two lessons of `rws` for given counts: weighted cost, weighted log q."""
+  """The two parts of `rws` for given counts: weighted cost, weighted log q."""
   terms, chosen = _terms(theta), (np.arange(K), n)
   log_w = (terms.log_p - terms.nll - terms.log_ratio - terms.log_q)[chosen]
-  share = jax.lax.stop_gradient(jax.nn.softmax(log_w))
-  return share @ terms.nll[chosen], share @ (terms.log_ratio + terms.log_q)[chosen]
+  weight = jax.lax.stop_gradient(jax.nn.softmax(log_w))
+  return weight @ terms.nll[chosen], weight @ (terms.log_ratio + terms.log_q)[chosen]
 
 
 def test_rws_lowers_the_cost_and_raises_log_q_of_its_weighted_particles(theta):
@@ -162,7 +170,7 @@ def test_rws_of_many_particles_points_to_the_posterior_of_the_count():
     np.testing.assert_allclose(gradient, expected, atol=0.03)
 
 
-def test_more_particles_and_fewer_draws_give_tighter_bounds(theta):
+def test_more_particles_and_fewer_samples_give_tighter_bounds(theta):
   terms = _terms(theta)
   summed_out = multi_sample.log_mean_exp(multi_sample.log_weights(terms))
   assert multi_sample.log_weights(terms).mean() < summed_out
@@ -172,6 +180,63 @@ def test_more_particles_and_fewer_draws_give_tighter_bounds(theta):
 @pytest.mark.parametrize('objective', LOSSES)
 def test_losses_are_finite_for_certain_counts_and_costs_of_thousands_of_nats(theta, objective):
   theta |= {'nll': theta['nll'] * 3000, 'logits': jnp.array([[90.0, -90.0]] * K)}
-  loss = jax.jit(jax.value_and_grad(lambda theta, e: objective(_terms(theta), KEY, e)))
+  loss = jax.jit(jax.value_and_grad(lambda theta, e: value_of(objective, _terms(theta), KEY, e)))
   for smoothing in (0.0, 0.5, 1.0):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(loss(theta, smoothing)))
+
+
+def test_latent_weights_are_those_in_the_loss():
+  rng = np.random.default_rng(1)
+  nll, ratio = (jnp.asarray(rng.normal(0, 1, (K, 3)), jnp.float32) for _ in range(2))
+  log_q = jnp.log(jnp.full((K, 3), 1 / 3))
+
+  def terms(ratio):
+    return ElboTerms(nll, None, ratio, log_q, log_q)
+
+  gradient = jax.grad(lambda ratio: multi_sample.collapsed_iwae(terms(ratio), None, 0.3))(ratio)
+  expected = np.cumsum(gradient[:, ::-1], 1)[:, ::-1]
+  np.testing.assert_allclose(multi_sample.latent_weights(terms(ratio), 0.3), expected, rtol=1e-5)
+  # Each is a function of its own particle alone, with the derivative of a softmax.
+  by_ratio = jax.jacrev(lambda ratio: multi_sample.latent_weights(terms(ratio), 0.0)[:, 0])(ratio)
+  own = multi_sample.latent_weights(terms(ratio), 0.0)[:, 0]
+  derivatives = np.array([by_ratio[i, i].sum() for i in range(K)])
+  np.testing.assert_allclose(derivatives, -own * (1 - own), rtol=1e-4)
+  others = [by_ratio[i, j] for i in range(K) for j in range(K) if i != j]
+  np.testing.assert_array_equal(np.stack(others), 0)
+
+
+@pytest.mark.parametrize('objective', (*LOSSES, multi_sample.latent_weights))
+def test_terms_of_one_roll_out_and_of_batches_are_refused(theta, objective):
+  terms = _terms(theta)
+  args = () if objective is multi_sample.latent_weights else (KEY,)
+  for given, shape, advice in (
+    (jax.tree.map(lambda x: x[0], terms), r'\(3,\)', ''),
+    (jax.tree.map(lambda x: jnp.stack([x, x]), terms), r'\(2, 3, 3\)', '; jax.vmap it over images'),
+  ):
+    says = (
+      rf'^{objective.__name__} takes the terms of K roll-outs of one image, fields \[K, T \+ 1\]; '
+      rf'nll has shape {shape}{advice}$'
+    )
+    with pytest.raises(UserError, match=says):
+      objective(given, *args)
+
+
+@pytest.mark.parametrize('objective', (*LOSSES, multi_sample.log_weights))
+def test_an_absent_log_ratio_is_named(theta, objective):
+  args = () if objective is multi_sample.log_weights else (KEY,)
+  says = f'^{objective.__name__} reads terms.log_ratio, which is None; give log q'
+  with pytest.raises(UserError, match=says):
+    objective(_terms(theta)._replace(log_ratio=None), *args)
+
+
+def test_iwae_without_a_baseline_is_refused(theta):
+  with pytest.raises(UserError, match='^iwae reads terms.baseline, which is None; give the pred'):
+    multi_sample.iwae(_terms(theta)._replace(baseline=None), KEY)
+
+
+@pytest.mark.parametrize('objective', (multi_sample.vimco, multi_sample.vimco_arithmetic))
+def test_leave_one_out_needs_another_particle(theta, objective):
+  alone = jax.tree.map(lambda x: x[:1], _terms(theta))
+  says = rf'^{objective.__name__} needs K >= 2 roll-outs; nll has shape \(1, 3\)$'
+  with pytest.raises(UserError, match=says):
+    objective(alone, KEY)
