@@ -1,27 +1,41 @@
-# Everything a fresh clone needs; each target installs what it lacks.
+# Everything a clone needs; each target installs what it lacks. `make help` lists the targets.
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: install train test lint clean
+.PHONY: help install train test test-fast lint docs notebook clean
 
-install: $(VENV)/installed
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+install: $(VENV)/installed  ## the environment .venv, with the versions of requirements.txt
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	touch $@
 
-train: install
+train: install  ## trains on the embedded digits, a few minutes
 	$(RUN) main.py
 
-test: install
+test: install  ## all tests
 	$(RUN) -m pytest
 
-lint: install
+test-fast: install  ## the tests that take little time
+	$(RUN) -m pytest -m "not slow"
+
+lint: install  ## formatting, style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
-clean:
-	rm -rf $(VENV) runs
+docs: install  ## the documentation as a site, in site/
+	$(VENV)/bin/mkdocs build --strict
+
+notebook: install  ## the tour of the library in a browser
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check notebook
+	$(VENV)/bin/jupyter notebook docs/tour.ipynb
+
+clean:  ## removes the environment, runs and built files
+	rm -rf $(VENV) runs site build dist *.egg-info

@@ -7,57 +7,70 @@ E code of the background, N most objects in a data set.
 
 from typing import NamedTuple
 
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
 
 
 class Normal(NamedTuple):
   """A diagonal Gaussian."""
 
-  mean: Array  # [...]
-  std: Array  # [...] > 0
+  mean: Float[Array, '...']
+  std: Float[Array, '...']  # > 0
 
 
-class Scenes(NamedTuple):
-  """Images with the truth behind them, which serves evaluation alone."""
+class ModelNumbers(NamedTuple):
+  """Numbers of a model that no program depends on: a member of a population has its own."""
 
-  images: Array  # [B, H, W, C] uint8
-  counts: Array  # [B] int32, objects in the image; -1 where it is not known
-  boxes: Array  # [B, N, 4] float32 (top, left, height, width) in pixels, 0 where no object
-  labels: Array  # [B, N] int32, -1 where no object
-  scales: Array  # [B, N] float32, 1 is the glyph's native size, 0 where no object
-  rotations: Array  # [B, N] float32, radians clockwise, 0 where no object
+  likelihood_std: Array | float  # of a pixel, in [0, 1]
+  presence_bias: Array | float  # initial log-odds that a step finds an object
+  where_std_bias: Array | float  # initial std of z_where is softplus of this
+  what_std_bias: Array | float  # initial std of z_what is softplus of this
+  output_bias: Array | float  # initial glimpses are sigmoid of this
+  size_prior_mean: Array | float  # in (0, 1), an object's window as a fraction of the canvas
+  size_prior_std: Array | float  # of the window's log-odds
+
+
+class LabelledScenes(NamedTuple):
+  """Images and their true contents, which are used for evaluation only."""
+
+  images: UInt8[Array | np.ndarray, 'B H W C']
+  counts: Int[Array | np.ndarray, ' B']  # int32, objects in the image; -1 where unknown
+  boxes: Float[Array | np.ndarray, 'B N 4']  # (top, left, height, width) in pixels, 0: no object
+  labels: Int[Array | np.ndarray, 'B N']  # int32, -1 where no object
+  scales: Float[Array | np.ndarray, 'B N']  # 1 is the glyph's native size, 0 where no object
+  rotations: Float[Array | np.ndarray, 'B N']  # radians clockwise, 0 where no object
 
 
 class Noise(NamedTuple):
   """Standard normal noise behind the continuous latents of one image."""
 
-  objects: Array  # [T, 3 + D]
-  background: Array  # [E]
+  objects: Float[Array, 'T 3+D']
+  background: Float[Array, ' E']
 
 
 class Latents(NamedTuple):
-  """A scene as AIR describes it: what is where, how much of it is there, and behind it."""
+  """A scene as AIR describes it: its objects, how many of them are present, its background."""
 
-  z_where: Array  # [T, 3] raw (scale, x, y), see spatial_transformer.place
-  z_what: Array  # [T, D]
-  count: Array  # [] int32, the first `count` rows are present
-  z_background: Array  # [E]
+  z_where: Float[Array, 'T 3']  # raw (scale, x, y), see spatial_transformer.place
+  z_what: Float[Array, 'T D']
+  count: Int[Array, '']  # int32, the first `count` rows are present
+  z_background: Float[Array, ' E']
 
 
 class Rollout(NamedTuple):
-  """All T steps of the cell, taken as if every object were present."""
+  """All T inference steps, taken as if every object were present."""
 
-  presence_logits: Array  # [T] log-odds that step t finds one more object
+  presence_logits: Float[Array, ' T']  # log-odds that step t finds one more object
   where: Normal  # [T, 3] q(z_where,t | x, z_<t)
   what: Normal  # [T, D] q(z_what,t | x, z_where,t)
   background: Normal  # [E] q(z_background | x)
-  z_where: Array  # [T, 3] sample
-  z_what: Array  # [T, D] sample
-  z_background: Array  # [E] sample
-  crops: Array  # [T, h, w, C] what the cell looked at
-  glimpses: Array  # [T, h, w, C] what it painted, before placing
-  painted: Array  # [T, H, W, C] the same at its place, each on an empty canvas
-  canvases: Array  # [T + 1, H, W, C] the picture after 0..T objects
+  z_where: Float[Array, 'T 3']  # sample
+  z_what: Float[Array, 'T D']  # sample
+  z_background: Float[Array, ' E']  # sample
+  crops: Float[Array, 'T h w C']  # the image in the window of each step
+  glimpses: Float[Array, 'T h w C']  # decoded from z_what
+  painted: Float[Array, 'T H W C']  # each glimpse at its window on an empty canvas
+  canvases: Float[Array, 'T+1 H W C']  # after 0..T objects
 
 
 class ElboTerms(NamedTuple):

@@ -1,12 +1,12 @@
-"""How fast scenes are made and read.
+"""Speed of composing and of reading scenes.
 
     python -m benchmarks.data --what=compose
     python -m benchmarks.data --what=stream [--scenes=1000000] [--cache_dir=FOLDER]
 
-`compose` tells scenes and objects a second, on one core, for several sets. `stream` builds a set on
-disk and trains on it twice, from memory and as a stream; their rounds alternate, so that both see
-the same neighbours on a shared machine. From 1,000,000 scenes on it only streams, and tells the
-memory that took. MNIST is used where --mnist_dir names its folder, else the embedded digits.
+`compose` prints scenes and objects per second on one core, for several data sets. `stream` builds
+a data set on disk and trains on it twice, from memory and as a stream; their rounds alternate, so
+both see the same other load on a shared machine. From 1,000,000 scenes on it only streams, and
+prints the memory used. It uses MNIST if --mnist_dir names its folder, else the embedded digits.
 """
 
 import contextlib
@@ -14,18 +14,21 @@ import dataclasses
 import os
 import statistics
 import time
+from typing import Any
 
 from absl import app, flags
 
 _WHAT = flags.DEFINE_enum('what', 'stream', ['compose', 'stream'], 'What to measure.')
 _MNIST_DIR = flags.DEFINE_string('mnist_dir', '', 'Folder of the four IDX files of MNIST.')
-_CACHE_DIR = flags.DEFINE_string('cache_dir', '', 'Where sets are built; default as in training.')
-_SCENES = flags.DEFINE_integer('scenes', 60_000, 'Size of the set that is streamed.')
+_CACHE_DIR = flags.DEFINE_string(
+  'cache_dir', '', 'Where data sets are built; default as in training.'
+)
+_SCENES = flags.DEFINE_integer('scenes', 60_000, 'Size of the data set that is streamed.')
 _WORKERS = flags.DEFINE_integer('workers', 0, 'Processes that read the stream; 0: a thread.')
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Timed rounds.', lower_bound=1)
-_STEPS = flags.DEFINE_integer('steps', 100, 'Training steps a round.', lower_bound=1)
+_STEPS = flags.DEFINE_integer('steps', 100, 'Training steps per round.', lower_bound=1)
 _COMPOSED = 4096
-_SETS = {
+_SETS: dict[str, dict[str, Any]] = {
   'disjoint, 0-2 on 50x50': {},
   'touching, 0-2 on 50x50': {'layout': 'touching'},
   'mixed sizes, 0-2 on 50x50': {'min_scale': 0.4, 'max_scale': 1.3},
@@ -35,13 +38,13 @@ _SETS = {
 }
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   """Measures and prints."""
   del argv
   if _WHAT.value == 'compose':
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before jax makes its threads
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before JAX starts its threads
   from air_jax.config import schema as config_lib
-  from configs import default
+  from air_jax.configs import default
 
   config = default.get_config()
   config.data.update(
@@ -58,13 +61,13 @@ def main(argv):
     _stream(config)
 
 
-def _compose(data):
-  from air_jax.data import composition, loading
+def _compose(data: Any) -> None:
+  from air_jax.data import composition, sources
 
   print(f'{"set":30} {"scenes/s":>10} {"objects/s":>10}   on one core')
   for name, changes in _SETS.items():
     changed = dataclasses.replace(data, **changes)
-    glyphs = loading.load_glyphs(changed, 'train')
+    glyphs = sources.read_glyphs(changed, 'train')
     times, count = [], 0
     for _ in range(4):
       started = time.perf_counter()
@@ -76,7 +79,7 @@ def _compose(data):
     print(f'{name:30} {_COMPOSED / seconds:10,.0f} {count / seconds:10,.0f}')
 
 
-def _stream(config):
+def _stream(config: Any) -> None:
   import jax
 
   from air_jax.data import loading
@@ -85,32 +88,33 @@ def _stream(config):
   members = population.make(config)
   readings = ['stream'] if _SCENES.value >= 1_000_000 else ['resident', 'stream']
   with contextlib.ExitStack() as stack:
-    feeds, states, times = {}, {}, {reading: [] for reading in readings}
+    batch_sources, states = {}, {}
+    times: dict[str, list[float]] = {reading: [] for reading in readings}
     for reading in readings:
       data = dataclasses.replace(config.data, reading=reading)
-      feed = loading.feed(data, config.train.batch_size)
-      feeds[reading] = stack.enter_context(contextlib.closing(feed))
+      source = loading.batch_source(data, config.train.batch_size)
+      batch_sources[reading] = stack.enter_context(contextlib.closing(source))
       states[reading] = population.init(members)
     for round_number in range(_ROUNDS.value + 1):
-      for reading, feed in feeds.items():
+      for reading, source in batch_sources.items():
         started = time.perf_counter()
         start = round_number * _STEPS.value
         states[reading], _ = jax.block_until_ready(
-          population.advance(members, feed, states[reading], start, _STEPS.value)
+          population.advance(members, source, states[reading], start, _STEPS.value)
         )
         if round_number:  # the first compiles
           times[reading].append((time.perf_counter() - started) / _STEPS.value)
     memory = _memory()
   medians = {reading: statistics.median(values) for reading, values in times.items()}
   for reading, median in medians.items():
-    print(f'{reading:10} {median * 1e3:8.2f} ms a step, {1 / median:6.1f} steps/s')
+    print(f'{reading:10} {median * 1e3:8.2f} ms per step, {1 / median:6.1f} steps/s')
   if 'resident' in medians:
-    print(f'stream / resident {medians["stream"] / medians["resident"]:8.3f} in time a step')
+    print(f'stream / resident {medians["stream"] / medians["resident"]:8.3f} in time per step')
   print(f'memory     {memory:8.2f} GB resident, this process and its workers')
 
 
-def _memory():
-  """GB that this process and its children hold, shared pages by their share."""
+def _memory() -> float:
+  """GB used by this process and its children; a page shared by n processes counts 1 / n each."""
   total = 0
   for process in [os.getpid(), *_children(os.getpid())]:
     with open(f'/proc/{process}/smaps_rollup') as file:
@@ -118,7 +122,7 @@ def _memory():
   return total / 2**20
 
 
-def _children(process):
+def _children(process: int) -> list[int]:
   with open(f'/proc/{process}/task/{process}/children') as file:
     children = [int(child) for child in file.read().split()]
   return children + [grand for child in children for grand in _children(child)]

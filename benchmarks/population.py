@@ -48,7 +48,7 @@ def main(argv):
 
 def _time(size):
   """Milliseconds that a step of a member takes."""
-  cpu_devices.become_devices(size)
+  cpu_devices.set_cpu_device_count(size)
   config = multi_digits.get_config()
   config.train.population = size
   train, times = trainings.make(config, _STEPS.value), []

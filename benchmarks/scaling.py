@@ -70,7 +70,7 @@ def _run(change, path):
 
   config = config_lib.parse(multi_digits.get_config())
   members = population.make(config)
-  feed = population.share(members, loading.feed(config.data, config.train.batch_size))
+  source = population.share(members, loading.batch_source(config.data, config.train.batch_size))
   states = population.init(members)
   noise, change = np.random.default_rng(0), float(change)
   changed = jax.tree.map(
@@ -78,9 +78,9 @@ def _run(change, path):
   )
   states = population.place(members, states._replace(params=changed))
   kept = []
-  compiled = population.compiled(members, feed, states, 1)
+  compiled = population.compiled(members, source, states, 1)
   for step in range(max(_AFTER)):
-    states, _ = population.advance(members, feed, states, step, 1)
+    states, _ = population.advance(members, source, states, step, 1)
     if step + 1 in _AFTER:
       leaves = jax.tree.leaves(states.params)
       kept.append(np.concatenate([np.asarray(leaf).ravel() for leaf in leaves]))

@@ -34,20 +34,20 @@ def main(argv):
   del argv
   config = config_lib.parse(_CONFIG.value)
   members = population.make(config)
-  feed = population.share(members, loading.feed(config.data, config.train.batch_size))
+  source = population.share(members, loading.batch_source(config.data, config.train.batch_size))
   states, size = population.init(members), config.train.population
-  flops = _flops_of_a_step(members, states, feed)
+  flops = _flops_of_a_step(members, states, source)
   matrix = jnp.ones((_MATRIX, _MATRIX), jnp.float32)
   product = jax.jit(jnp.matmul)
 
   started = time.perf_counter()
-  states, _ = jax.block_until_ready(_train(members, states, feed))
+  states, _ = jax.block_until_ready(_train(members, states, source))
   first_chunk = time.perf_counter() - started
   jax.block_until_ready(product(matrix, matrix))
   step_times, product_times = [], []
   for _ in range(_ROUNDS.value):
     started = time.perf_counter()
-    states, _ = jax.block_until_ready(_train(members, states, feed))
+    states, _ = jax.block_until_ready(_train(members, states, source))
     step_times.append((time.perf_counter() - started) / _STEPS.value / size)
     for _ in range(5):
       started = time.perf_counter()
@@ -74,13 +74,13 @@ def main(argv):
   print(f'peak memory          {memory:10.2f} GB resident')
 
 
-def _train(members, states, feed):
-  return population.advance(members, feed, states, 0, _STEPS.value)
+def _train(members, states, source):
+  return population.advance(members, source, states, 0, _STEPS.value)
 
 
-def _flops_of_a_step(members, states, feed):
-  drawn = jax.tree.map(lambda x: x[0], feed.draw(0, 0, 1))
-  batch = feed.fetch(feed.data, drawn)
+def _flops_of_a_step(members, states, source):
+  drawn = jax.tree.map(lambda x: x[0], source.sample_indices(0, 0, 1))
+  batch = source.gather(source.arrays, drawn)
   step = jax.jit(functools.partial(train_step.train_step, members.learners[0]))
   state = population.member(states, 0)
   return step.lower(state, *batch).compile().cost_analysis()['flops']

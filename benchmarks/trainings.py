@@ -19,12 +19,12 @@ def make(config, steps):
   """
   config = config_lib.parse(config)
   members = population.make(config)
-  feed = population.share(members, loading.feed(config.data, config.train.batch_size))
+  source = population.share(members, loading.batch_source(config.data, config.train.batch_size))
   states = population.init(members)
 
   def train():
     nonlocal states
-    states, _ = population.advance(members, feed, states, 0, steps)
+    states, _ = population.advance(members, source, states, 0, steps)
     jax.block_until_ready(states)
 
   return train

@@ -1,6 +1,6 @@
 """Your own images: PNG or JPEG files in a folder, grey or (data.colour) RGB.
 
-python main.py --config=configs/folder.py --config.data.dir=FOLDER --workdir=runs/folder
+air-jax --config=folder --config.data.dir=FOLDER
 """
 
 from air_jax.configs import default, plain

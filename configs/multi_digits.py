@@ -1,6 +1,6 @@
-"""0-2 handwritten digits on 50x50, from the 1,797 that scikit-learn ships: no network, the default.
+"""The default: 0-2 handwritten digits on 50x50 pixels, from scikit-learn, without a download.
 
-python main.py
+air-jax
 """
 
 from air_jax.configs import default

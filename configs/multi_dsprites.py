@@ -1,6 +1,6 @@
-"""Squares, ellipses and hearts of many sizes and at all angles: 0-2 on 50x50.
+"""Squares, ellipses and hearts of many sizes at all angles: 0-2 on 50x50 pixels.
 
-python main.py --config=configs/multi_dsprites.py --workdir=runs/multi_dsprites
+air-jax --config=multi_dsprites
 """
 
 from air_jax.configs import multi_mnist, plain

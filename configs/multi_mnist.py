@@ -1,6 +1,6 @@
-"""Disjoint multi-MNIST: 0-2 digits at native size on 50x50, boxes do not overlap.
+"""Disjoint multi-MNIST: 0-2 digits of native size on 50x50 pixels, boxes do not overlap.
 
-python main.py --config=configs/multi_mnist.py --workdir=runs/multi_mnist
+air-jax --config=multi_mnist
 """
 
 from air_jax.configs import default

@@ -1,10 +1,10 @@
-"""Multi-MNIST by the most accurate recipe we know, for twice the steps.
+"""Multi-MNIST with the most accurate settings we know, for twice the steps.
 
-Scenes without end, patches that see their neighbours, objects that cost 2.3 nats rather than 11.5,
-and counts that are checked against what was painted. --config.data.layout=touching for the other
-rule.
+New scenes in every step, patches that read their neighbours, objects that cost 2.3 nats instead of
+11.5, and counts that are checked against the decoded objects. --config.data.layout=touching for the
+other layout.
 
-python main.py --config=configs/multi_mnist_best.py --workdir=runs/multi_mnist_best
+air-jax --config=multi_mnist_best
 """
 
 from air_jax.configs import multi_mnist, plain

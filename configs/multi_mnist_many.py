@@ -1,6 +1,6 @@
-"""Many digits: 0-6 of native size on 80x80, boxes do not overlap.
+"""Many digits: 0-6 of native size on 80x80 pixels, boxes do not overlap.
 
-python main.py --config=configs/multi_mnist_many.py --workdir=runs/multi_mnist_many
+air-jax --config=multi_mnist_many
 """
 
 from air_jax.configs import multi_mnist, plain
@@ -14,6 +14,6 @@ def get_config():
   config.model.max_steps = 6
   config.model.residual = True
   config.objective.smoothing_steps = 3000
-  config.train.clip_norm = 4000.0  # about the usual; attention has rare, ruinous gradients
+  config.train.clip_norm = 4000.0  # about the usual; attention has rare, very large gradients
   config.train.steps = 4000
   return config

@@ -1,9 +1,9 @@
-"""Disjoint multi-MNIST with the article's own estimator of the count's gradient, without its bias.
+"""Disjoint multi-MNIST with the estimator of the AIR paper, NVIL, for later costs only.
 
-Each presence answers for what follows it alone: answering for the whole cost (`nvil`), some
-seeds stay at counting nothing or always three.
+The learning signal of each presence is the cost that follows it. With the whole cost (`nvil`) some
+seeds keep counting no objects or always three.
 
-python main.py --config=configs/multi_mnist_nvil.py --workdir=runs/multi_mnist_nvil
+air-jax --config=multi_mnist_nvil
 """
 
 from air_jax.configs import multi_mnist, plain
@@ -13,8 +13,8 @@ def get_config():
   """Returns the configuration."""
   config = plain.simplify(multi_mnist.get_config())
   config.objective.name = 'nvil_to_go'
-  # A saturated presence head gives the score function nothing to learn from: it rests until the
-  # cell can paint.
+  # A saturated presence head gives the score function nothing to learn from: it gets no gradient
+  # until the decoder has learned to draw.
   config.objective.smoothing = 1.0
   config.objective.smoothing_hold = 500
   config.objective.smoothing_steps = 1000

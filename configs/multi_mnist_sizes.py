@@ -1,6 +1,6 @@
-"""Disjoint multi-MNIST at mixed sizes: digits of 8 to 26 pixels on 50x50.
+"""Disjoint multi-MNIST of mixed sizes: digits of 8 to 26 pixels on 50x50 pixels.
 
-python main.py --config=configs/multi_mnist_sizes.py --workdir=runs/multi_mnist_sizes
+air-jax --config=multi_mnist_sizes
 """
 
 from air_jax.configs import multi_mnist

@@ -1,6 +1,6 @@
-"""Disjoint multi-MNIST at half size: digits of 10 pixels on 50x50.
+"""Disjoint multi-MNIST at half size: digits of 10 pixels on 50x50 pixels.
 
-python main.py --config=configs/multi_mnist_small.py --workdir=runs/multi_mnist_small
+air-jax --config=multi_mnist_small
 """
 
 from air_jax.configs import multi_mnist

@@ -1,6 +1,6 @@
-"""Touching multi-MNIST: 0-2 digits of varying size on 50x50 whose ink may touch.
+"""Touching multi-MNIST: 0-2 digits of varying size on 50x50 pixels that may touch.
 
-python main.py --config=configs/multi_mnist_touching.py --workdir=runs/multi_mnist_touching
+air-jax --config=multi_mnist_touching
 """
 
 from air_jax.configs import multi_mnist

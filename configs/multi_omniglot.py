@@ -1,6 +1,6 @@
-"""Handwritten characters of many alphabets: 0-2 on 50x50, held out by alphabet.
+"""Handwritten characters of many alphabets: 0-2 on 50x50 pixels, held out by alphabet.
 
-python main.py --config=configs/multi_omniglot.py --workdir=runs/multi_omniglot
+air-jax --config=multi_omniglot
 """
 
 from air_jax.configs import multi_mnist, plain

@@ -1,6 +1,6 @@
 """Disjoint multi-MNIST over noisy textures, with a learned background.
 
-python main.py --config=configs/noisy_background.py --workdir=runs/noisy_background
+air-jax --config=noisy_background
 """
 
 from air_jax.configs import multi_mnist, plain

@@ -1,14 +1,16 @@
-"""The plain recipe: the ELBO in full from the start, the article's deviation, sizes told.
+"""The plain settings: the full ELBO from the start, the paper's deviation, fixed sizes.
 
-Some configurations were measured with it, and `simplify` themselves until the default recipe of
-configs/default.py has been measured on them.
+Some configurations were measured with it, and keep it through `simplify` until the default settings
+of configs/default.py are measured on them.
+
+air-jax --config=plain
 """
 
 from air_jax.configs import default
 
 
 def get_config():
-  """Returns the plain recipe on the default scenes."""
+  """Returns the plain settings on the default scenes."""
   return simplify(default.get_config())
 
 
@@ -17,7 +19,7 @@ def simplify(config, size=0.42):
 
   Args:
     config: ConfigDict with the keys of configs/default.py.
-    size: of an object's window, as a share of the canvas.
+    size: of the window of an object, as a fraction of the canvas.
 
   Returns:
     the same ConfigDict.

@@ -1,6 +1,6 @@
-"""Seconds instead of minutes, and good for nothing but tests of the machinery.
+"""Takes seconds instead of minutes; useful only to test the machinery.
 
-python main.py --config=configs/tiny.py --workdir=/tmp/tiny
+air-jax --config=tiny
 """
 
 from air_jax.configs import default

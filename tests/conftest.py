@@ -10,9 +10,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from air_jax.config import schema as configuration
 from air_jax.configs import tiny
-from air_jax.model import air, networks
+from air_jax.inference import run_figures
+from air_jax.model import air
 from air_jax.training import loop
-from air_jax.viz import animations, figures
 
 
 @pytest.fixture
@@ -42,25 +42,23 @@ def _shared(name):
 
 @pytest.fixture(scope='session')
 def model():
-  config = configuration.parse(tiny.get_config()).model
-  return air.Model(config, networks.build(config))
+  return air.build(configuration.parse(tiny.get_config()).model)
 
 
 @pytest.fixture(scope='session')
 def params(model):
-  return model.networks.init(jax.random.key(0))
+  return air.init(model, jax.random.key(0))
 
 
 @pytest.fixture(scope='session')
 def image(model):
-  config = model.config
-  shape = config.canvas_size, config.canvas_size, config.channels
+  shape = model.spec.canvas_size, model.spec.canvas_size, model.spec.channels
   return jax.random.uniform(jax.random.key(1), shape)
 
 
 @pytest.fixture(scope='session')
 def noise(model):
-  return air.draw_noise(model, jax.random.key(2))
+  return air.sample_noise(model, jax.random.key(2))
 
 
 @pytest.fixture(scope='module')
@@ -121,5 +119,5 @@ def copy(finished_run, tmp_path):
 @pytest.fixture
 def no_pictures(monkeypatch):
   """For runs whose pictures are of no concern: they take longest."""
-  for module, name in ((figures, 'draw'), (animations, 'film'), (animations, 'draw')):
-    monkeypatch.setattr(module, name, lambda *args: [])
+  for name in ('draw_run', 'record_frame', 'draw_animations'):
+    monkeypatch.setattr(run_figures, name, lambda *args: [])

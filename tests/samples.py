@@ -11,11 +11,12 @@ from ml_collections import ConfigDict
 
 from air_jax import objectives
 from air_jax.config import schema as configuration
+from air_jax.config.schema import ModelConfig
 from air_jax.configs import tiny
-from air_jax.data import composition, glyphs
-from air_jax.model import air, networks
+from air_jax.data import composition, glyphs, mnist
+from air_jax.model import air
 from air_jax.objectives import distributions
-from air_jax.types import ElboTerms, Scenes
+from air_jax.types import ElboTerms, LabelledScenes
 
 SUCCESS = 0.3  # of the prior of the count
 
@@ -35,10 +36,17 @@ def data_config(**changes):
 
 
 def compose(config, glyphs, stop, split='train', start=0):
-  """Scenes start .. stop in one piece."""
+  """LabelledScenes start .. stop in one piece."""
   parts = list(composition.compose(config, glyphs, split, start, stop))
   assert max(len(part.images) for part in parts) <= 256
-  return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
+  return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def mask(box, canvas_size):
+  """Pixels of a box, by comparing coordinates."""
+  y, x = np.mgrid[:canvas_size, :canvas_size]
+  top, left, height, width = box
+  return (top <= y) & (y < top + height) & (left <= x) & (x < left + width)
 
 
 def plain_glyphs(ink):
@@ -62,20 +70,30 @@ def write_idx(folder):
     images[:, 4, 5] = np.arange(size)  # tells which it is
     labels = rng.integers(0, 10, size, np.uint8)
     arrays[split] = images, labels
-    for name, array in zip(glyphs.IDX_FILES[split], arrays[split], strict=True):
+    for name, array in zip(mnist.IDX_FILES[split], arrays[split], strict=True):
       (folder / name).write_bytes(gzip.compress(idx_bytes(array)))
   return arrays
 
 
-@functools.cache
+def changed(model, **changes):
+  """The model with another configuration, of which the architecture and numbers are parts."""
+  config = ModelConfig(**dataclasses.asdict(model.spec), **model.numbers._asdict())
+  return air.build(dataclasses.replace(config, **changes))
+
+
 def variant(model, **changes):
   """The tiny model with another configuration; parameters, an image and noise for it."""
-  config = dataclasses.replace(model.config, **changes)
-  model = air.Model(config, networks.build(config))
-  shape = config.canvas_size, config.canvas_size, config.channels
+  return _variant(model.spec, model.numbers, tuple(sorted(changes.items())))
+
+
+@functools.cache
+def _variant(spec, numbers, changes):
+  config = ModelConfig(**dataclasses.asdict(spec), **numbers._asdict())
+  model = air.build(dataclasses.replace(config, **dict(changes)))
+  shape = model.spec.canvas_size, model.spec.canvas_size, model.spec.channels
   image = jax.random.uniform(jax.random.key(1), shape)
-  noise = air.draw_noise(model, jax.random.key(2))
-  return model, model.networks.init(jax.random.key(0)), image, noise
+  noise = air.sample_noise(model, jax.random.key(2))
+  return model, air.init(model, jax.random.key(0)), image, noise
 
 
 def theta():

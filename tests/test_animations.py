@@ -1,4 +1,4 @@
-"""Films: a frame for each round, none from the future; what they show is what the model made."""
+"""Animations: a frame for each interval, none of later steps; frames show the model's results."""
 
 import shutil
 
@@ -6,29 +6,30 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+import air_jax
 from air_jax.data import loading
-from air_jax.storage import run_dir
+from air_jax.inference import run_figures
 from air_jax.training import loop
 from air_jax.types import Latents, Rollout
-from air_jax.viz import animations
+from air_jax.viz import animations, pillow_grid
 
-PITCH = animations._SIDE + animations._GAP
-RED, GREEN = (214, 39, 40), (44, 160, 44)  # of the first step, of the second
+PITCH = pillow_grid.SIDE + pillow_grid.GAP
+FIRST, SECOND = (213, 94, 0), (86, 180, 233)  # colours of inference steps
 
 
 def frames_of(path):
-  with Image.open(path) as film:
+  with Image.open(path) as animation:
     return [
       (np.asarray(frame.convert('RGB')), frame.info['duration'])
-      for frame in ImageSequence.Iterator(film)
+      for frame in ImageSequence.Iterator(animation)
     ]
 
 
 def place(row, column):
-  """The slice of a sheet in which a picture is shown."""
-  top = animations._HEADER + row * PITCH
-  left = animations._GAP + column * PITCH
-  return slice(top, top + animations._SIDE), slice(left, left + animations._SIDE)
+  """The slice of a frame that shows an image."""
+  top = pillow_grid.HEADER + row * PITCH
+  left = pillow_grid.GAP + column * PITCH
+  return slice(top, top + pillow_grid.SIDE), slice(left, left + pillow_grid.SIDE)
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def scene():
   return images, Latents(z_where, None, np.array([1, 0]), None), rolled
 
 
-def test_a_run_is_filmed_from_its_first_step_to_its_last(finished_run):
+def test_frames_are_recorded_from_the_first_step_to_the_last(finished_run):
   taken = sorted(path.name for path in (finished_run / 'frames').iterdir())
   assert taken == [f'{step:08}.png' for step in (0, 5, 10, 15, 20)]
   frames = frames_of(finished_run / 'figures' / 'learning.gif')
@@ -57,51 +58,48 @@ def test_a_run_is_filmed_from_its_first_step_to_its_last(finished_run):
   assert len(frames_of(finished_run / 'figures' / 'inference.gif')) == 4
 
 
-def test_a_run_that_was_cut_short_forgets_the_frames_after_and_takes_them_again(
-  copy, finished_run, run_config
+def test_an_interrupted_run_discards_later_frames_and_records_them_again(
+  copy, finished_run, run_config, no_pictures, monkeypatch
 ):
   for step in ('15', '20'):
     shutil.rmtree(copy / 'checkpoints' / step)
   (copy / 'frames' / '00000010.png').write_bytes(b'kept')
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(animations, 'film', lambda *args: None)
-    patch.setattr(animations, 'draw', lambda *args: [])
-    loop.train(run_config, copy)
+  loop.train(run_config, copy)
   assert sorted(path.stem for path in (copy / 'frames').iterdir()) == [
     '00000000', '00000005', '00000010',
   ]  # fmt: skip
-  learning, state, _ = run_dir.restore(finished_run)
-  scenes = loading.load(learning.config.data, 'test')
-  animations.film(learning, state, scenes, copy)
+  monkeypatch.undo()
+  model = air_jax.load(finished_run)
+  run_figures.record_frame(model, loading.load(model.config.data, 'test'), copy)
   again, first = (folder / 'frames' / '00000020.png' for folder in (copy, finished_run))
   assert again.read_bytes() == first.read_bytes()
 
 
-def test_films_are_short_and_closest_where_learning_is_fastest():
+def test_animations_are_short_and_have_most_frames_of_the_start():
   for number in (1, 2, 39, 40, 41, 57, 200):
-    chosen = animations._choose(list(range(number)))
+    chosen = animations.choose_frames(list(range(number)))
     assert len(chosen) == min(number, 40) and chosen[0] == 0 and chosen[-1] == number - 1
     steps = np.diff(chosen)
     assert (steps >= 1).all() and (np.diff(steps) >= -1).all()
 
 
-def test_inference_shows_step_after_step_and_rests_where_no_more_is_found(scene):
-  frames = [np.asarray(frame) for frame in animations.inference(*scene)]
+def test_inference_shows_each_step_until_no_more_objects_are_found(scene):
+  frames = [np.asarray(frame) for frame in animations.inference_frames(*scene)]
   assert len(frames) == 3
   for t, frame in enumerate(frames):
     for column, found in ((0, min(t, 1)), (1, 0)):
       canvas = frame[place(2, column)]
       assert (canvas == round(255 * (0.4 + 0.2 * found))).all()
       seen = frame[place(0, column)]
-      red = (seen == RED).all(-1)
-      assert red.any() == bool(found) and not (seen == GREEN).all(-1).any()
+      first = (seen == FIRST).all(-1)
+      assert first.any() == bool(found) and not (seen == SECOND).all(-1).any()
       if found:
-        rows, columns = np.nonzero(red)
+        rows, columns = np.nonzero(first)
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (25, 75, 50, 99)
   painted = frames[1][place(1, 0)]
-  assert (painted[5:-5, 5:-5] == 255).all() and (painted[0] == RED).all()
-  assert (frames[0][place(1, 0)] == 255).all()
-  assert 0 < (frames[2][place(1, 0)] < 200).mean() < 0.2  # 'no more'
+  assert (painted[5:-5, 5:-5] == 255).all() and (painted[0] == FIRST).all()
+  for t in (0, 2):
+    assert 0 < (frames[t][place(1, 0)] < 200).mean() < 0.2  # text: 'none yet', 'no object'
 
 
 def test_numbers_that_are_not_finite_do_not_end_a_run(scene):
@@ -109,4 +107,4 @@ def test_numbers_that_are_not_finite_do_not_end_a_run(scene):
   latents = latents._replace(z_where=np.full((2, 2, 3), np.nan))
   rolled = rolled._replace(canvases=np.full((2, 3, 10, 10, 1), np.nan))
   with np.errstate(invalid='raise'):
-    assert len(animations.inference(images, latents, rolled)) == 3
+    assert len(animations.inference_frames(images, latents, rolled)) == 3

@@ -17,7 +17,7 @@ SIZE = 32
 @functools.cache
 def draw(kind):
   """[1000, SIZE, SIZE, 3]."""
-  draw_all = jax.jit(jax.vmap(lambda key: backgrounds.draw(kind, key, SIZE, 3)))
+  draw_all = jax.jit(jax.vmap(lambda key: backgrounds.sample(kind, key, SIZE, 3)))
   return np.asarray(draw_all(jax.random.split(jax.random.key(0), 1000)))
 
 

@@ -1,4 +1,4 @@
-"""Pictures are there and show something; whether they please, a person must see."""
+"""Figures exist and show what they are given; text and lines can be read by everyone."""
 
 import jax
 import numpy as np
@@ -6,53 +6,59 @@ import pytest
 import run_folder
 from PIL import Image
 
-from air_jax.types import Latents, Rollout, Scenes
-from air_jax.viz import figures, plots
+from air_jax.types import Latents, Rollout
+from air_jax.viz import figures, palette, pillow_grid, plots
 
 
-def test_pictures_are_drawn_and_not_blank(finished_run):
+def test_figures_are_drawn_and_not_blank(finished_run):
   assert {path.stem for path in (finished_run / 'figures').glob('*.png')} == run_folder.PICTURES
   for name in run_folder.PICTURES:
     with Image.open(finished_run / 'figures' / f'{name}.png') as file:
       pixels = np.asarray(file.convert('L'), float)
     height, width = pixels.shape
     assert min(height, width) > 200
-    # Something is drawn in every quarter.
+    # No quarter is empty.
     for half in (pixels[: height // 2], pixels[height // 2 :]):
       assert half[:, : width // 2].std() > 5 and half[:, width // 2 :].std() > 5
 
 
-def _reconstructions(images, counts, found):
-  """Reconstructions of scenes whose canvas after step t is t times the image."""
+def _grid_of(images, counts=(0, 0), found=(0, 0)):
+  """The figure of reconstructions of scenes whose canvas after step t is t times the image."""
   canvases = np.arange(3)[:, None, None, None] * images[:, None]
   rolled = Rollout(*len(Rollout._fields) * (None,))._replace(
     presence_logits=np.zeros((len(images), 2)), canvases=canvases, crops=canvases[:, :2]
   )
   where = np.zeros((len(images), 2, 3))
   latents = Latents(where, None, np.array(found), None)
-  (axes,) = figures.reconstructions(images, np.array(counts), latents, rolled).axes
+  return figures.reconstructions(images, np.array(counts), latents, rolled)
+
+
+def _reconstructions(images, counts, found):
+  """The images and the texts of such a figure."""
+  (axes,) = _grid_of(images, counts, found).axes
   return [np.asarray(shown.get_array()) for shown in axes.images], [
     text.get_text() for text in axes.texts
   ]
 
 
-def test_reconstructions_show_the_colours_and_cut_what_is_brighter_than_white():
+def test_reconstructions_show_colours_and_clip_values_above_one():
   images = np.asarray(jax.random.uniform(jax.random.key(0), (1, 7, 7, 3)))
   shown, texts = _reconstructions(images, [2], [2])
   expected = images[0], images[0], 0 * images[0], np.minimum(2 * images[0], 1), images[0]
   for ours, theirs in zip(shown, expected, strict=True):
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
-  assert '2 there, 2 found' in texts
+  assert 'true 2, found 2' in texts
 
 
-def test_reconstructions_say_where_the_true_count_is_not_known():
+def test_reconstructions_mark_unknown_counts_and_absent_objects():
   images = np.asarray(jax.random.uniform(jax.random.key(0), (2, 7, 7, 1)))
   shown, texts = _reconstructions(images, [-1, 0], [1, 0])
   np.testing.assert_allclose(shown[0], images[0, ..., 0])
-  assert {'? there, 1 found', '0 there, 0 found'} <= set(texts)
+  assert {'true ?, found 1', 'true 0, found 0'} <= set(texts)
+  assert texts.count('no object') == 3
 
 
-def test_training_is_drawn_where_no_counts_are_known():
+def test_training_is_drawn_where_counts_are_unknown():
   lines = [
     {'step': step, 'split': split, 'elbo': -step} for step in (5, 10) for split in ('train', 'test')
   ]
@@ -62,9 +68,10 @@ def test_training_is_drawn_where_no_counts_are_known():
     ).axes
     assert len(elbo.lines) == 2 and len(accuracy.lines) == 2 * known
     np.testing.assert_array_equal(elbo.lines[0].get_xydata(), [(5, -5), (10, -10)])
+    assert [text.get_text() for text in accuracy.texts] == (not known) * ['no values recorded']
 
 
-def test_gallery_has_each_count_in_turn_with_the_boxes_that_are_there():
+def test_gallery_has_each_count_in_turn_with_its_boxes():
   counts, images = np.array([0, 2, 2, 1, -1]), np.zeros((5, 8, 8, 1), np.uint8)
   images += np.array([[50 * n] for n in range(5)], np.uint8)[..., None, None]
   boxes = np.zeros((5, 2, 4), np.float32)
@@ -73,9 +80,61 @@ def test_gallery_has_each_count_in_turn_with_the_boxes_that_are_there():
   shown = [shown.get_array().max() * 255 for shown in axes.images]
   np.testing.assert_allclose(shown, [200, 0, 150, 50, 100], atol=1e-3)
   texts = [text.get_text() for text in axes.texts]
-  assert texts == ['unknown', '0 there', '1 there', '2 there', '2 there']
+  assert texts == ['count unknown', '0 objects', '1 object', '2 objects', '2 objects']
   sizes = [(box.get_height(), box.get_width()) for box in axes.patches]
   large, small = (4 / 8, 6 / 8), (2 / 8, 2 / 8)
   np.testing.assert_allclose(sizes, [large, large, small, large, small])
   left, _, _, top = axes.images[2].get_extent()
   assert axes.patches[0].get_xy() == pytest.approx((left + 2 / 8, top + 1 / 8))
+
+
+def _luminance(colour):
+  """Relative luminance by WCAG 2.1 of '#rrggbb'."""
+  channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+  linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+  return linear @ (0.2126, 0.7152, 0.0722)
+
+
+def _contrast(a, b):
+  low, high = sorted((_luminance(a), _luminance(b)))
+  return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_stand_out_on_black_and_grey_text_on_white():
+  assert all(_contrast(colour, '#000000') >= 3 for colour in palette.COLOURS)
+  assert _contrast(palette.GREY, '#ffffff') >= 4.5
+
+
+def test_steps_differ_in_colour_and_in_pattern():
+  for t in range(len(palette.PATTERNS) - 1):
+    assert palette.pattern(t) != palette.pattern(t + 1) and palette.colour(t) != palette.colour(
+      t + 1
+    )
+  styles = {(palette.colour(t), palette.pattern(t)) for t in range(35)}
+  assert len(styles) == 35
+
+
+def test_text_is_black_and_large_enough():
+  images = np.zeros((2, 7, 7, 1))
+  grid = _grid_of(images)
+  records = [{'step': 5, 'split': 'test', 'elbo': 1.0}]
+  figure = plots.population([records, records])
+  (legend,) = figure.legends
+  for text in (*grid.axes[0].texts, *legend.get_texts()):
+    assert text.get_color() == 'black' and text.get_fontsize() * 110 / 72 >= 9
+
+
+@pytest.mark.parametrize('step', [0, 1, 2, 3])
+def test_outlines_follow_the_box_and_the_pattern(step):
+  image = Image.new('RGB', (60, 50))
+  pillow_grid.outline(image, (10, 20, 30, 35), step)
+  pixels = np.asarray(image)
+  drawn = (pixels == [int(palette.colour(step)[i : i + 2], 16) for i in (1, 3, 5)]).all(-1)
+  assert (drawn == pixels.any(-1)).all()
+  rows, columns = np.nonzero(drawn)
+  assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 40, 20, 55)
+  assert not drawn[13:38, 23:53].any()
+  dashes = np.count_nonzero(np.diff(drawn[10, 20:56].astype(int)) == 1) + 1
+  lengths = np.array(palette.pattern(step)) * 2
+  expected = np.ceil(36 / lengths.sum()) * len(lengths) / 2 if step else 1
+  assert abs(dashes - expected) <= 1

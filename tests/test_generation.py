@@ -1,4 +1,4 @@
-"""Scenes from the prior, and log p(x) by them against the bound."""
+"""LabelledScenes from the prior, and log p(x) by them against the bound."""
 
 import jax
 import numpy as np

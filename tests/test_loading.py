@@ -1,18 +1,15 @@
-"""Scenes of a configuration: what they are made of, and when they are composed anew."""
+"""LabelledScenes of a configuration: what they are made of, and when they are composed anew."""
 
 import dataclasses
 import gzip
-import pathlib
 
 import numpy as np
 import pytest
 import samples
 
 from air_jax.config.schema import DataConfig
-from air_jax.data import batches, composition, downloads, image_folder, loading
-from air_jax.data import glyphs as glyphs_lib
-from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.data import batches, composition, digits, loading, mnist, sources
+from air_jax.types import LabelledScenes
 
 # Other values for every key: those that decide the scenes of the test split, and the others.
 DECISIVE = {
@@ -53,14 +50,14 @@ def data_config(tmp_path, monkeypatch):
 
 @pytest.fixture
 def composed(monkeypatch):
-  """The calls of a stand-in for `scenes.compose`, which never gives the same scenes again."""
+  """The calls of a stand-in for `composition.compose`, which never gives the same scenes twice."""
   calls = []
 
   def compose(config, glyphs, split, start, stop):
     calls.append((config, glyphs, split, start, stop))
     rng = np.random.default_rng(len(calls))
     for size in (1, stop - start - 1):
-      yield Scenes(
+      yield LabelledScenes(
         images=rng.integers(256, size=(size, 5, 5, 1), dtype=np.uint8),
         counts=rng.integers(3, size=size, dtype=np.int32),
         boxes=rng.random((size, 2, 4), np.float32),
@@ -74,7 +71,7 @@ def composed(monkeypatch):
 
 
 def assert_same(a, b):
-  assert type(a) is type(b) is Scenes
+  assert type(a) is type(b) is LabelledScenes
   for x, y in zip(a, b, strict=True):
     np.testing.assert_array_equal(x, y)
     assert x.dtype == y.dtype
@@ -85,19 +82,19 @@ def differ(a, b):
 
 
 def the_only_file(data_config):
-  (path,) = loading.cache_folder(data_config).iterdir()
+  (path,) = sources.cache_folder(data_config).iterdir()
   return path
 
 
 def test_held_out_scenes_are_made_of_held_out_digits(data_config):
   known = {}
   for split in ('train', 'test'):
-    for image in glyphs_lib.load('digits', split).images:
+    for image in digits.read(None, split).images:
       rows, columns = np.nonzero(image)
       known[image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].tobytes()] = split
   made = loading.load(data_config, 'test')
-  digits = glyphs_lib.load('digits', 'test')
-  assert_same(made, samples.compose(data_config, digits, data_config.test_scenes, 'test'))
+  glyphs = digits.read(None, 'test')
+  assert_same(made, samples.compose(data_config, glyphs, data_config.test_scenes, 'test'))
   for image, count, box in zip(made.images, made.counts, made.boxes.astype(int), strict=True):
     for top, left, height, width in box[:count]:
       assert known[image[top : top + height, left : left + width].tobytes()] == 'test'
@@ -109,7 +106,7 @@ def test_each_split_is_composed_of_its_own_digits(data_config, composed, split):
   ((config, glyphs, *rest),) = composed
   size = {'train': data_config.train_scenes, 'test': data_config.test_scenes}[split]
   assert config == data_config and rest == [split, 0, size] and len(made.images) == size
-  for given, known in zip(glyphs, glyphs_lib.load('digits', split), strict=True):
+  for given, known in zip(glyphs, digits.read(None, split), strict=True):
     np.testing.assert_array_equal(given, known)
 
 
@@ -163,7 +160,7 @@ def test_changed_digits_change_the_file(data_config, composed, tmp_path):
   images, labels = samples.write_idx(tmp_path)['test']
   config = dataclasses.replace(data_config, source='mnist', mnist_dir=str(tmp_path))
   loading.load(config, 'test')
-  for name, array in zip(glyphs_lib.IDX_FILES['test'], (images, labels), strict=True):
+  for name, array in zip(mnist.IDX_FILES['test'], (images, labels), strict=True):
     (tmp_path / name).write_bytes(gzip.compress(samples.idx_bytes(array[::-1])))
     loading.load(config, 'test')
   assert len(composed) == 3
@@ -172,8 +169,8 @@ def test_changed_digits_change_the_file(data_config, composed, tmp_path):
 
 
 def test_damaged_cache_is_composed_anew_with_a_warning(data_config, composed, caplog, monkeypatch):
-  glyphs = glyphs_lib.load('digits', 'test')
-  monkeypatch.setattr(glyphs_lib, 'load', lambda *_: glyphs)  # once is enough
+  glyphs = digits.read(None, 'test')
+  monkeypatch.setattr(sources, 'read', lambda *_: glyphs)  # once is enough
   data_config = dataclasses.replace(data_config, test_scenes=4)
   good = loading.load(data_config, 'test')
   path = the_only_file(data_config)
@@ -224,92 +221,29 @@ def test_failed_write_leaves_nothing(data_config, composed, monkeypatch):
 
   monkeypatch.setattr(np, 'savez', full)
   loading.load(data_config, 'test')
-  assert not list(loading.cache_folder(data_config).iterdir())
+  assert not list(sources.cache_folder(data_config).iterdir())
 
 
-def test_cache_is_where_it_is_said_to_be(data_config, tmp_path, monkeypatch):
-  assert loading.cache_folder(data_config) == tmp_path / 'made' / 'cache' / 'air_jax'
-  monkeypatch.setenv('HOME', str(tmp_path))
-  for given, expected in (('~/mine', tmp_path / 'mine'), ('/there', pathlib.Path('/there'))):
-    assert loading.cache_folder(dataclasses.replace(data_config, cache_dir=given)) == expected
-  monkeypatch.setenv('XDG_CACHE_HOME', '')
-  assert loading.cache_folder(data_config) == tmp_path / '.cache' / 'air_jax'
-
-
-def test_own_images_are_loaded_from_their_folder_and_not_kept(data_config, composed, monkeypatch):
-  config = dataclasses.replace(data_config, source='folder', dir='/mine')
-  asked = []
-  monkeypatch.setattr(image_folder, 'load', lambda *args: asked.append(args) or 'scenes')
-  assert loading.load(config, 'train') == loading.load(config, 'test') == 'scenes'
-  assert asked == [(config, 'train'), (config, 'test')]
-  assert not composed and not loading.cache_folder(config).exists()
-
-
-@pytest.mark.parametrize('given', ['there', '~/there', ''])
-def test_mnist_comes_from_the_folder_given_or_is_fetched(
-  data_config, monkeypatch, tmp_path, given
-):  # fmt: skip
-  monkeypatch.setenv('HOME', str(tmp_path))
-  monkeypatch.chdir(tmp_path)
-  (tmp_path / 'there').mkdir()
-  arrays = samples.write_idx(tmp_path / 'there')
-  fetched = []
-  monkeypatch.setattr(downloads, 'fetch', lambda *args: fetched.append(args) or tmp_path / 'there')
-  config = dataclasses.replace(data_config, source='mnist', mnist_dir=given, omniglot_dir='other')
-  for split, (images, labels) in arrays.items():
-    glyphs = loading.load_glyphs(config, split)
-    np.testing.assert_array_equal(glyphs.images, images)
-    np.testing.assert_array_equal(glyphs.labels, labels)
-  cache = loading.cache_folder(config) / 'downloads'
-  assert fetched == ([] if given else 2 * [('mnist', cache)])
-
-
-def test_omniglot_comes_from_the_folder_given_or_is_fetched(data_config, monkeypatch, tmp_path):
-  fetched = []
-  monkeypatch.setattr(downloads, 'fetch', lambda *args: fetched.append(args) or tmp_path / 'cache')
-  config = dataclasses.replace(data_config, source='omniglot', mnist_dir='/other')
-  with pytest.raises(UserError, match=r"omniglot_dir='.*/cache' holds no"):
-    loading.load_glyphs(config, 'train')
-  assert fetched == [('omniglot', loading.cache_folder(config) / 'downloads')]
-  config = dataclasses.replace(config, omniglot_dir=str(tmp_path / 'given'))
-  with pytest.raises(UserError, match=r"omniglot_dir='.*/given' holds no"):
-    loading.load_glyphs(config, 'train')
-  assert len(fetched) == 1
-
-
-def test_home_of_nobody_is_named(data_config, monkeypatch, tmp_path):
-  monkeypatch.chdir(tmp_path)
-  config = dataclasses.replace(data_config, source='mnist', mnist_dir='~no-such-user/nowhere')
-  with pytest.raises(UserError, match=r"data\.mnist_dir='~no-such-user/nowhere' is not a folder"):
-    loading.load_glyphs(config, 'train')
-
-
-def test_shapes_need_no_glyphs(data_config):
-  for source in ('sprites', 'dsprites'):
-    config = dataclasses.replace(data_config, source=source)
-    assert loading.load_glyphs(config, 'train') is None
-
-
-def test_feed_is_of_the_training_scenes(data_config, composed):
-  feed = loading.feed(data_config, 8)
+def test_batches_are_of_the_training_scenes(data_config, composed):
+  source = loading.batch_source(data_config, 8)
   kept = loading.load(data_config, 'train')
-  chosen = feed.draw(3, 5, 1)
+  chosen = source.sample_indices(3, 5, 1)
   expected = batches.batch_indices(3, 5, 8, data_config.train_scenes, batches.BLOCK)
   np.testing.assert_array_equal(chosen, [expected])
-  images, counts = feed.fetch(feed.data, chosen[0])
+  images, counts = source.gather(source.arrays, chosen[0])
   np.testing.assert_array_equal(images, kept.images[chosen[0]])
   np.testing.assert_array_equal(counts, kept.counts[chosen[0]])
   assert [call[2] for call in composed] == ['train']
 
 
-def test_online_feed_is_given_the_training_digits_and_keeps_nothing(
+def test_online_batches_are_of_the_training_digits_and_nothing_is_kept(
   data_config, composed, monkeypatch
 ):
   asked = []
-  monkeypatch.setattr(batches, 'online', lambda *args: asked.append(args) or 'feed')
+  monkeypatch.setattr(batches, 'online', lambda *args: asked.append(args) or 'source')
   config = dataclasses.replace(data_config, online=True)
-  assert loading.feed(config, 8) == 'feed'
+  assert loading.batch_source(config, 8) == 'source'
   ((given, glyphs, batch_size),) = asked
   assert (given, batch_size) == (config, 8)
-  np.testing.assert_array_equal(glyphs.images, glyphs_lib.load('digits', 'train').images)
-  assert not composed and not loading.cache_folder(config).exists()
+  np.testing.assert_array_equal(glyphs.images, digits.read(None, 'train').images)
+  assert not composed and not sources.cache_folder(config).exists()

@@ -1,6 +1,5 @@
 """The networks against their equations in NumPy, and where they start."""
 
-import dataclasses
 import itertools
 import math
 
@@ -8,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import samples
 from PIL import Image
 from scipy import ndimage
 from scipy.special import expit, softmax
 
-from air_jax.model import networks
+from air_jax.model import air, encoders
 
 
 def _dense(layer, x):
@@ -25,10 +25,12 @@ def _elu(x):
 
 def _variant(model, **changes):
   """Networks of another configuration, and random parameters for them."""
-  nets = networks.build(dataclasses.replace(model.config, **changes))
+  changed = samples.changed(model, **changes)
   rng = np.random.default_rng(0)
-  shapes = jax.eval_shape(nets.init, jax.random.key(0))
-  return nets, jax.tree.map(lambda x: rng.normal(0, 0.2, x.shape).astype(x.dtype), shapes)
+  shapes = jax.eval_shape(air.init, changed, jax.random.key(0))
+  return changed.networks, jax.tree.map(
+    lambda x: rng.normal(0, 0.2, x.shape).astype(x.dtype), shapes
+  )
 
 
 def test_the_cell_is_a_long_short_term_memory(model):
@@ -38,9 +40,9 @@ def test_the_cell_is_a_long_short_term_memory(model):
   np.testing.assert_array_equal(state, (h, c))
   gates, z = np.linspace(-1, 1, 64), np.linspace(-2, 2, 7)
   pre = gates + _dense(params['cell']['gates'], np.concatenate([z, h]))
-  write, forget, keep, value = np.split(pre, 4)
-  c = expit(forget + 1) * c + expit(write) * np.tanh(value)
-  h = expit(keep) * np.tanh(c)
+  i, f, o, g = np.split(pre, 4)
+  c = expit(f + 1) * c + expit(i) * np.tanh(g)
+  h = expit(o) * np.tanh(c)
   new_state, output = nets.recur(params, state, gates, z)
   np.testing.assert_allclose(new_state, (h, c), rtol=1e-4, atol=1e-6)
   np.testing.assert_array_equal(output, new_state[0])
@@ -60,13 +62,13 @@ def _describe(layer, picture, size):
 
 def _encode(encoder, picture, size, rounds):
   if size:
-    near = _describe(encoder['_Dense_0'], picture, size)
+    near = _describe(encoder['patches'], picture, size)
     for i in range(2 * rounds):
-      layer = encoder[f'_Dense_{i + 1}']
+      layer = encoder[f'round_{i // 2}_{("down", "across")[i % 2]}']
       offsets = [(0, n) if i % 2 else (n, 0) for n in (-1, 0, 1)]
       near = {place: _elu(_dense(layer, _at(near, place, offsets))) for place in near}
     picture = np.stack(list(near.values()))
-  return _elu(_dense(encoder['_Mlp_0']['_Dense_0'], np.ravel(picture)))
+  return _elu(_dense(encoder['mlp']['hidden_0'], np.ravel(picture)))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,9 @@ def _encode(encoder, picture, size, rounds):
 def test_pictures_are_encoded_by_an_mlp_on_patches_or_on_pixels(model, size, rounds, channels):
   nets, params = _variant(model, patch_size=size, patch_rounds=rounds, channels=channels)
   image = np.random.default_rng(1).uniform(size=(50, 50, channels))
-  gates = _dense(params['image_gates'], _encode(params['image_encoder'], image, size, rounds))
+  gates = _dense(
+    params['cell']['image_gates'], _encode(params['image_encoder'], image, size, rounds)
+  )
   np.testing.assert_allclose(nets.encode_image(params, image), gates, rtol=1e-3, atol=1e-4)
 
 
@@ -90,11 +94,12 @@ def _at(features, place, offsets):
 
 
 def test_attention_averages_places_and_features_near_a_mode_of_a_softmax_over_patches(model):
+  reach = 0.42
   nets, params = _variant(
     model, residual=True, attention_heads=2, patch_size=7, patch_features=3, channels=3
   )
   image, attention = np.random.default_rng(1).uniform(size=(50, 50, 3)), params['attention']
-  dense = [attention[f'_Dense_{i}'] for i in range(5)]
+  dense = [attention[name] for name in ('patches', 'near', 'narrow', 'far', 'score')]
   near = _describe(dense[0], image, 7)
   near = {place: _elu(_dense(dense[1], _around(near, place, 1))) for place in near}
   thin = {place: _elu(_dense(dense[2], near[place])) for place in near}
@@ -103,35 +108,33 @@ def test_attention_averages_places_and_features_near_a_mode_of_a_softmax_over_pa
   )
   places = np.array([[(2 * column + 1) / 8 - 1, (2 * row + 1) / 8 - 1] for row, column in near])
   preference = np.stack([attention['preference'][at] for at in near])
-  scores = networks._SHARPNESS * (_dense(dense[4], features) + preference).T
+  scores = encoders.SHARPNESS * (_dense(dense[4], features) + preference).T
   weights = softmax(scores, axis=1)
-  for _ in range(networks._SHIFTS):
+  for _ in range(encoders.MEAN_SHIFT_STEPS):
     centre = weights @ places
     away = ((places[None] - centre[:, None]) ** 2).sum(-1)
-    weights = softmax(scores - 0.5 * away / model.config.size_prior_mean**2, axis=1)
+    weights = softmax(scores - 0.5 * away / reach**2, axis=1)
   expected = np.concatenate([(weights @ places).ravel(), (weights @ features).ravel()])
-  np.testing.assert_allclose(nets.attend(params, image), expected, rtol=1e-3, atol=1e-5)
+  np.testing.assert_allclose(nets.attend(params, image, reach), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_attention_torn_between_two_objects_settles_on_one(model):
-  nets, params = _variant(
-    model, residual=True, attention_heads=1, patch_size=5, size_prior_mean=0.3
-  )
+  nets, params = _variant(model, residual=True, attention_heads=1, patch_size=5)
   preference = np.zeros((10, 10, 1), np.float32)
   preference[4, 1], preference[4, 8] = 1.0, 0.8  # left slightly more than right
   params = params | {'attention': params['attention'] | {'preference': preference}}
-  blank = jax.tree.map(np.zeros_like, params['attention']['_Dense_4'])
-  params['attention'] = params['attention'] | {'_Dense_4': blank}
-  x, y = nets.attend(params, np.zeros((50, 50, 1)))[:2]
+  blank = jax.tree.map(np.zeros_like, params['attention']['score'])
+  params['attention'] = params['attention'] | {'score': blank}
+  x, y = nets.attend(params, np.zeros((50, 50, 1)), 0.3)[:2]
   assert abs(x - -0.7) < 0.15 and abs(y - -0.1) < 0.15
 
 
 def test_location_starts_from_the_first_place_attended_to(model):
   nets, params = _variant(model, residual=True, attention_heads=2, patch_features=3)
   h, attended = np.linspace(-1, 1, 16), np.linspace(-0.9, 0.7, 16)
-  head = params['location_head']['_Mlp_0']
-  outputs = _elu(_dense(head['_Dense_0'], np.concatenate([h, attended])))
-  mean, raw_std = np.split(_dense(head['_Dense_1'], outputs), 2)
+  head = params['location_head']
+  outputs = _elu(_dense(head['hidden_0'], np.concatenate([h, attended])))
+  mean, raw_std = np.split(_dense(head['output'], outputs), 2)
   where = nets.location(params, h, attended)
   start = [0, *np.arctanh(0.98 * attended[:2])]
   np.testing.assert_allclose(where.mean, mean + start, rtol=1e-4)
@@ -141,36 +144,35 @@ def test_location_starts_from_the_first_place_attended_to(model):
 def test_hidden_layers_have_an_elu_and_output_layers_none(model):
   nets, params = _variant(model)
   h, head = np.linspace(-1, 1, 16), params['presence_head']
-  logit = _dense(head['_Dense_1'], _elu(_dense(head['_Dense_0'], h)))[0]
+  logit = _dense(head['output'], _elu(_dense(head['hidden_0'], h)))[0]
   np.testing.assert_allclose(nets.presence(params, h), logit, rtol=1e-4)
 
 
 def test_heads_start_at_their_biases(model, params):
   nets = model.networks
-  code, h = jnp.zeros(model.config.code_size), jnp.zeros(model.config.cell_size)
+  code, h = jnp.zeros(model.spec.code_size), jnp.zeros(model.spec.cell_size)
   where = nets.location(params, h, jnp.zeros(0))
   what = nets.encode_glimpse(params, jnp.zeros((8, 8, 1)))
-  np.testing.assert_allclose(nets.presence(params, h), model.config.presence_bias)
+  np.testing.assert_allclose(nets.presence(params, h), model.numbers.presence_bias)
   np.testing.assert_allclose(where.mean, [np.log(0.42 / 0.58), 0, 0], rtol=1e-5)
-  np.testing.assert_allclose(where.std, np.log1p(np.exp(model.config.where_std_bias)), rtol=1e-5)
+  np.testing.assert_allclose(where.std, np.log1p(np.exp(model.numbers.where_std_bias)), rtol=1e-5)
   np.testing.assert_allclose(what.mean, 0)
-  np.testing.assert_allclose(what.std, np.log1p(np.exp(model.config.what_std_bias)), rtol=1e-5)
+  np.testing.assert_allclose(what.std, np.log1p(np.exp(model.numbers.what_std_bias)), rtol=1e-5)
   glimpse = nets.decode_glimpse(params, code)
   np.testing.assert_allclose(
-    glimpse, np.full((8, 8, 1), expit(model.config.output_bias)), rtol=1e-5
+    glimpse, np.full((8, 8, 1), expit(model.numbers.output_bias)), rtol=1e-5
   )
   # And near them for other inputs: a tenth of the usual variance.
-  kernel = params['glimpse_decoder']['_Dense_1']['kernel']
+  kernel = params['glimpse_decoder']['output']['kernel']
   np.testing.assert_allclose(kernel.std(), np.sqrt(0.1 / 16), rtol=0.1)
 
 
 def test_only_what_is_used_has_parameters(model):
   def parts(**changes):
-    nets = networks.build(dataclasses.replace(model.config, **changes))
-    return set(jax.eval_shape(nets.init, jax.random.key(0)))
+    return set(jax.eval_shape(air.init, samples.changed(model, **changes), jax.random.key(0)))
 
   assert parts(residual=True) - parts() == {'attention'}
-  assert parts(baseline=True) - parts() == {'baseline_net'}
+  assert parts(baseline=True) - parts() == {'baseline'}
   assert parts(background='constant') - parts() == {'background_image'}
   ends = {'background_encoder', 'background_decoder'}
   assert parts(background='latent', background_code_size=2) - parts() == ends
@@ -179,7 +181,7 @@ def test_only_what_is_used_has_parameters(model):
 def test_a_glimpse_has_a_decoder_output_for_each_of_its_channels(model):
   nets, params = _variant(model, channels=3)
   code, decoder = np.linspace(-1, 1, 4), params['glimpse_decoder']
-  outputs = _dense(decoder['_Dense_1'], _elu(_dense(decoder['_Dense_0'], code)))
+  outputs = _dense(decoder['output'], _elu(_dense(decoder['hidden_0'], code)))
   glimpse = nets.decode_glimpse(params, code)
   np.testing.assert_allclose(glimpse, expit(outputs).reshape(8, 8, 3), rtol=1e-4)
 
@@ -196,8 +198,8 @@ def test_a_constant_background_is_one_image_that_starts_at_the_bias(model):
   assert nets.encode_background(params, jnp.ones((50, 50, 3))).mean.shape == (0,)
   background = nets.decode_background(params, jnp.zeros(0))
   np.testing.assert_allclose(background, expit(params['background_image']), rtol=1e-5)
-  start = nets.init(jax.random.key(0))
-  expected = np.full((50, 50, 3), expit(model.config.output_bias))
+  start = nets.init(jax.random.key(0), model.numbers)
+  expected = np.full((50, 50, 3), expit(model.numbers.output_bias))
   np.testing.assert_allclose(nets.decode_background(start, jnp.zeros(0)), expected, rtol=1e-5)
 
 
@@ -212,7 +214,7 @@ LATENT = {
 def test_a_latent_background_is_interpolated_between_the_colours_of_a_grid(model):
   nets, params = _variant(model, background_grid=4, **LATENT)
   code, decoder = np.array([0.7, -1.3]), params['background_decoder']
-  grid = _dense(decoder['_Dense_1'], _elu(_dense(decoder['_Dense_0'], code))).reshape(4, 4, 3)
+  grid = _dense(decoder['output'], _elu(_dense(decoder['hidden_0'], code))).reshape(4, 4, 3)
   places = (np.arange(50) + 0.5) / 50 * 4 - 0.5  # in cells of the grid; colours hold to the edge
   rows, columns = np.meshgrid(places, places, indexing='ij')
   logits = [
@@ -221,9 +223,9 @@ def test_a_latent_background_is_interpolated_between_the_colours_of_a_grid(model
   ]
   background = nets.decode_background(params, code)
   np.testing.assert_allclose(background, expit(np.stack(logits, -1)), rtol=1e-4)
-  start = nets.decode_background(nets.init(jax.random.key(0)), jnp.zeros(2))
+  start = nets.decode_background(nets.init(jax.random.key(0), model.numbers), jnp.zeros(2))
   np.testing.assert_allclose(
-    start, np.full((50, 50, 3), expit(model.config.output_bias)), rtol=1e-5
+    start, np.full((50, 50, 3), expit(model.numbers.output_bias)), rtol=1e-5
   )
 
 
@@ -234,12 +236,14 @@ def test_the_code_of_a_background_is_read_from_a_small_copy_of_the_image(model):
     np.asarray(Image.fromarray(image[..., c]).resize((8, 8), Image.Resampling.BILINEAR))
     for c in range(3)
   ]
-  encoder = params['background_encoder']['_Mlp_0']
-  hidden = _elu(_dense(encoder['_Dense_0'], np.stack(small, -1).ravel()))
-  mean, raw_std = np.split(_dense(encoder['_Dense_1'], hidden), 2)
+  encoder = params['background_encoder']
+  hidden = _elu(_dense(encoder['hidden_0'], np.stack(small, -1).ravel()))
+  mean, raw_std = np.split(_dense(encoder['output'], hidden), 2)
   code = nets.encode_background(params, image)
   np.testing.assert_allclose(code.mean, mean, rtol=1e-4)
   np.testing.assert_allclose(code.std, np.log1p(np.exp(raw_std)), rtol=1e-4)
-  start = nets.encode_background(nets.init(jax.random.key(0)), jnp.zeros((50, 50, 3)))
+  start = nets.encode_background(
+    nets.init(jax.random.key(0), model.numbers), jnp.zeros((50, 50, 3))
+  )
   np.testing.assert_allclose(start.mean, 0)
-  np.testing.assert_allclose(start.std, np.log1p(np.exp(model.config.what_std_bias)), rtol=1e-5)
+  np.testing.assert_allclose(start.std, np.log1p(np.exp(model.numbers.what_std_bias)), rtol=1e-5)

@@ -8,8 +8,7 @@ import samples
 from PIL import Image
 from scipy import stats
 
-from air_jax.data import objects
-from air_jax.data.glyphs import load as load_glyphs
+from air_jax.data import digits, objects
 
 TURNED = samples.data_config(
   source='dsprites', background='grey', min_objects=1, min_scale=0.7, max_scale=1.3
@@ -38,7 +37,9 @@ def drawn():
     source='sprites', colour=True, max_objects=3, min_scale=0.7, max_scale=1.3
   )
   keys = jax.random.split(jax.random.key(0), 2000)
-  return jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda k: objects.draw(config, None, k)))(keys))
+  return jax.tree.map(
+    np.asarray, jax.jit(jax.vmap(lambda k: objects.sample(config, None, k)))(keys)
+  )
 
 
 @pytest.fixture(scope='module')
@@ -195,7 +196,7 @@ def test_bounds_of_nothing_are_empty():
 
 
 def test_resizing_is_what_pil_calls_bilinear():
-  image = load_glyphs('digits', 'test').images[0]
+  image = digits.read(None, 'test').images[0]
   sides = np.array([1, *range(12, 43)])
   images = jnp.asarray(np.broadcast_to(image, (len(sides), *image.shape)), jnp.float32)
   resized = np.asarray(jax.jit(lambda sides: objects._resize(images, sides, 42))(sides))

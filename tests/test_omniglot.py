@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from air_jax.data import glyphs, omniglot
+from air_jax.data import omniglot
 from air_jax.errors import UserError
 
 
@@ -57,7 +57,7 @@ def alphabet_archive():
 def test_splits_share_no_alphabet_and_labels_number_characters(tmp_path):
   write(tmp_path / 'images_background.zip', alphabet_archive())
   for split, numbers in (('test', [0, 5, 10]), ('train', [1, 2, 3, 4, 6, 7, 8, 9])):
-    images, labels = glyphs.load('omniglot', split, tmp_path)
+    images, labels = omniglot.read(tmp_path, split)
     assert images.dtype == np.uint8 and labels.dtype == np.int32
     expected = np.repeat(numbers, [2 * (2 + number % 2) for number in numbers])
     # A bar 100 wide comes to 20: one of 5 k to k.
@@ -163,7 +163,7 @@ def test_any_damaged_byte_is_harmless_or_named(small):
 def test_real_characters(omniglot_dir):
   held_out = {}
   for split, characters in (('train', 192), ('test', 50)):
-    images, labels = glyphs.load('omniglot', split, omniglot_dir)
+    images, labels = omniglot.read(omniglot_dir, split)
     # Twenty people drew each.
     np.testing.assert_array_equal(np.bincount(labels), np.full(characters, 20))
     assert images.shape == (20 * characters, 28, 28) and (images.max((1, 2)) == 255).all()

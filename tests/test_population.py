@@ -34,8 +34,8 @@ def advanced(config, steps):
   """The population of a configuration, its states after so many steps, and their reports."""
   parsed = config_lib.parse(config)
   members = population.make(parsed)
-  feed = loading.feed(parsed.data, parsed.train.batch_size)
-  return members, *population.advance(members, feed, population.init(members), 0, steps)
+  source = loading.batch_source(parsed.data, parsed.train.batch_size)
+  return members, *population.advance(members, source, population.init(members), 0, steps)
 
 
 def assert_close(tree, other, atol=2e-5):
@@ -48,10 +48,12 @@ def test_each_member_is_fed_as_its_seed_asks(two, online):
   two.data.online = online
   two.seed = 3
   parsed = config_lib.parse(two)
-  feed = loading.feed(parsed.data, parsed.train.batch_size)
-  drawn = population._draw(population.make(parsed), feed, 4, 2)
+  source = loading.batch_source(parsed.data, parsed.train.batch_size)
+  drawn = population._draw(population.make(parsed), source, 4, 2)
   for i, seed in enumerate((3, 4)):
-    for ours, theirs in zip(*map(jax.tree.leaves, (drawn, feed.draw(seed, 4, 2))), strict=True):
+    for ours, theirs in zip(
+      *map(jax.tree.leaves, (drawn, source.sample_indices(seed, 4, 2))), strict=True
+    ):
       np.testing.assert_array_equal(ours[:, i], theirs)
 
 
@@ -89,8 +91,8 @@ def test_a_population_of_one_makes_the_steps_of_its_learner(run_config):
   scenes = loading.load(config.data, 'train')
   learning = train_step.make(config)
   step, expected = jax.jit(train_step.train_step, static_argnums=0), train_step.init(learning)
-  feed = loading.feed(config.data, config.train.batch_size)
-  drawn = feed.draw(config.seed, 0, 3)
+  source = loading.batch_source(config.data, config.train.batch_size)
+  drawn = source.sample_indices(config.seed, 0, 3)
   assert len(np.unique(drawn, axis=0)) == 3
   for i, chosen in enumerate(drawn):
     expected, report = step(learning, expected, scenes.images[chosen], scenes.counts[chosen])
@@ -106,7 +108,7 @@ def test_other_seeds_and_numbers_compile_nothing_anew(two, compile_cache):
   two.seed = 7
   two.members.learning_rate = (1e-4, 2e-4)
   others, *_ = advanced(two, 2)
-  # The feeds of both gather alike.
+  # The batch sources of both gather alike.
   assert population._advance._cache_size() == before
   assert members.config == others.config
 
@@ -185,16 +187,16 @@ def test_training_ends_where_every_member_has_diverged(two, tmp_path):
 def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch):
   parsed = config_lib.parse(two)
   members = population.make(parsed)
-  feed = loading.feed(parsed.data, parsed.train.batch_size)
+  source = loading.batch_source(parsed.data, parsed.train.batch_size)
   states = jax.eval_shape(lambda: population.init(members))
-  xla = population.compiled(members, feed, states, 5).memory_analysis()
+  xla = population.compiled(members, source, states, 5).memory_analysis()
   used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
-  need = population.needed_bytes(members, feed, parsed.train.batch_size)
+  need = population.needed_bytes(members, source, parsed.train.batch_size)
   assert 0.5 < need / used < 2
-  population.check(members, feed, parsed.train.batch_size)
+  population.check(members, source, parsed.train.batch_size)
   monkeypatch.setattr(population, '_device_bytes', lambda: 0.6 * need)
   with pytest.raises(UserError, match=r'population=2 needs about .* GB .* about 1 members fit'):
-    population.check(members, feed, parsed.train.batch_size)
+    population.check(members, source, parsed.train.batch_size)
 
 
 def test_numbers_and_seeds_of_members_are_checked_beside_their_number(two):
@@ -223,8 +225,8 @@ config.update_from_flattened_dict(dict(eval(sys.argv[1])))
 parsed = config_lib.parse(config)
 members = population.make(parsed)
 part = population.share_of_batch(members, parsed.train.batch_size)
-feed = population.share(members, loading.feed(parsed.data, parsed.train.batch_size, part))
-states, reports = population.advance(members, feed, population.init(members), 0, 5)
+source = population.share(members, loading.batch_source(parsed.data, parsed.train.batch_size, part))
+states, reports = population.advance(members, source, population.init(members), 0, 5)
 leaf = states.params['image_gates']['kernel']
 print(dict(members.mesh.shape), sorted(shard.data.shape[0] for shard in leaf.addressable_shards))
 import numpy

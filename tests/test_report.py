@@ -13,7 +13,7 @@ from air_jax.errors import UserError
 from air_jax.evaluation import held_out
 from air_jax.inference import predictor
 from air_jax.inference.report import figures, page
-from air_jax.types import Latents, Scenes
+from air_jax.types import LabelledScenes, Latents
 
 
 class Reader(html.parser.HTMLParser):
@@ -118,7 +118,7 @@ def test_codes_carry_the_labels_of_the_objects_they_overlap():
   boxes = np.float32([[[0, 0, 9, 9], [20, 20, 9, 9]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
   labels = np.array([[4, 7], [-1, -1]])
   images = np.zeros((2, 30, 30, 1), np.uint8)
-  scenes = Scenes(images, np.array([2, 0]), boxes, labels, None, None)
+  scenes = LabelledScenes(images, np.array([2, 0]), boxes, labels, None, None)
   codes, named = figures.codes_of(Seer(), scenes)
   assert codes.ravel().tolist() == [0, 1, 2] and named.tolist() == [7, -1, 4]
 

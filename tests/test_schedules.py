@@ -58,7 +58,7 @@ def test_build_reads_each_schedule_from_its_own_keys(tiny_config):
   config = configuration.parse(tiny_config)
   built = schedules.build(config.objective, config.train)
   for name, ends, steps in (
-    ('learning_rate', (3e-3, 6e-4), 100),
+    ('learning_rate', (1.0, 0.2), 100),
     ('smoothing', (0.8, 0.0), 15),
     ('kl_weight', (0.1, 1.0), 30),
     ('success', (0.5, 0.05), 50),

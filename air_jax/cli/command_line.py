@@ -1,109 +1,149 @@
-"""The command line: whatever absl and ml_collections raise on bad input becomes one clear line."""
+"""Reads the command line: whatever absl and ml_collections raise on bad input becomes one line."""
 
+import ast
 import errno
 import functools
+import os.path
 import pathlib
 import re
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 from absl import flags
 from ml_collections import config_flags
 
-from air_jax.config import schema as config_lib
+from air_jax.config import schema
 from air_jax.errors import UserError
 
+CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
+_DEFAULT = 'multi_digits'
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+_CONFIG = re.compile(r'--?config(?:=(.*))?', re.DOTALL)
 _OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
+_P = ParamSpec('_P')
+_R = TypeVar('_R')
 
 
-def one_line_errors(function):
+def program() -> str:
+  """The name of this program, for messages."""
+  name = pathlib.Path(sys.argv[0]).name
+  return 'air-jax' if name == '__main__.py' else name
+
+
+def one_line_errors(function: Callable[_P, _R]) -> Callable[_P, _R]:
   """Decorates a function so that a `UserError` ends the program with its message and code.
 
-  So do Ctrl-C, wherever nobody else sees to it, and a full disk.
+  So do Ctrl-C, where nothing else handles it, and a full disk.
   """
 
+  def end(message: object, code: int) -> None:
+    print(f'{program()}: {message}', file=sys.stderr)
+    sys.exit(code)
+
   @functools.wraps(function)
-  def guarded(*args):
+  def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
     try:
-      return function(*args)
+      return function(*args, **kwargs)
     except UserError as error:
-      print(f'{pathlib.Path(sys.argv[0]).name}: {error}', file=sys.stderr)
-      sys.exit(error.exit_code)
+      end(error, error.exit_code)
     except OSError as error:
-      if error.errno not in _FULL:
-        raise
-      where = error.filename or 'a file'
-      print(
-        f'{pathlib.Path(sys.argv[0]).name}: cannot write {where}: {error.strerror}', file=sys.stderr
-      )
-      sys.exit(UserError.exit_code)
+      if error.errno in _FULL:
+        end(f'cannot write {error.filename or "a file"}: {error.strerror}', UserError.exit_code)
+      raise
     except KeyboardInterrupt:
-      print(f'{pathlib.Path(sys.argv[0]).name}: interrupted', file=sys.stderr)
-      sys.exit(128 + signal.SIGINT)
+      end('interrupted', 128 + signal.SIGINT)
+    raise AssertionError('unreachable')
 
   return guarded
 
 
-@one_line_errors
-def parse(argv):
-  """Parses flags for `app.run`.
+def configurations() -> dict[str, str]:
+  """The shipped configurations: the first line of each one's docstring, by name."""
+  found = {}
+  for path in sorted(CONFIGS.glob('*.py')):
+    if path.stem not in ('__init__', 'default'):
+      found[path.stem] = (ast.get_docstring(ast.parse(path.read_text())) or '').split('\n')[0]
+  return found
+
+
+def parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+  """Parses flags, one of which is `config`.
 
   Args:
-    argv: the command line; flag `config` must have been defined by `DEFINE_config_file`.
+    argv: the command line.
+    values: the flags, all but `config`, which is defined here.
 
   Returns:
-    the arguments that are no flags.
+    The arguments that are no flags.
 
   Raises:
-    SystemExit: after one line that says what is wrong.
+    UserError: a flag or a key of the configuration is unknown or has no possible value.
   """
-  path = _config_path(argv)
-  if not path.is_file():
-    others = sorted(str(p) for p in path.parent.glob('*.py'))
-    raise UserError(
-      f'--config={path} is no file; there are {", ".join(others) or "none beside it"}'
-    )
+  arguments, path = _with_config_path(argv)
   unchanged = flags.FlagValues()
   try:
-    config_flags.DEFINE_config_file('config', str(path), flag_values=unchanged, sys_argv=argv[:1])
-    known = config_lib.flatten(unchanged['config'].value)
+    config_flags.DEFINE_config_file('config', path, flag_values=unchanged, sys_argv=arguments[:1])
+    known = schema.flatten(unchanged['config'].value)
   except Exception as error:  # the file is a program, and may fail in any way
     reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     raise UserError(f'--config={path} gives no configuration: {reason}') from error
-  for argument in argv[1:]:
+  for argument in arguments[1:]:
     if (override := _OVERRIDE.match(argument)) and override[1] not in known:
-      raise config_lib.unknown_key(override[1], known)
-  default = [] if _names_config(argv) else [f'--config={path}']
-  return _parse_flags([argv[0], *default, *argv[1:]])
+      raise schema.unknown_key(override[1], known)
+  config_flags.DEFINE_config_file('config', None, flag_values=values, sys_argv=arguments)
+  return _parse(arguments, values)
 
 
 @one_line_errors
-def parse_flags(argv):
+def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses flags for the `app.run` of a program without a configuration; see `parse`."""
-  return _parse_flags(argv)
+  return _parse(argv, flags.FLAGS)
 
 
-def touches_config(argv):
+def touches_config(argv: Sequence[str]) -> bool:
   """Whether a command line chooses a configuration or changes one."""
   return any(re.match(r'--?(no)?config([.=]|$)', argument) for argument in argv[1:])
 
 
-def _parse_flags(argv):
+def _parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
   try:
-    return flags.FLAGS(argv)
+    return values(argv)
   except (flags.Error, TypeError, ValueError) as error:
     raise UserError(' '.join(str(error).split())) from error
 
 
-def _names_config(argv):
-  return any(re.fullmatch(r'--?config(=.*)?', argument) for argument in argv[1:])
+def _with_config_path(argv: Sequence[str]) -> tuple[list[str], str]:
+  """The command line with --config as the path of a file, by default a shipped one; that path."""
+  path = ''
+  arguments = [argv[0]]
+  rest = iter(argv[1:])
+  for argument in rest:
+    if match := _CONFIG.fullmatch(argument):
+      given = next(rest, '') if match[1] is None else match[1]
+      path = _config_path(given)
+      argument = f'--config={path}'
+    arguments.append(argument)
+  if not path:
+    path = str(CONFIGS / f'{_DEFAULT}.py')
+    arguments.insert(1, f'--config={path}')
+  return arguments, path
 
 
-def _config_path(argv):
-  """The file that --config names, or the default beside the program."""
-  path = str(pathlib.Path(argv[0]).parent / 'configs' / 'multi_digits.py')
-  for argument, following in zip(argv[1:], [*argv[2:], ''], strict=False):
-    if match := re.fullmatch(r'--?config(?:=(.*))?', argument):
-      path = following if match[1] is None else match[1]
-  return pathlib.Path(path)
+def _config_path(given: str) -> str:
+  """The file that a value of --config names."""
+  if os.path.isfile(given):
+    return given
+  names = configurations()
+  if given in names or given == 'default':
+    return str(CONFIGS / f'{given}.py')
+  if re.fullmatch(r'[\w-]*', given):
+    raise UserError(
+      f'--config={given} is neither a file nor a configuration by name; there are '
+      f'{", ".join(names)}'
+    )
+  others = sorted(str(path) for path in pathlib.Path(given).parent.glob('*.py'))
+  raise UserError(
+    f'--config={given} is not a file; there are {", ".join(others) or "none in its folder"}'
+  )

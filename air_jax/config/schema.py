@@ -1,164 +1,189 @@
 """The configuration: an ml_collections ConfigDict, turned once into checked frozen dataclasses.
 
-configs/default.py says what each key means. The fields here have the same names; the few a model
-needs from other sections (canvas size, whether there is a baseline) are filled in by `parse`.
+configs/default.py holds the value and the meaning of each key. The fields here have the same names,
+and each declares its type and its constraint.
 """
 
 import dataclasses
 import difflib
-import json
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from ml_collections import ConfigDict
 
-from air_jax.config import constraints
+from air_jax.config import constraints as c
 from air_jax.errors import UserError
-from air_jax.objectives.registry import ESTIMATORS
+
+
+class Derived(NamedTuple):
+  """Marks a field of `ModelConfig` that `parse` fills in, and that is no key of section `model`."""
+
+  source: str
 
 
 @dataclass(frozen=True)
 class Recipe:
-  """What of section `data` decides a scene, beside the glyphs and the seed."""
+  """The part of section `data` that decides a scene, apart from the glyphs and the seed."""
 
-  source: str
-  layout: str
-  canvas_size: int
+  source: Annotated[
+    str,
+    c.one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'arrays', path=True),
+  ]
+  layout: Annotated[str, c.one_of('disjoint', 'touching')]
+  canvas_size: c.Size
   colour: bool
-  min_objects: int
-  max_objects: int
-  min_scale: float
-  max_scale: float
-  background: str
-  noise: float
+  min_objects: c.Count
+  max_objects: c.Size
+  min_scale: c.Positive
+  max_scale: c.Positive
+  background: Annotated[str, c.one_of('black', 'grey', 'gradient', 'texture')]
+  noise: c.Fraction
 
 
 @dataclass(frozen=True)
 class DataConfig(Recipe):
-  """Which scenes: section `data`."""
+  """The scenes: section `data`."""
 
   mnist_dir: str
   omniglot_dir: str
   dir: str
   counts_csv: str
-  fit: str
+  fit: Annotated[str, c.one_of('crop', 'pad', 'squash')]
   strict: bool
   cache_dir: str
-  train_scenes: int
-  test_scenes: int
-  seed: int
+  train_scenes: c.Size
+  test_scenes: c.Size
+  seed: c.Seed
   online: bool
-  reading: str
-  resident_gb: float
-  workers: int
+  reading: Annotated[str, c.one_of('auto', 'resident', 'stream')]
+  resident_gb: c.NotNegative
+  workers: c.Count
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-  """The networks and priors: section `model`."""
+class ModelSpec:
+  """The architecture: what decides the program. Members of a population share it."""
 
-  max_steps: int
-  glimpse_size: int
-  code_size: int
-  cell_size: int
-  patch_size: int
-  patch_features: int
-  patch_rounds: int
-  encoder_sizes: tuple
-  presence_sizes: tuple
-  location_sizes: tuple
-  glimpse_encoder_sizes: tuple
-  glimpse_decoder_sizes: tuple
+  max_steps: c.Size
+  glimpse_size: c.Size
+  code_size: c.Size
+  cell_size: c.Size
+  patch_size: c.Count
+  patch_features: c.Size
+  patch_rounds: c.Count
+  encoder_sizes: c.Layers
+  presence_sizes: c.Layers
+  location_sizes: c.Layers
+  glimpse_encoder_sizes: c.Layers
+  glimpse_decoder_sizes: c.Layers
   residual: bool
-  attention_heads: int
-  background: str
-  background_code_size: int
-  background_grid: int
-  background_sizes: tuple
-  baseline_sizes: tuple
-  likelihood_std: float
-  presence_bias: float
-  where_std_bias: float
-  what_std_bias: float
-  output_bias: float
-  size_prior_mean: float
-  size_prior_std: float
+  attention_heads: c.Size
+  background: Annotated[str, c.one_of('black', 'constant', 'latent')]
+  background_code_size: c.Size  # 0 once parsed, where the background is not 'latent'
+  background_grid: Annotated[int, c.at_least(2)]
+  background_sizes: c.Layers
+  baseline_sizes: c.Layers
   learn_size_prior: bool
-  shift_prior_std: float
-  count_by: str
-  canvas_size: int  # data.canvas_size
-  channels: int  # 3 if data.colour, else 1
-  baseline: bool  # whether the objective learns one
-  centre: bool  # objective.centre
-  normalise: bool  # objective.normalise
-  success: float  # objective.prior_end
+  shift_prior_std: c.Positive
+  count_by: Annotated[str, c.one_of('presence', 'explanation')]
+  likelihood: Annotated[str, c.one_of('gaussian', 'bernoulli', path=True)]
+  networks: Annotated[str, c.path_or_empty]
+  canvas_size: Annotated[int, Derived('data.canvas_size')]
+  channels: Annotated[int, Derived('3 if data.colour else 1')]
+  baseline: Annotated[bool, Derived('whether the estimator objective.name learns one')]
+  success: Annotated[float, Derived('objective.prior_end')]
+
+
+@dataclass(frozen=True)
+class ModelConfig(ModelSpec):
+  """The networks and priors: section `model`. The fields here are `types.ModelNumbers`."""
+
+  likelihood_std: c.Positive
+  presence_bias: c.Finite
+  where_std_bias: c.Finite
+  what_std_bias: c.Finite
+  output_bias: c.Finite
+  size_prior_mean: Annotated[float, c.inside_unit]
+  size_prior_std: c.Positive
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
   """The loss and its schedules: section `objective`."""
 
-  name: str
-  particles: int
+  name: Annotated[str, c.estimator]
+  particles: c.Size
   centre: bool
   normalise: bool
   sleep: bool
-  temperature: float
-  final_temperature: float
-  temperature_steps: int
+  temperature: c.Positive
+  final_temperature: c.Positive
+  temperature_steps: c.Count
   sampled_kl: bool
-  smoothing: float
-  smoothing_hold: int
-  smoothing_steps: int
-  kl_warmup: float
-  kl_warmup_steps: int
-  prior_start: float
-  prior_end: float
-  prior_steps: int
+  smoothing: c.Fraction
+  smoothing_hold: c.Count
+  smoothing_steps: c.Count
+  kl_warmup: Annotated[float, c.weight]
+  kl_warmup_steps: c.Count
+  prior_start: c.Positive
+  prior_end: c.Positive
+  prior_steps: c.Count
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-  """The optimiser and the rhythm of a run: section `train`."""
+class UpdateConfig:
+  """The part of section `train` that decides an update, apart from the learning rate."""
 
-  steps: int
-  batch_size: int
-  learning_rate: float
-  adam_b2: float
-  final_learning_rate: float
-  baseline_learning_rate: float
-  average: float
-  clip_norm: float
-  skip_not_finite: int
-  log_every: int
-  eval_every: int
-  draw_every: int
-  checkpoint_every: int
-  keep_checkpoints: int
-  keep_every: int
-  keep_best: int
-  population: int
-  success: float
+  steps: c.Size
+  batch_size: c.Size
+  adam_b2: c.BelowOne
+  final_learning_rate: c.Fraction
+  baseline_learning_rate: c.Positive
+  average: c.BelowOne
+  clip_norm: c.NotNegative
+  skip_not_finite: c.Count
+
+
+@dataclass(frozen=True)
+class TrainConfig(UpdateConfig):
+  """The optimiser and the intervals of a run: section `train`."""
+
+  learning_rate: c.Positive
+  log_every: c.Size
+  eval_every: c.Size
+  draw_every: c.Count
+  checkpoint_every: c.Size
+  keep_checkpoints: c.Size
+  keep_every: c.Count
+  keep_best: c.Count
+  population: c.Size
+  success: c.Fraction
 
 
 @dataclass(frozen=True)
 class MembersConfig:
-  """What each member of a population has of its own: section `members`."""
+  """Numbers in which members of a population differ: section `members`.
 
-  learning_rate: tuple
-  likelihood_std: tuple
-  presence_bias: tuple
-  where_std_bias: tuple
-  what_std_bias: tuple
-  output_bias: tuple
-  size_prior_mean: tuple
-  size_prior_std: tuple
+  Each is allowed what the key of the same name in another section is.
+  """
+
+  learning_rate: c.Numbers
+  likelihood_std: c.Numbers
+  presence_bias: c.Numbers
+  where_std_bias: c.Numbers
+  what_std_bias: c.Numbers
+  output_bias: c.Numbers
+  size_prior_mean: c.Numbers
+  size_prior_std: c.Numbers
 
 
 @dataclass(frozen=True)
 class Config:
   """All of it."""
 
-  seed: int
+  seed: c.Seed
   data: DataConfig
   model: ModelConfig
   objective: ObjectiveConfig
@@ -166,39 +191,28 @@ class Config:
   members: MembersConfig
 
 
-def parse(config):
+def parse(config: ConfigDict) -> Config:
   """Checks a configuration and freezes it.
 
-  Args:
-    config: ConfigDict with the keys of configs/default.py.
-
-  Returns:
-    `Config`.
-
   Raises:
-    UserError: a key is unknown, missing, of the wrong type or has an impossible value.
+    UserError: a key is unknown, missing, of the wrong type or has a value that is not allowed.
   """
   given = flatten(config)
-  unknown = given.keys() - _TYPES.keys()
-  missing = _TYPES.keys() - given.keys()
-  if unknown:
-    raise unknown_key(min(unknown), _TYPES)
-  if missing:
+  if unknown := given.keys() - KEYS.keys():
+    raise unknown_key(min(unknown), KEYS)
+  if missing := KEYS.keys() - given.keys():
     raise UserError(f'config lacks {", ".join(sorted(missing))}; see configs/default.py')
-  constraints.check(given, _TYPES)
+  c.check(given, KEYS)
   sections = {
-    section: {key: _freeze(value) for key, value in config[section].items()}
-    for section in ('data', 'model', 'objective', 'train', 'members')
+    section: {key: freeze(value) for key, value in config[section].items()} for section in SECTIONS
   }
-  latent = config.model.background == 'latent'
-  background_code_size = config.model.background_code_size if latent else 0
+  if config.model.background != 'latent':
+    sections['model']['background_code_size'] = 0
   model = ModelConfig(
-    **sections['model'] | {'background_code_size': background_code_size},
+    **sections['model'],
     canvas_size=config.data.canvas_size,
     channels=3 if config.data.colour else 1,
-    baseline=ESTIMATORS[config.objective.name].baseline,
-    centre=config.objective.centre,
-    normalise=config.objective.normalise,
+    baseline=c.resolve_estimator(config.objective.name).baseline,
     success=config.objective.prior_end,
   )
   return Config(
@@ -211,18 +225,27 @@ def parse(config):
   )
 
 
-def check_data(fields):
-  """Checks what section `data` says, given as a dict of `DataConfig`'s fields.
+_Base = TypeVar('_Base')
+
+
+def base(kind: type[_Base], config: Any) -> _Base:
+  """The part of a configuration that a base class of its type holds, such as `ModelSpec`."""
+  names = (field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]  # no bound says dataclass
+  return kind(**{name: getattr(config, name) for name in names})
+
+
+def check_data(fields: Mapping[str, Any]) -> None:
+  """Checks section `data`, given as a mapping of `DataConfig`'s fields.
 
   Raises:
-    UserError: a field is of the wrong type or has an impossible value.
+    UserError: a field is of the wrong type or has a value that is not allowed.
   """
-  constraints.check_data({f'data.{name}': value for name, value in fields.items()}, _TYPES)
+  c.check_data({f'data.{name}': value for name, value in fields.items()}, KEYS)
 
 
-def flatten(config):
+def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
   """A nested mapping as a flat dict with dotted keys."""
-  flat = {}
+  flat: dict[str, Any] = {}
   for key, value in config.items():
     if isinstance(value, (ConfigDict, dict)):
       flat |= {f'{key}.{inner}': v for inner, v in flatten(value).items()}
@@ -231,52 +254,44 @@ def flatten(config):
   return flat
 
 
-def to_flat(config):
-  """A `Config` as a dict by dotted key, without lists of members, whose numbers it has taken."""
+def to_flat(config: Config) -> dict[str, Any]:
+  """The values of a `Config` by dotted key, without section `members`."""
   nested = dataclasses.asdict(config)
-  keys = [key.rpartition('.') for key in _TYPES if not key.startswith('members.')]
+  keys = [key.rpartition('.') for key in KEYS if not key.startswith('members.')]
   return {f'{s}{dot}{name}': (nested[s] if s else nested)[name] for s, dot, name in keys}
 
 
-def unknown_key(key, known):
+def unknown_key(key: str, known: typing.Iterable[str]) -> UserError:
   """The error for a key that does not exist, naming the nearest one that does."""
-  near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+  near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
   return UserError(f'unknown config key {key!r}; did you mean {near[0]!r}?')
 
 
-def to_json(config):
-  """A ConfigDict as text, to be kept with the run it describes."""
-  return json.dumps(config.to_dict(), indent=2) + '\n'
-
-
-def from_json(text):
-  """The ConfigDict that `to_json` wrote; tuples come back as tuples."""
-  tree = json.loads(text)
-  if not isinstance(tree, dict):
-    raise ValueError('it holds no configuration')
-  for section in filter(lambda value: isinstance(value, dict), tree.values()):
-    section |= {key: _freeze(value) for key, value in section.items()}
-  return ConfigDict(tree)
-
-
-def changed_keys(old, new):
-  """Sorted dotted keys in which two configurations differ."""
-  old, new = flatten(old), flatten(new)
-  return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-
-
-def _freeze(value):
+def freeze(value: Any) -> Any:
+  """A list as a tuple, anything else as it is."""
   return tuple(value) if isinstance(value, list) else value
 
 
-def _types():
-  derived = {'canvas_size', 'channels', 'baseline', 'centre', 'normalise', 'success'}
-  types = {'seed': int}
-  for field in dataclasses.fields(Config)[1:]:
-    for inner in dataclasses.fields(field.type):
-      if field.name != 'model' or inner.name not in derived:
-        types[f'{field.name}.{inner.name}'] = inner.type
-  return types
+def _key(hint: Any) -> c.Key | None:
+  """The key that a field's type declares; None where `parse` derives the field."""
+  constraint = None
+  if typing.get_origin(hint) is Annotated:
+    hint, constraint = typing.get_args(hint)
+  if isinstance(constraint, Derived):
+    return None
+  return c.Key(typing.get_origin(hint) or hint, constraint)
 
 
-_TYPES = _types()
+def _keys() -> dict[str, c.Key]:
+  found: dict[str, c.Key | None] = {}
+  for section, hint in typing.get_type_hints(Config, include_extras=True).items():
+    if dataclasses.is_dataclass(hint):
+      inner = typing.get_type_hints(hint, include_extras=True)
+      found |= {f'{section}.{name}': _key(kind) for name, kind in inner.items()}
+    else:
+      found[section] = _key(hint)
+  return {name: key for name, key in found.items() if key}
+
+
+KEYS = _keys()
+SECTIONS = tuple(dict.fromkeys(key.partition('.')[0] for key in KEYS if '.' in key))

@@ -1,49 +1,47 @@
-"""What is behind the objects, drawn anew for each scene."""
+"""Backgrounds: what is behind the objects, sampled for each scene."""
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 _BRIGHTEST = 0.5  # objects are brighter than their background
 
 
-def draw(kind, key, size, channels):
-  """Draws a background.
+def sample(kind: str, key: PRNGKeyArray, size: int, channels: int) -> Float[Array, 'H W C']:
+  """Samples a square background with values in [0, 0.5].
 
   Args:
     kind: 'black', 'grey', 'gradient' or 'texture'.
     key: consumed.
-    size: side in pixels.
+    size: H = W, pixels.
     channels: C.
-
-  Returns:
-    [size, size, C] in [0, 0.5].
   """
   return jnp.broadcast_to(_KINDS[kind](key, size, channels), (size, size, channels))
 
 
-def _black(key, size, channels):
+def _black(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, ' C']:
   del key, size
   return jnp.zeros(channels)
 
 
-def _grey(key, size, channels):
+def _grey(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, ' C']:
   """One level everywhere."""
   del size
   return jax.random.uniform(key, (channels,), maxval=_BRIGHTEST)
 
 
-def _gradient(key, size, channels):
-  """From one level to another, in a direction of its own."""
-  turn_key, level_key = jax.random.split(key)
-  angle = jax.random.uniform(turn_key, maxval=2 * jnp.pi)
+def _gradient(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, 'H W C']:
+  """From one level to another, in a random direction."""
+  angle_key, level_key = jax.random.split(key)
+  angle = jax.random.uniform(angle_key, maxval=2 * jnp.pi)
   centred = (jnp.arange(size) - (size - 1) / 2) / size
   along = centred[:, None] * jnp.sin(angle) + centred * jnp.cos(angle)
-  share = along / (jnp.abs(jnp.sin(angle)) + jnp.abs(jnp.cos(angle))) + 0.5
+  position = along / (jnp.abs(jnp.sin(angle)) + jnp.abs(jnp.cos(angle))) + 0.5  # in [0, 1]
   start, end = jax.random.uniform(level_key, (2, channels), maxval=_BRIGHTEST)
-  return start + (end - start) * share[..., None]
+  return start + (end - start) * position[..., None]
 
 
-def _texture(key, size, channels):
+def _texture(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, 'H W C']:
   """Noise with the 1 / f spectrum of photographs (Field, 1987)."""
   spectrum_key, level_key = jax.random.split(key)
   frequency = jnp.hypot(jnp.fft.fftfreq(size)[:, None], jnp.fft.fftfreq(size)) * size

@@ -1,7 +1,7 @@
-"""How training is fed: batches from memory, or composed on the device inside the step.
+"""Sources of training batches: scenes in memory, or scenes composed on the device.
 
-Which scenes make up the batch of a step is a function of the seed and the step alone, so that a run
-that resumes goes on with the very batches it would have had.
+The scenes of a step's batch are a function of the seed and the training step alone, so a resumed
+run continues with exactly the batches it would have had.
 """
 
 from collections.abc import Callable
@@ -10,100 +10,104 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int, Int32, UInt8
 
-from air_jax.data import composition as scenes_lib
+from air_jax.config.schema import DataConfig
+from air_jax.data import composition
+from air_jax.data.glyphs import Glyphs
+from air_jax.types import LabelledScenes
 
-# Neighbouring scenes that are drawn together: a stream reads them at the price of one. Composed
-# scenes are independent, so that neighbours are as good a sample as any.
+# Neighbouring scenes that are sampled together: a stream reads all of them at the price of one.
+# Composed scenes are independent, so neighbours are as good a sample as any.
 BLOCK = 16
 
-
-class Feed(NamedTuple):
-  """A source of batches. `fetch` is pure and runs inside the jitted step."""
-
-  fetch: Callable  # data, what is drawn for one step -> [B, H, W, C] uint8, [B] counts or None
-  data: Any  # arrays on the device
-  draw: Callable  # seed, first step, number of steps -> arrays with a leading [steps]
-  close: Callable = lambda: None  # lets go of what it holds
+# Images, and counts where they are known.
+Batch = tuple[UInt8[Array | np.ndarray, 'B H W C'], Int[Array | np.ndarray, ' B'] | None]
 
 
-def resident(scenes, batch_size, block=1, share=slice(None)):
-  """Batches of scenes that all lie on the device.
+class BatchSource(NamedTuple):
+  """A source of batches. Step s trains on `gather(arrays, indices)`, indices those of step s."""
+
+  gather: Callable[[Any, Any], Batch]  # pure, runs inside the jitted training step
+  arrays: Any  # arrays on the device
+  sample_indices: Callable[[int, int, int], Any]  # (seed, first step, steps) -> arrays [steps, ...]
+  close: Callable[[], None] = lambda: None  # frees files and processes
+
+
+def resident(
+  scenes: LabelledScenes, batch_size: int, block: int = 1, shard: slice = slice(None)
+) -> BatchSource:
+  """Batches of scenes that are all on the device.
 
   Args:
-    scenes: `Scenes`.
+    scenes: to sample from.
     batch_size: B.
     block: see `batch_indices`.
-    share: slice of [B] to draw, where other processes draw the rest.
-
-  Returns:
-    `Feed`.
+    shard: slice of [B] to take; other processes take the rest.
   """
   counts = jnp.asarray(scenes.counts) if (scenes.counts >= 0).all() else None
   size = len(scenes.images)
 
-  def draw(seed, start, steps):
+  def sample_indices(seed: int, start: int, steps: int) -> Int32[np.ndarray, 'steps shard']:
     batches = [batch_indices(seed, start + i, batch_size, size, block) for i in range(steps)]
-    return np.stack(batches)[:, share]
+    return np.stack(batches)[:, shard]
 
-  return Feed(_gather, (jnp.asarray(scenes.images), counts), draw)
+  return BatchSource(_gather, (jnp.asarray(scenes.images), counts), sample_indices)
 
 
-def online(config, glyphs, batch_size):
-  """Batches of scenes composed for them, none seen twice.
+def online(config: DataConfig, glyphs: Glyphs | None, batch_size: int) -> BatchSource:
+  """Batches of scenes composed inside the training step, none of them seen twice.
 
   Args:
-    config: `DataConfig`.
-    glyphs: `Glyphs` of the training split; None for shapes.
+    config: section `data`.
+    glyphs: of the training split; None for shapes.
     batch_size: B.
-
-  Returns:
-    `Feed`.
 
   Raises:
     UserError: the objects do not fit on the canvas.
   """
-  next(scenes_lib.compose(config, glyphs, 'train', 0, batch_size))  # a jitted step cannot refuse
-  recipe = scenes_lib.recipe(config)
-  split_key = scenes_lib.split_key(config, 'train')
+  next(composition.compose(config, glyphs, 'train', 0, batch_size))  # a jitted step cannot refuse
+  recipe = composition.recipe(config)
+  split_key = composition.split_key(config, 'train')
 
-  def compose(glyphs, drawn):
-    seed, step = drawn
+  def compose(glyphs: Glyphs | None, seed_and_step: tuple) -> Batch:
+    seed, step = seed_and_step
     key = jax.random.fold_in(split_key, seed)
     keys = jax.random.split(jax.random.fold_in(key, step), batch_size)
-    scenes, _ = jax.vmap(lambda key: scenes_lib.compose_one(recipe, glyphs, key))(keys)
+    scenes, _ = jax.vmap(lambda key: composition.compose_one(recipe, glyphs, key))(keys)
     return scenes.images, scenes.counts
 
-  def draw(seed, start, steps):
+  def sample_indices(seed: int, start: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(steps, seed, np.uint32), np.arange(start, start + steps)
 
-  return Feed(compose, jax.tree.map(jnp.asarray, glyphs), draw)
+  return BatchSource(compose, jax.tree.map(jnp.asarray, glyphs), sample_indices)
 
 
-def batch_indices(seed, step, batch_size, size, block=1):
-  """The scenes of a step's batch, drawn with replacement, in blocks of neighbours.
+def batch_indices(
+  seed: int, step: int, batch_size: int, size: int, block: int = 1
+) -> Int32[np.ndarray, ' B']:
+  """The scenes of a step's batch, in [0, size): blocks of neighbours, sampled with replacement.
 
   Args:
     seed: of the run.
-    step: the step.
+    step: training step.
     batch_size: B.
     size: number of scenes.
-    block: scenes that are drawn together; the last block is filled up with the first scenes.
-
-  Returns:
-    [B] int32 in [0, size).
+    block: number of neighbours; the last block is filled up with the first scenes.
   """
   blocks = batch_blocks(seed, step, batch_size, size, block)
   chosen = block * blocks[:, None] + np.arange(block, dtype=np.int32)
   return chosen.ravel()[:batch_size] % size
 
 
-def batch_blocks(seed, step, batch_size, size, block):
-  """The blocks of scenes that `batch_indices` draws, [ceil(B / block)] int32."""
+def batch_blocks(
+  seed: int, step: int, batch_size: int, size: int, block: int
+) -> Int32[np.ndarray, ' M']:
+  """The M = ceil(B / block) blocks that `batch_indices` takes."""
   generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, step]))
   return generator.integers(0, -(-size // block), -(-batch_size // block), np.int32)
 
 
-def _gather(data, chosen):
-  images, counts = data
-  return images[chosen], None if counts is None else counts[chosen]
+def _gather(arrays: tuple[Array, Array | None], indices: Int32[Array, ' B']) -> Batch:
+  images, counts = arrays
+  return images[indices], None if counts is None else counts[indices]

@@ -1,61 +1,66 @@
-"""How scenes are composed: objects placed on a canvas by one of two rules, over a background.
+"""Composition of scenes: objects placed on a canvas by one of two rules, over a background.
 
-Two data sets go by the name of multi-MNIST, and figures on one say nothing about the other:
+Two data sets are called multi-MNIST, and results on one say nothing about the other:
 
 * `disjoint` (A. Kosiorek): digits cropped to their bounding boxes, at native size; no two boxes
   overlap.
-* `touching` (Pyro, GenJAX): digits with their border, shrunk by a factor drawn from N(1.3, 0.1);
-  refused only where the ink of two adds up to more than 255 in some pixel. Some of these scenes are
-  truly ambiguous.
+* `touching` (Pyro, GenJAX): digits with their border, shrunk by a factor from N(1.3, 0.1); a place
+  is refused only where the ink of two digits adds up to more than 255 in some pixel. Some of these
+  scenes are truly ambiguous.
 
-The count is drawn first, evenly. Objects find their places one after another, each as often as it
-takes; if one cannot, the scene begins anew with the same count, so that refusals do not thin out
-the fuller scenes. Scene i is a function of the configuration, the split and i alone.
+The count is sampled first, uniformly. Objects are placed one after another, each with as many
+tries as it needs. If one finds no place, the scene starts again with the same count, so refusals
+do not make full scenes rarer. Scene i is a function of the configuration, the split and i alone.
 """
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from air_jax.config.schema import Recipe
+from air_jax.config.schema import DataConfig, Recipe
 from air_jax.data import backgrounds, objects
+from air_jax.data.glyphs import Glyphs
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
-VERSION = 3  # of the composition: raise it when the same arguments give other scenes
-SPLITS = ('train', 'test')  # the position of a split seeds its scenes
-_BATCH = 256  # scenes composed at once; larger arrays cost page faults at every turn
-_FEW = 32  # scenes at once, of those that need another attempt
+VERSION = 3  # of the composition; raise it when the same arguments give other scenes
+SPLITS = ('train', 'test')  # a split's position seeds its scenes
+_BATCH = 256  # scenes composed at once; larger arrays cost page faults in every batch
+_FEW = 32  # scenes composed at once, of those that need another attempt
 _TRIES = 100  # places tried for an object
-_FRESH_STARTS = 50  # of a scene, before its canvas is called too small
+_ATTEMPTS = 50  # at a scene, before its canvas is called too small
 
 
-def recipe(config):
-  """The `Recipe` of a `DataConfig`."""
+def recipe(config: DataConfig) -> Recipe:
+  """The part of a configuration that decides a scene, beside the glyphs and the seed."""
   return Recipe(*(getattr(config, field.name) for field in dataclasses.fields(Recipe)))
 
 
-def split_key(config, split):
+def split_key(config: DataConfig, split: str) -> PRNGKeyArray:
   """The key of a split's scenes; scene i is composed with `fold_in(key, i)`."""
   return jax.random.fold_in(jax.random.key(config.seed), SPLITS.index(split))
 
 
-def compose(config, glyphs, split, start, stop):
-  """Composes scenes start .. stop of a split, on the host.
+def compose(
+  config: DataConfig, glyphs: Glyphs | None, split: str, start: int, stop: int
+) -> Iterator[LabelledScenes]:
+  """Composes scenes start .. stop - 1 of a split, on the host.
 
   Args:
-    config: `DataConfig`.
-    glyphs: `Glyphs` of the split; None for shapes.
+    config: section `data`.
+    glyphs: of the split; None for shapes.
     split: 'train' or 'test'.
     start: first scene.
     stop: the one after the last.
 
   Yields:
-    `Scenes` of NumPy arrays, at most 256 at a time.
+    scenes as NumPy arrays, at most 256 at a time.
 
   Raises:
     UserError: the objects do not fit on the canvas.
@@ -66,12 +71,12 @@ def compose(config, glyphs, split, start, stop):
     for begin in range(start, stop, _BATCH):
       numbers = begin + np.arange(_BATCH)
       scenes, placed = compose_batch(glyphs, key, numbers, attempts=1)
-      scenes = Scenes(*(np.array(field)[: stop - begin] for field in scenes))
-      # The few that need another attempt are seen to apart: a batch goes on until its last is done.
+      scenes = LabelledScenes(*(np.array(field)[: stop - begin] for field in scenes))
+      # The few that need another attempt are composed apart: a batch runs until its last is done.
       left = np.flatnonzero(~np.asarray(placed)[: stop - begin])
       for these in (left[i : i + _FEW] for i in range(0, len(left), _FEW)):
         again, placed = compose_batch(
-          glyphs, key, numbers[np.resize(these, _FEW)], attempts=_FRESH_STARTS
+          glyphs, key, numbers[np.resize(these, _FEW)], attempts=_ATTEMPTS
         )
         if not placed.all():
           raise UserError(
@@ -85,30 +90,34 @@ def compose(config, glyphs, split, start, stop):
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames='attempts')
-def _compose_batch(recipe, glyphs, key, numbers, attempts):
+def _compose_batch(
+  recipe: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray, numbers: Int[Array, ' B'], attempts: int
+) -> tuple[LabelledScenes, Bool[Array, ' B']]:
   keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
   return jax.vmap(lambda key: compose_one(recipe, glyphs, key, attempts))(keys)
 
 
-def compose_one(config, glyphs, key, attempts=_FRESH_STARTS):
-  """Composes a scene: pure, so that it can be vmapped and jitted anywhere.
+def compose_one(
+  config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray, attempts: int = _ATTEMPTS
+) -> tuple[LabelledScenes, Bool[Array, '']]:
+  """Composes a scene; pure, to be vmapped and jitted anywhere.
 
   Args:
-    config: `Recipe`.
-    glyphs: `Glyphs` as JAX arrays; None for shapes.
+    config: what decides a scene.
+    glyphs: as JAX arrays; None for shapes.
     key: consumed.
-    attempts: how often it may begin.
+    attempts: number of times it may start.
 
   Returns:
-    (`Scenes` without the leading [B], [] whether its objects found places).
+    (scene without the leading [B], whether all its objects found places).
   """
   count_key, object_key, background_key, noise_key = jax.random.split(key, 4)
   count = jax.random.randint(count_key, (), config.min_objects, config.max_objects + 1)
 
-  def attempt(number):
-    draw_key, place_key = jax.random.split(jax.random.fold_in(object_key, number))
-    drawn = objects.draw(config, glyphs, draw_key)
-    return _Attempt(drawn, *_place(config, drawn, count, place_key))
+  def attempt(number: int | Array) -> _Attempt:
+    sample_key, place_key = jax.random.split(jax.random.fold_in(object_key, number))
+    sampled = objects.sample(config, glyphs, sample_key)
+    return _Attempt(sampled, *_place(config, sampled, count, place_key))
 
   tried = attempt(0)
   if attempts > 1:
@@ -117,86 +126,92 @@ def compose_one(config, glyphs, key, attempts=_FRESH_STARTS):
       lambda carry: (carry[0] + 1, attempt(carry[0])),
       (1, tried),
     )
-  background = 255 * backgrounds.draw(
+  background = 255 * backgrounds.sample(
     config.background, background_key, config.canvas_size, len(tried.colour)
   )
   image = background * (1 - tried.ink[..., None] / 255) + jnp.moveaxis(tried.colour, 0, -1)
   if config.noise:
     image += 255 * config.noise * jax.random.normal(noise_key, image.shape)
-  drawn, present = tried.drawn, jnp.arange(config.max_objects) < count
-  offsets, sizes = jax.vmap(objects.ink_bounds)(drawn.ink)
-  boxes = jnp.concatenate([tried.corners - drawn.anchors + offsets, sizes], -1)
-  scene = Scenes(
+  sampled, present = tried.sampled, jnp.arange(config.max_objects) < count
+  offsets, sizes = jax.vmap(objects.ink_bounds)(sampled.ink)
+  boxes = jnp.concatenate([tried.corners - sampled.anchors + offsets, sizes], -1)
+  scene = LabelledScenes(
     images=jnp.clip(jnp.round(image), 0, 255).astype(jnp.uint8),
     counts=count,
     boxes=jnp.where(present[:, None], boxes, 0).astype(jnp.float32),
-    labels=jnp.where(present, drawn.labels, -1),
-    scales=jnp.where(present, drawn.scales, 0),
-    rotations=jnp.where(present, drawn.rotations, 0),
+    labels=jnp.where(present, sampled.labels, -1),
+    scales=jnp.where(present, sampled.scales, 0),
+    rotations=jnp.where(present, sampled.rotations, 0),
   )
   return scene, tried.placed
 
 
 class _Attempt(NamedTuple):
-  """Objects, and what came of placing them."""
+  """Objects, and the result of placing them."""
 
-  drawn: objects.Objects
-  corners: jax.Array  # [N, 2]
-  ink: jax.Array  # [H, W] in 0..255
-  colour: jax.Array  # [C, H, W], the same coloured
-  placed: jax.Array  # [] whether all found places
+  sampled: objects.Objects
+  corners: Int[Array, 'N 2']
+  ink: Float[Array, 'H W']  # in 0..255
+  colour: Float[Array, 'C H W']  # the ink in the colours of its objects
+  placed: Bool[Array, '']  # whether all found places
 
 
-def _place(config, drawn, count, key):
-  """Finds places for the first `count` objects, one after another: the fields of `_Attempt`."""
+def _place(
+  config: Recipe, sampled: objects.Objects, count: Int[Array, ''], key: PRNGKeyArray
+) -> tuple[Array, Array, Array, Array]:
+  """Places the first `count` objects, one after another: the further fields of `_Attempt`."""
   size, collides = config.canvas_size, _COLLISIONS[config.layout]
 
   def place_next(carry, k):
     corners, ink, colour, placed = carry
     needed = placed & (k < count)
-    bordered = jnp.pad(ink, drawn.ink.shape[-1])
+    bordered = jnp.pad(ink, sampled.ink.shape[-1])
 
     def attempt(state):
       tries, *_ = state
       try_key = jax.random.fold_in(jax.random.fold_in(key, k), tries)
-      corner = jax.random.randint(try_key, (2,), 0, size - drawn.extents[k] + 1)
+      corner = jax.random.randint(try_key, (2,), 0, size - sampled.extents[k] + 1)
       # An object larger than the canvas has no place.
-      free = (drawn.extents[k] <= size).all() & ~collides(drawn, corners, bordered, k, corner)
+      free = (sampled.extents[k] <= size).all() & ~collides(sampled, corners, bordered, k, corner)
       return tries + 1, corner, free
 
     _, corner, free = jax.lax.while_loop(
       lambda state: ~state[-1] & (state[0] < _TRIES), attempt, (0, corners[k], ~needed)
     )
-    painted = needed * _shift(drawn.ink[k], corner - drawn.anchors[k], size)
+    painted = needed * _shift(sampled.ink[k], corner - sampled.anchors[k], size)
     corners = corners.at[k].set(corner)
-    colour += painted * drawn.colours[k][:, None, None]
+    colour += painted * sampled.colours[k][:, None, None]
     return (corners, ink + painted, colour, placed & free), None
 
   blank = jnp.zeros((size, size))
-  blank_colour = jnp.zeros((drawn.colours.shape[-1], size, size))
-  nothing = jnp.zeros_like(drawn.anchors), blank, blank_colour, jnp.array(True)
+  blank_colour = jnp.zeros((sampled.colours.shape[-1], size, size))
+  nothing = jnp.zeros_like(sampled.anchors), blank, blank_colour, jnp.array(True)
   return jax.lax.scan(place_next, nothing, jnp.arange(config.max_objects))[0]
 
 
-def _boxes_overlap(drawn, corners, bordered, k, corner):
+def _boxes_overlap(
+  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
+) -> Bool[Array, '']:
   """Whether object k's box, put at a corner, shares a pixel with that of an earlier object."""
   del bordered
-  apart = (corner + drawn.extents[k] <= corners) | (corners + drawn.extents <= corner)
+  apart = (corner + sampled.extents[k] <= corners) | (corners + sampled.extents <= corner)
   earlier = jnp.arange(len(corners)) < k
   return (earlier & ~apart.any(-1)).any()
 
 
-def _ink_exceeds(drawn, corners, bordered, k, corner):
-  """Whether object k's ink, put at a corner, adds up with what is there to more than 255."""
+def _ink_exceeds(
+  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
+) -> Bool[Array, '']:
+  """Whether object k's ink, put at a corner, adds up with the ink there to more than 255."""
   del corners
-  picture = drawn.ink[k]
-  below = jax.lax.dynamic_slice(bordered, corner - drawn.anchors[k] + len(picture), picture.shape)
-  return (below + picture).max() > 255
+  ink = sampled.ink[k]
+  below = jax.lax.dynamic_slice(bordered, corner - sampled.anchors[k] + len(ink), ink.shape)
+  return (below + ink).max() > 255
 
 
 _COLLISIONS = {'disjoint': _boxes_overlap, 'touching': _ink_exceeds}
 
 
-def _shift(picture, corner, size):
-  """Puts [s, s] at a corner of a blank [size, size]; what reaches beyond is cut off."""
-  return jax.lax.dynamic_slice(jnp.pad(picture, size), size - corner, (size, size))
+def _shift(ink: Float[Array, 's s'], corner: Int[Array, '2'], size: int) -> Float[Array, 'H W']:
+  """Puts ink at a corner of a blank canvas; what reaches beyond is cut off."""
+  return jax.lax.dynamic_slice(jnp.pad(ink, size), size - corner, (size, size))

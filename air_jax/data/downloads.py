@@ -1,4 +1,4 @@
-"""Original files of data sets, through the download manager of tensorflow-datasets."""
+"""Downloads the original files of data sets with the download manager of tensorflow-datasets."""
 
 import os
 import pathlib
@@ -7,74 +7,45 @@ import shutil
 import requests
 import tensorflow_datasets as tfds
 
+from air_jax.data.glyphs import GlyphSource
 from air_jax.errors import UserError
 
-URLS = {
-  'mnist': [
-    f'https://storage.googleapis.com/cvdf-datasets/mnist/{name}.gz'
-    for name in (
-      'train-images-idx3-ubyte',
-      'train-labels-idx1-ubyte',
-      't10k-images-idx3-ubyte',
-      't10k-labels-idx1-ubyte',
-    )
-  ],
-  'omniglot': [
-    'https://github.com/brendenlake/omniglot/raw/master/python/images_background.zip',
-  ],
-}
-_TIMEOUT = 5.0  # seconds; TFDS itself retries for minutes before it gives up
+_TIMEOUT = 5.0  # seconds; without a first request TFDS retries for minutes before it gives up
 
 
-def fetch(source, cache):
-  """Downloads a source's files, once; sizes and checksums are those in checksums.tsv.
+def fetch(name: str, source: GlyphSource, cache: str | os.PathLike) -> pathlib.Path:
+  """Downloads a data set's files once and checks their sizes and checksums.
 
   Args:
-    source: 'mnist' or 'omniglot'.
+    name: of the data set.
+    source: lists the files.
     cache: folder to keep them in.
 
   Returns:
-    path of the folder that holds them under their own names.
+    the folder that holds them under their own names.
 
   Raises:
-    UserError: they cannot be had: there is no network, say.
+    UserError: a file cannot be downloaded, or has another checksum.
   """
-  folder = pathlib.Path(cache) / source
-  missing = [url for url in URLS[source] if not (folder / _name(url)).exists()]
+  folder = pathlib.Path(cache) / name
+  missing = [file for file in source.files if not (folder / file.name).exists()]
   if not missing:
     return folder
+  infos = {f.url: tfds.download.checksums.UrlInfo(f.size, f.sha256, f.name) for f in missing}
   try:
-    requests.head(missing[0], timeout=_TIMEOUT, allow_redirects=True).raise_for_status()
+    requests.head(missing[0].url, timeout=_TIMEOUT, allow_redirects=True).raise_for_status()
     manager = tfds.download.DownloadManager(
-      download_dir=folder / 'downloading', url_infos=known_files(), force_checksums_validation=True
+      download_dir=folder / 'downloading', url_infos=infos, force_checksums_validation=True
     )
-    for url in missing:
-      _keep(manager.download(url), folder / _name(url))
-  except Exception as error:  # TFDS has many, of its own and of the libraries below
+    for file in missing:
+      downloaded = manager.download(file.url)
+      folder.mkdir(parents=True, exist_ok=True)
+      os.replace(downloaded, folder / file.name)  # atomic: no reader meets half a file
+  except Exception as error:  # TFDS and the libraries below it raise many types
+    names = ', '.join(file.name for file in source.files)
     raise UserError(
-      f'{source} cannot be downloaded from {missing[0]} ({type(error).__name__}: {error}); give a '
-      f'folder that holds {", ".join(map(_name, URLS[source]))} with '
-      f'--config.data.{source}_dir=FOLDER'
+      f'{name} cannot be downloaded from {missing[0].url} ({type(error).__name__}: {error}); set '
+      f'data.{source.folder_key} to a folder that holds {names}'
     ) from error
   shutil.rmtree(folder / 'downloading')
   return folder
-
-
-def known_files():
-  """Size and checksum of each file, by its URL."""
-  table = pathlib.Path(__file__).with_name('checksums.tsv').read_text()
-  infos = {}
-  for line in table.splitlines():
-    url, size, checksum, name = line.split('\t')
-    infos[url] = tfds.download.checksums.UrlInfo(int(size), checksum, name)
-  return infos
-
-
-def _name(url):
-  return url.rsplit('/', 1)[1]
-
-
-def _keep(downloaded, path):
-  """Moves a whole file to its name: a reader never meets half of it."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  os.replace(downloaded, path)

@@ -1,7 +1,7 @@
-"""Scenes from a person's own images: every PNG and JPEG of a folder, fitted to the canvas.
+"""LabelledScenes from your own images: every PNG and JPEG file of a folder, fitted to the canvas.
 
-What the images show is not known, but for the counts that a CSV file may give; they serve
-evaluation alone.
+Their contents are unknown, except for counts that a CSV file may give. Counts are used for
+evaluation only.
 """
 
 import csv
@@ -14,32 +14,26 @@ import sys
 import numpy as np
 import tqdm
 from absl import logging
+from jaxtyping import Int, UInt8
 
+from air_jax.config.schema import DataConfig
 from air_jax.data import pictures
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
-TEST_SHARE = 0.2  # of the images, in expectation
+TEST_FRACTION = 0.2  # of the images, in expectation
 QUIET_BELOW = 1001  # images that are read without a progress bar
 
 
-def load(config, split):
-  """Loads the images of one split, in the order of their names; the splits share none.
+def load(config: DataConfig, split: str) -> LabelledScenes:
+  """Loads the images of a split, 'train' or 'test', in the order of their names.
 
-  An image's split is a function of its name relative to the folder, so that adding images moves
+  The split of an image is a function of its name relative to the folder, so adding images moves
   none of the others.
 
-  Args:
-    config: has the fields `dir`, `counts_csv`, `fit`, `strict`, `canvas_size` and `colour` of
-      `air_jax.config.DataConfig`.
-    split: 'train' or 'test'.
-
-  Returns:
-    `Scenes` of NumPy arrays: N = 0 objects are known, counts are those of the CSV file or -1.
-
   Raises:
-    UserError: the folder or the CSV file is not what it should be, no image of the split can be
-      read, or one cannot while `strict` is set.
+    UserError: the folder or the CSV file is invalid, no image of the split can be read, or one
+      cannot be read and `data.strict` is set.
   """
   if not config.dir:
     raise UserError("data.dir='' names no folder; it must be the folder of your PNG or JPEG files")
@@ -60,26 +54,29 @@ def load(config, split):
       f'its {len(names)} fell to {split}; add images'
     )
   images, kept = _read(folder, chosen, split, config)
-  empty = np.zeros((len(kept), 0), np.float32)
-  return Scenes(
-    images=images,
-    counts=np.array([counts.get(name, -1) for name in kept], np.int32),
-    boxes=np.zeros((len(kept), 0, 4), np.float32),
-    labels=empty.astype(np.int32),
-    scales=empty,
-    rotations=empty.copy(),
+  return unlabelled(images, np.array([counts.get(name, -1) for name in kept], np.int32))
+
+
+def unlabelled(
+  images: UInt8[np.ndarray, 'B H W C'], counts: Int[np.ndarray, ' B']
+) -> LabelledScenes:
+  """LabelledScenes of which at most the counts are known: N = 0."""
+  empty = np.zeros((len(images), 0), np.float32)
+  return LabelledScenes(
+    images, counts, np.zeros((len(images), 0, 4), np.float32), empty.astype(np.int32), empty, empty
   )
 
 
-def _is_test(name):
+def _is_test(name: str) -> bool:
   digest = hashlib.sha256(os.fsencode(name)).digest()
-  return int.from_bytes(digest[:8], 'big') < TEST_SHARE * 2**64
+  return int.from_bytes(digest[:8], 'big') < TEST_FRACTION * 2**64
 
 
-def _read_counts(given, names):
-  """Counts by name from a file of 'name,count' lines."""
+def _read_counts(given: str, names: list[str]) -> dict[str, int]:
+  """Counts by image name, from a file of 'name,count' lines."""
   path = pathlib.Path(os.path.expanduser(given))
-  known, counts = set(names), {}
+  known = set(names)
+  counts: dict[str, int] = {}
   try:
     with path.open(encoding='utf-8-sig', newline='') as file:  # spreadsheets write the signature
       reader = csv.reader(file, strict=True)
@@ -114,16 +111,19 @@ def _read_counts(given, names):
   return counts
 
 
-def _read(folder, names, split, config):
-  """Images [B, S, S, C] uint8 of those files that can be read, and their B names."""
+def _read(
+  folder: pathlib.Path, names: list[str], split: str, config: DataConfig
+) -> tuple[UInt8[np.ndarray, 'B S S C'], list[str]]:
+  """Reads the images that can be read, and returns them with their names."""
   size = config.canvas_size
   images = np.zeros((len(names), size, size, 3 if config.colour else 1), np.uint8)
-  kept, sizes = [], set()
+  kept: list[str] = []
+  sizes: set[tuple[int, int]] = set()
   hidden = len(names) < QUIET_BELOW or not sys.stderr.isatty()
   for name in tqdm.tqdm(names, unit='image', dynamic_ncols=True, disable=hidden):
     try:
       picture = pictures.decode(folder / name, 'RGB' if config.colour else 'L')
-    except Exception as error:  # spoilt files make Pillow's decoders raise nearly anything
+    except Exception as error:  # damaged files make Pillow's decoders raise nearly any type
       reason = str(error) or type(error).__name__
       if config.strict:
         raise UserError(
@@ -131,7 +131,9 @@ def _read(folder, names, split, config):
         ) from error
       logging.warning('leaving out %s: it cannot be read (%s)', folder / name, reason)
       continue
-    images[len(kept)] = np.reshape(pictures.fit(picture, size, config.fit), images.shape[1:])
+    images[len(kept)] = np.asarray(pictures.fit(picture, size, config.fit)).reshape(
+      images.shape[1:]
+    )
     kept.append(name)
     sizes.add(picture.size)
   if not kept:

@@ -1,149 +1,147 @@
-"""The scenes of a configuration: composed once and kept on disk, or a person's own images."""
+"""The scenes and batches of a configuration, and scenes from arrays in memory."""
 
-import hashlib
-import os
-import pathlib
-import sys
-import tempfile
-import zipfile
+from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-import tqdm
 from absl import logging
+from jaxtyping import ArrayLike, Int, UInt8
 
-from air_jax.data import batches, objects
-from air_jax.data import composition as scenes_lib
-from air_jax.data import glyphs as glyphs_lib
-from air_jax.data import image_folder as own_images
-from air_jax.runtime import cache_dir
-from air_jax.types import Scenes
+from air_jax.config.schema import DataConfig
+from air_jax.data import batches, image_folder, scene_cache, sources
+from air_jax.errors import UserError
+from air_jax.types import LabelledScenes
+
+_FEW = 50  # images, fewer than which are memorised rather than explained
 
 
-def load(config, split):
-  """Loads the scenes of one split: from the cache, or composed and put there.
+class Split(NamedTuple):
+  """LabelledScenes to train on, and held-out ones."""
 
-  Args:
-    config: `air_jax.config.DataConfig`.
-    split: 'train' or 'test'; the two are made of different glyphs, or different files.
+  train: LabelledScenes
+  test: LabelledScenes
 
-  Returns:
-    `Scenes` of NumPy arrays.
+
+def load(config: DataConfig, split: str) -> LabelledScenes:
+  """Loads the scenes of a split, 'train' or 'test'; the splits share no glyph and no file.
 
   Raises:
-    UserError: the glyphs or files cannot be had, or do not fit on the canvas.
+    UserError: glyphs or images cannot be had, or do not fit on the canvas.
   """
-  if config.source == 'folder':
-    return own_images.load(config, split)
-  glyphs = load_glyphs(config, split)
-  size = config.train_scenes if split == 'train' else config.test_scenes
-  path = cache_folder(config) / f'scenes-{fingerprint(config, glyphs, split, size)}.npz'
-  try:
-    with path.open('rb') as file, np.load(file) as kept:
-      return Scenes(**kept)
-  except FileNotFoundError:
-    pass
-  except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
-    logging.warning('composing scenes anew: %s cannot be read (%s)', path, error)
-  scenes = _compose(config, glyphs, split, size)
-  try:
-    _write(path, scenes)
-  except OSError as error:
-    logging.warning('composed scenes are not kept: cannot write %s (%s)', path, error)
-  return scenes
+  found = sources.read(config, split)
+  return found if isinstance(found, LabelledScenes) else scene_cache.load(config, found, split)
 
 
-def fingerprint(config, glyphs, *more):
-  """A name for scenes, by everything that determines them.
+def batch_source(
+  config: DataConfig, batch_size: int, shard: slice = slice(None)
+) -> batches.BatchSource:
+  """The training batches of a configuration.
 
   Args:
-    config: `DataConfig`.
-    glyphs: `Glyphs` they are made of, or None.
-    more: what else decides them: split and size.
-
-  Returns:
-    24 hexadecimal digits.
-  """
-  what = scenes_lib.VERSION, *more, config.seed, scenes_lib.recipe(config)
-  digest = hashlib.sha256(repr(what).encode())
-  for array in glyphs or ():
-    digest.update(array.tobytes())
-  return digest.hexdigest()[:24]
-
-
-def load_glyphs(config, split):
-  """The glyphs that scenes of a split are made of, `Glyphs`; None for shapes, which are drawn."""
-  if config.source in objects.SHAPES:
-    return None
-  folder = None
-  if config.source != 'digits':
-    given = {'mnist': config.mnist_dir, 'omniglot': config.omniglot_dir}[config.source]
-    folder = pathlib.Path(os.path.expanduser(given)) if given else _fetch(config)
-  return glyphs_lib.load(config.source, split, folder)
-
-
-def feed(config, batch_size, share=slice(None)):
-  """What training is fed with, as the configuration asks.
-
-  Args:
-    config: `air_jax.config.DataConfig`.
+    config: section `data`.
     batch_size: B.
-    share: slice of [B] that this process needs, where others see to the rest.
-
-  Returns:
-    `feeds.Feed`.
+    shard: slice of [B] that this process needs; other processes take the rest.
 
   Raises:
     UserError: as `load`.
   """
+  found = sources.read(config, 'train')
+  if isinstance(found, LabelledScenes):
+    if config.online or config.reading == 'stream':
+      key = 'online=True' if config.online else "reading='stream'"
+      raise UserError(
+        f'data.{key} is not allowed with data.source={config.source!r}: it needs scenes that are '
+        'composed, and these are given'
+      )
+    return batches.resident(found, batch_size, shard=shard)  # neighbours may be alike: no blocks
   if config.online:
-    return batches.online(config, load_glyphs(config, 'train'), batch_size)
-  if _streams(config):
-    from air_jax.data import streams, tfds_builders
+    return batches.online(config, found, batch_size)
+  if _is_streamed(config):
+    from air_jax.data import streams, tfds_builders  # TFDS takes a second to import
 
     builder = tfds_builders.for_config(config)
     tfds_builders.prepare(builder)
-    return streams.stream(builder, batch_size, config.workers, share)
-  block = 1 if config.source == 'folder' else batches.BLOCK  # a folder's neighbours may be alike
-  return batches.resident(load(config, 'train'), batch_size, block, share)
+    return streams.stream(builder, batch_size, config.workers, shard)
+  scenes = scene_cache.load(config, found, 'train')
+  return batches.resident(scenes, batch_size, batches.BLOCK, shard)
 
 
-def _streams(config):
+def from_arrays(
+  images: ArrayLike, counts: ArrayLike | None = None, test_fraction: float = 0.2, seed: int = 0
+) -> Split:
+  """Makes scenes of images in memory, and holds some of them out.
+
+  Args:
+    images: [B, S, S] or [B, S, S, C] with C = 1 or 3, uint8, or floats in [0, 1].
+    counts: [B] whole numbers of objects, -1 where unknown; used for evaluation only.
+    test_fraction: fraction of the images to hold out, in (0, 1); at least one of each split.
+    seed: decides which.
+
+  Raises:
+    UserError: an argument has a wrong shape, type or value.
+  """
+  pixels = _pixels(images)
+  size = len(pixels)
+  if not 0 < test_fraction < 1:
+    raise UserError(f'test_fraction={test_fraction} is not allowed; it must be in (0, 1)')
+  if size < _FEW:
+    logging.warning(
+      '%d images are few: the model will memorise them, and what it finds in other images is '
+      'unreliable; some hundreds are needed, and thousands are better',
+      size,
+    )
+  scenes = image_folder.unlabelled(pixels, _counts(counts, size))
+  order = np.random.default_rng(seed).permutation(size)
+  test_size = min(max(1, round(test_fraction * size)), size - 1)
+  train, test = np.sort(order[test_size:]), np.sort(order[:test_size])
+  return Split(*(LabelledScenes(*(x[chosen] for x in scenes)) for chosen in (train, test)))
+
+
+def _pixels(images: ArrayLike) -> UInt8[np.ndarray, 'B S S C']:
+  """Images as `LabelledScenes` holds them; refuses what cannot be."""
+  try:
+    array = np.asarray(images)
+  except ValueError as error:
+    raise UserError('images holds arrays of several shapes; all must have the same') from error
+  shape, square = list(array.shape), array.ndim in (3, 4) and array.shape[1] == array.shape[2]
+  if not square or not all(shape) or (array.ndim == 4 and shape[3] not in (1, 3)):
+    raise UserError(
+      f'images has shape {shape}; it must be [B, S, S] or [B, S, S, C], square images with '
+      'C = 1 or 3 and none of these 0'
+    )
+  if len(array) < 2:
+    raise UserError('images holds one image; it must hold at least two, as one is held out')
+  if array.dtype == np.uint8:
+    if array.max() == 1:
+      logging.warning('images is uint8 with no value above 1 of 255: its pixels are nearly black')
+  elif jnp.issubdtype(array.dtype, jnp.floating):
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 1):  # also where they are NaN
+      raise UserError(
+        f'images is {array.dtype} with values in [{low}, {high}]; floats must be finite and in '
+        '[0, 1]'
+      )
+    array = np.round(255 * array.astype(np.float32)).astype(np.uint8)
+  else:
+    raise UserError(f'images is of type {array.dtype}; it must be uint8, or floats in [0, 1]')
+  return array.reshape(*array.shape[:3], -1)
+
+
+def _counts(counts: ArrayLike | None, size: int) -> Int[np.ndarray, ' B']:
+  if counts is None:
+    return np.full(size, -1, np.int32)
+  array = np.asarray(counts)
+  if array.shape != (size,) or not np.issubdtype(array.dtype, np.integer):
+    raise UserError(
+      f'counts has shape {list(array.shape)} and type {array.dtype}; it must be [{size}] whole '
+      'numbers, one for each image'
+    )
+  if array.min() < -1:
+    raise UserError(f'counts holds {array.min()}; it must hold numbers >= 0, or -1 where unknown')
+  return array.astype(np.int32)
+
+
+def _is_streamed(config: DataConfig) -> bool:
   pixels = config.train_scenes * config.canvas_size**2 * (3 if config.colour else 1)
-  fits = config.source == 'folder' or pixels <= config.resident_gb * 1e9
+  fits = pixels <= config.resident_gb * 1e9
   return config.reading == 'stream' or (config.reading == 'auto' and not fits)
-
-
-def cache_folder(config):
-  """Where composed scenes and built data sets are kept."""
-  if config.cache_dir:
-    return pathlib.Path(os.path.expanduser(config.cache_dir))
-  return cache_dir.home()
-
-
-def _fetch(config):
-  from air_jax.data import downloads
-
-  return downloads.fetch(config.source, cache_folder(config) / 'downloads')
-
-
-def _compose(config, glyphs, split, size):
-  parts = []
-  with tqdm.tqdm(
-    total=size, unit='scene', desc=f'composing, {split}', disable=not sys.stderr.isatty()
-  ) as bar:
-    for part in scenes_lib.compose(config, glyphs, split, 0, size):
-      parts.append(part)
-      bar.update(len(part.images))
-  return Scenes(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _write(path, scenes):
-  """Writes all or nothing: a reader never meets half a file."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.tmp', delete=False) as file:
-    try:
-      np.savez(file, **scenes._asdict())
-      os.replace(file.name, path)
-    except BaseException:
-      os.unlink(file.name)
-      raise

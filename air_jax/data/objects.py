@@ -1,15 +1,18 @@
-"""What is placed in a scene: glyphs of some size, or shapes drawn at any size and angle.
+"""What is placed in a scene: glyphs of some size, or shapes of any size and rotation.
 
-Functions of one scene, in JAX, so that the same code composes a data set on the host and, vmapped
-inside a training step, scenes that are never seen twice.
+These functions make one scene, in JAX. The same code composes a data set on the host and, vmapped
+inside a training step, scenes that are seen once.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from air_jax.config.schema import Recipe
 from air_jax.data import glyphs as glyphs_lib
+from air_jax.data.glyphs import Glyphs
 
 SHAPES = {
   'sprites': ('circle', 'square', 'triangle'),
@@ -17,85 +20,79 @@ SHAPES = {
 }
 _SHAPE_SIZE = 16  # pixels, a shape's native diameter
 _SHRINKAGE = (1.3, 0.1)  # mean and deviation of the factor by which touching digits are smaller
-_FAINT = 16  # less ink than that, left by resizing or at a shape's edge, widens no box
+_FAINT = 16  # ink below this, left by resizing or at the edge of a shape, widens no box
 # Red, green, blue, yellow, magenta, cyan.
 _COLOURS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
 
 
 class Objects(NamedTuple):
-  """The objects of one scene in pictures of s x s pixels; those beyond the count are not used."""
+  """The objects of one scene, each in an image of s x s pixels; only the first `count` are used."""
 
-  ink: jax.Array  # [N, s, s] float32 whole numbers, 0..255
-  colours: jax.Array  # [N, C] in [0, 1]
-  anchors: jax.Array  # [N, 2] int32, corner of the part of the picture that must lie on the canvas
-  extents: jax.Array  # [N, 2] int32, height and width of that part
-  labels: jax.Array  # [N] int32
-  scales: jax.Array  # [N] float32
-  rotations: jax.Array  # [N] float32, radians clockwise
-
-
-def largest(config):
-  """Side in pixels of the pictures that objects are drawn in."""
-  native = 1.5 * _SHAPE_SIZE if config.source in SHAPES else glyphs_lib.SIZE
-  return max(1, round(native * config.max_scale))
+  ink: Float[Array, 'N s s']  # whole numbers, 0..255
+  colours: Float[Array, 'N C']  # in [0, 1]
+  anchors: Int[Array, 'N 2']  # corner of the part of the image that must lie on the canvas
+  extents: Int[Array, 'N 2']  # height and width of that part
+  labels: Int[Array, ' N']
+  scales: Float[Array, ' N']
+  rotations: Float[Array, ' N']  # radians clockwise
 
 
-def draw(config, glyphs, key):
-  """Draws what could be in a scene.
+def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
+  """Samples N = config.max_objects objects.
 
   Args:
-    config: `scenes.Recipe`, or whatever has its fields.
-    glyphs: `Glyphs` to draw from, as JAX arrays; not used for shapes.
+    config: what decides a scene.
+    glyphs: as JAX arrays; None for shapes.
     key: consumed.
-
-  Returns:
-    `Objects`, N = config.max_objects.
   """
   what_key, scale_key, turn_key, colour_key = jax.random.split(key, 4)
   shape = (config.max_objects,)
   scales = jax.random.uniform(scale_key, shape, minval=config.min_scale, maxval=config.max_scale)
-  if config.source in SHAPES:
-    drawn = _draw_shapes(config, what_key, turn_key, scales)
-  elif config.layout == 'touching':
-    drawn = _draw_bordered_glyphs(config, glyphs, what_key, turn_key, scales)
-  else:
-    drawn = _draw_glyphs(config, glyphs, what_key, scales)
   colours = jnp.ones((*shape, 1))
   if config.colour:
     colours = jax.random.choice(colour_key, jnp.array(_COLOURS, jnp.float32), shape)
-  return drawn._replace(colours=colours)
+  if glyphs is None:
+    return _sample_shapes(config, what_key, turn_key, scales, colours)
+  chosen = jax.random.randint(what_key, shape, 0, len(glyphs.images))
+  ink, labels = glyphs.images[chosen].astype(jnp.float32), glyphs.labels[chosen]
+  if config.layout == 'touching':
+    return _shrink(config, ink, labels, turn_key, scales, colours)
+  if (config.min_scale, config.max_scale) != (1.0, 1.0):
+    ink = _sharp(_resize(ink, jnp.round(glyphs_lib.SIZE * scales), _largest(config)))
+  return _within_ink(ink, colours, labels, scales, jnp.zeros(shape))
 
 
-def _draw_shapes(config, what_key, turn_key, scales):
+def _largest(config: Recipe) -> int:
+  """Side in pixels of the images that hold the objects."""
+  native = 1.5 * _SHAPE_SIZE if config.source in SHAPES else glyphs_lib.SIZE
+  return max(1, round(native * config.max_scale))
+
+
+def _sample_shapes(
+  config: Recipe, what_key: PRNGKeyArray, turn_key: PRNGKeyArray, scales: Array, colours: Array
+) -> Objects:
   names, shape = SHAPES[config.source], scales.shape
   labels = jax.random.randint(what_key, shape, 0, len(names))
   rotations = jnp.zeros(shape)
   if config.source == 'dsprites':
     rotations = jax.random.uniform(turn_key, shape, maxval=2 * jnp.pi)
-  side = largest(config)
+  side = _largest(config)
   ink = jax.vmap(lambda *what: _shape(names, side, *what))(labels, scales, rotations)
-  return _within_ink(Objects(_sharp(ink), None, None, None, labels, scales, rotations))
+  return _within_ink(_sharp(ink), colours, labels, scales, rotations)
 
 
-def _draw_glyphs(config, glyphs, what_key, scales):
-  ink, labels = _choose(glyphs, what_key, scales.shape)
-  if (config.min_scale, config.max_scale) != (1.0, 1.0):
-    sides = jnp.round(glyphs_lib.SIZE * scales)
-    ink = _sharp(_resize(ink, sides, largest(config)))
-  return _within_ink(Objects(ink, None, None, None, labels, scales, jnp.zeros(scales.shape)))
-
-
-def _draw_bordered_glyphs(config, glyphs, what_key, size_key, scales):
+def _shrink(
+  config: Recipe, ink: Array, labels: Array, size_key: PRNGKeyArray, scales: Array, colours: Array
+) -> Objects:
   """Glyphs shrunk by N(1.3, 0.1), which must lie on the canvas with their borders."""
-  ink, labels = _choose(glyphs, what_key, scales.shape)
   mean, std = _SHRINKAGE
   factors = mean + std * jax.random.normal(size_key, scales.shape)
   sides = jnp.round(glyphs_lib.SIZE * scales)
   sides = jnp.clip(jnp.floor(sides / factors), 1, sides)
   extents = jnp.broadcast_to(sides.astype(jnp.int32)[:, None], (*scales.shape, 2))
   return Objects(
-    ink=_resize(ink, sides, largest(config)),
-    colours=None,
+    ink=_resize(ink, sides, _largest(config)),
+    colours=colours,
     anchors=jnp.zeros_like(extents),
     extents=extents,
     labels=labels,
@@ -104,23 +101,19 @@ def _draw_bordered_glyphs(config, glyphs, what_key, size_key, scales):
   )
 
 
-def _choose(glyphs, key, shape):
-  chosen = jax.random.randint(key, shape, 0, len(glyphs.images))
-  return glyphs.images[chosen].astype(jnp.float32), glyphs.labels[chosen]
-
-
-def _sharp(ink):
+def _sharp(ink: Array) -> Array:
   return jnp.where(ink < _FAINT, 0, ink)
 
 
-def _within_ink(drawn):
+def _within_ink(
+  ink: Array, colours: Array, labels: Array, scales: Array, rotations: Array
+) -> Objects:
   """Objects of which only the ink must lie on the canvas."""
-  anchors, extents = jax.vmap(ink_bounds)(drawn.ink)
-  return drawn._replace(anchors=anchors, extents=extents)
+  return Objects(ink, colours, *jax.vmap(ink_bounds)(ink), labels, scales, rotations)
 
 
-def ink_bounds(ink):
-  """Corner and size, [2] int32 each, of the box around what is not 0 in [s, s]."""
+def ink_bounds(ink: Float[Array, 's s']) -> tuple[Int[Array, '2'], Int[Array, '2']]:
+  """Corner and size of the box around the pixels that are not 0."""
   corner, size = [], []
   for axis in (1, 0):
     line = (ink > 0).any(axis)
@@ -130,25 +123,29 @@ def ink_bounds(ink):
   return jnp.stack(corner).astype(jnp.int32), jnp.stack(size).astype(jnp.int32)
 
 
-def _resize(ink, sides, largest):
-  """Resizes pictures [N, s, s] to [N] sides, in the corners of [N, largest, largest]."""
+def _resize(
+  ink: Float[Array, 'N s s'], sides: Float[Array, ' N'], largest: int
+) -> Float[Array, 'N l l']:
+  """Resizes each image to its own side, in the corner of l x l pixels, l = largest."""
   weights = jax.vmap(lambda side: _area_weights(ink.shape[1], side, largest))(sides)
   return jnp.round(
     jnp.einsum('nij,njk,nlk->nil', weights, ink, weights, precision=jax.lax.Precision.HIGHEST)
   )
 
 
-def _area_weights(size, new, rows):
-  """[rows, size] triangle filter, widened by the reduction (PIL's BILINEAR); 0 from row new on."""
+def _area_weights(size: int, new: Float[Array, ''], largest: int) -> Float[Array, 'l s']:
+  """A triangle filter, widened by the reduction (PIL's BILINEAR); 0 from row `new` on."""
   factor = size / new
-  rows = jnp.arange(rows)[:, None]
+  rows = jnp.arange(largest)[:, None]
   distance = jnp.abs(jnp.arange(size) + 0.5 - (rows + 0.5) * factor) / jnp.maximum(factor, 1.0)
   weights = jnp.where(rows < new, jnp.maximum(0.0, 1.0 - distance), 0.0)
   return weights / jnp.maximum(weights.sum(1, keepdims=True), 1e-9)
 
 
-def _shape(names, side, label, scale, rotation):
-  """Draws a shape in the middle of [side, side], its edge smooth over one pixel."""
+def _shape(
+  names: tuple[str, ...], side: int, label: Array, scale: Array, rotation: Array
+) -> Float[Array, 's s']:
+  """Renders a shape in the middle of s x s pixels, its edge smooth over one pixel."""
   radius = scale * _SHAPE_SIZE / 2
   v, u = jnp.meshgrid(*(2 * [(jnp.arange(side) - (side - 1) / 2) / radius]), indexing='ij')
   cos, sin = jnp.cos(rotation), jnp.sin(rotation)
@@ -157,7 +154,7 @@ def _shape(names, side, label, scale, rotation):
   return jnp.round(255 * jnp.clip(0.5 - distance, 0, 1))
 
 
-def _heart(u, v):
+def _heart(u: Array, v: Array) -> Array:
   """A square on its corner with a disc on each of its upper sides."""
   side = 0.58
   offset = side / jnp.sqrt(2.0)

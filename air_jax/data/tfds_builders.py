@@ -1,19 +1,21 @@
 """The data sets of this package as TFDS builders, without TensorFlow.
 
-Importing this module registers them, so that `tfds.builder('multi_mnist/disjoint')` and
-`tfds.data_source('multi_mnist/disjoint')` find them;
-`python -m air_jax.cli.build_dataset` builds one.
-Records are in the order of the scenes, and the same for one version, whenever they are built. A
-record holds a scene; those that training streams hold a block of them, since array_record takes as
-long to find a record as to read a hundred kilobytes.
+Importing this module registers them, so `tfds.builder('multi_mnist/disjoint')` and
+`tfds.data_source('multi_mnist/disjoint')` find them; `python -m air_jax.cli.build_dataset` builds
+one. Records are in the order of the scenes, and for one version always the same bytes. A record
+holds a scene; for training streams it holds a block of them, since array_record takes as long to
+find a record as to read a hundred kilobytes.
 """
 
 import dataclasses
 import itertools
 import os
+import pathlib
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -21,20 +23,15 @@ import tqdm
 from absl import logging
 from tensorflow_datasets.core import dataset_builder, example_serializer, sequential_writer
 
+from air_jax.config import schema
 from air_jax.config.schema import DataConfig
-from air_jax.data import batches, loading
-from air_jax.data import composition as scenes_lib
+from air_jax.configs import default
+from air_jax.data import batches, composition, scene_cache, sources
 from air_jax.errors import UserError
 
-_VERSION = f'{scenes_lib.VERSION}.1.0'
+_VERSION = f'{composition.VERSION}.1.0'
 _FILE_BYTES = 2**28  # of a file, before array_record compresses it
-_ABANDONED = 3600.0  # seconds after which half a data set is cleared away
-_DEFAULT = DataConfig(
-  source='digits', layout='disjoint', mnist_dir='', omniglot_dir='', dir='', counts_csv='',
-  fit='crop', strict=False, cache_dir='', canvas_size=50, colour=False, min_objects=0,
-  max_objects=2, min_scale=1.0, max_scale=1.0, background='black', noise=0.0, train_scenes=60_000,
-  test_scenes=10_000, seed=0, online=False, reading='auto', resident_gb=2.0, workers=0,
-)  # fmt: skip
+_ABANDONED = 3600.0  # seconds after which an unfinished data set is deleted
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -45,18 +42,27 @@ class SceneConfig(tfds.core.BuilderConfig):
   block: int = 0  # scenes in a record, under a leading axis; 0: one, without that axis
 
 
-class _Scenes(dataset_builder.FileReaderBuilder, skip_registration=True):
-  """What all of them share: the features, composition, and records written as they come.
+class ComposedScenes(  # type: ignore[call-arg]  # mypy does not know TFDS's class argument
+  dataset_builder.FileReaderBuilder, skip_registration=True
+):
+  """Scenes of glyphs from outside this package."""
 
-  (TFDS's own way holds all records in memory, and beyond a gigabyte needs TensorFlow.)
-  """
+  # The base of all builders here. It writes records as they are composed: TFDS's own writer holds
+  # all of them in memory, and needs TensorFlow beyond a gigabyte.
 
   VERSION = tfds.core.Version(_VERSION)
   RELEASE_NOTES = {_VERSION: 'Scenes are a function of configuration, split and index alone.'}
-  citation, license = '', ''
-  glyph_folders = {}  # `mnist_dir` and `omniglot_dir`, where not those of the configuration
+  citation = license = ''
 
-  def _info(self):
+  def __init__(self, *, folders: dict[str, str] | None = None, **options: Any):
+    """Takes folders of glyph files by key of section `data`, and the options of TFDS.
+
+    Folders are no part of the `SceneConfig`: the same scenes have the same config anywhere.
+    """
+    self._folders = folders or {}
+    super().__init__(**options)
+
+  def _info(self) -> tfds.core.DatasetInfo:
     data, block = self.builder_config.data, self.builder_config.block
     side, most = data.canvas_size, data.max_objects
     shapes = {
@@ -85,15 +91,14 @@ class _Scenes(dataset_builder.FileReaderBuilder, skip_registration=True):
       license=self.license,
     )
 
-  def _download_and_prepare(self, dl_manager, download_config):
-    del dl_manager, download_config  # data/downloads.py fetches, shared with plain training
+  def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
+    del dl_manager, download_config  # downloads.py fetches, for training without TFDS as well
     data = self.builder_config.data
-    sizes = {'train': data.train_scenes, 'test': data.test_scenes}
-    splits = [self._write(split, size) for split, size in sizes.items()]
+    splits = [self._write(name, scene_cache.size(data, name)) for name in composition.SPLITS]
     self.info.set_splits(tfds.core.SplitDict(splits))
 
-  def _write(self, split, size):
-    """Writes the files of a split; returns its `SplitInfo`."""
+  def _write(self, split: str, size: int) -> tfds.core.SplitInfo:
+    """Writes the files of a split."""
     template = tfds.core.ShardedFileTemplate(
       dataset_name=self.name,
       data_dir=self.data_path,
@@ -121,7 +126,7 @@ class _Scenes(dataset_builder.FileReaderBuilder, skip_registration=True):
     files.close()
     return files.info
 
-  def _records(self, split, size):
+  def _records(self, split: str, size: int) -> Iterator[dict[str, np.ndarray]]:
     block = self.builder_config.block
     # The last block is filled up with the first scenes.
     endless = itertools.chain.from_iterable(self._rows(split, size) for _ in itertools.count())
@@ -130,126 +135,119 @@ class _Scenes(dataset_builder.FileReaderBuilder, skip_registration=True):
       fields = map(np.stack, zip(*rows, strict=True)) if block else rows[0]
       yield dict(zip(self.info.features, fields, strict=True))
 
-  def _rows(self, split, size):
+  def _rows(self, split: str, size: int) -> Iterator[tuple[np.ndarray, ...]]:
     """The fields of each scene, in their order."""
-    data = dataclasses.replace(self.builder_config.data, **self.glyph_folders)
-    for scenes in scenes_lib.compose(data, loading.load_glyphs(data, split), split, 0, size):
+    data = dataclasses.replace(self.builder_config.data, **self._folders)
+    glyphs = sources.read_glyphs(data, split)
+    for scenes in composition.compose(data, glyphs, split, 0, size):
       yield from zip(*scenes, strict=True)
 
 
-def _configs(source, **variants):
+_VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+  'mnist': {
+    'touching': ('Shrunk by N(1.3, 0.1); ink may touch.', {'layout': 'touching'}),
+    'small': ('Digits at half size.', {'min_scale': 0.5, 'max_scale': 0.5}),
+    'sizes': ('Digits at 0.4 to 1.3 of their size.', {'min_scale': 0.4, 'max_scale': 1.3}),
+    'many': ('0-6 digits on 80x80.', {'canvas_size': 80, 'max_objects': 6}),
+    'noisy': ('Over textures, with noise.', {'background': 'texture', 'noise': 0.05}),
+  },
+  'sprites': {
+    'colour': ('In six colours.', {'colour': True}),
+    'grey': ('White on black.', {}),
+  },
+  'dsprites': {'disjoint': ('0.7 to 1.3 of 16 pixels.', {'min_scale': 0.7, 'max_scale': 1.3})},
+}
+
+
+def _configs(source: str) -> list[SceneConfig]:
+  variants = _VARIANTS.get(source, {})
+  if source in sources.GLYPHS:
+    variants = {'disjoint': ('Objects at native size; no two boxes overlap.', {}), **variants}
+  data = dataclasses.replace(schema.parse(default.get_config()).data, source=source)
   return [
-    SceneConfig(
-      name=name,
-      description=description,
-      data=dataclasses.replace(_DEFAULT, source=source, **changes),
-    )
+    SceneConfig(name=name, description=description, data=dataclasses.replace(data, **changes))
     for name, (description, changes) in variants.items()
   ]
 
 
-_DISJOINT = 'Objects at native size; no two boxes overlap.'
-
-
-class MultiDigits(_Scenes):
-  """Scenes of 0-2 of the handwritten digits that scikit-learn ships, enlarged to 20 pixels."""
-
-  BUILDER_CONFIGS = _configs('digits', disjoint=(_DISJOINT, {}))
-  citation = 'E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.'
-  license = 'CC BY 4.0'
-
-
-class MultiMnist(_Scenes):
-  """Scenes of handwritten digits of MNIST; test scenes are of MNIST's test digits."""
-
-  BUILDER_CONFIGS = _configs(
-    'mnist',
-    disjoint=(_DISJOINT, {}),
-    touching=('Shrunk by N(1.3, 0.1); ink may touch.', {'layout': 'touching'}),
-    small=('Digits at half size.', {'min_scale': 0.5, 'max_scale': 0.5}),
-    sizes=('Digits at 0.4 to 1.3 of their size.', {'min_scale': 0.4, 'max_scale': 1.3}),
-    many=('0-6 digits on 80x80.', {'canvas_size': 80, 'max_objects': 6}),
-    noisy=('Over textures, with noise.', {'background': 'texture', 'noise': 0.05}),
-  )
-  citation = 'Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits.'
-  license = 'CC BY-SA 3.0'
-
-
-class Sprites(_Scenes):
+class Sprites(ComposedScenes):
   """Scenes of 0-2 circles, squares and triangles, as in Eslami et al., arXiv:1603.08575."""
 
-  BUILDER_CONFIGS = _configs(
-    'sprites', colour=('In six colours.', {'colour': True}), grey=('White on black.', {})
-  )
+  BUILDER_CONFIGS = _configs('sprites')
   citation = 'S. M. A. Eslami et al., Attend, Infer, Repeat, NIPS 2016.'
   license = 'Apache 2.0'
 
 
-class MultiOmniglot(_Scenes):
-  """Scenes of 0-2 characters of Omniglot; every fifth alphabet is held out for test scenes."""
-
-  BUILDER_CONFIGS = _configs('omniglot', disjoint=(_DISJOINT, {}))
-  citation = 'B. M. Lake, R. Salakhutdinov, J. B. Tenenbaum, Science 350(6266), 2015.'
-  license = 'MIT'
-
-
-class MultiDsprites(_Scenes):
+class MultiDsprites(ComposedScenes):
   """Scenes of 0-2 squares, ellipses and hearts, of many sizes and at all angles."""
 
-  BUILDER_CONFIGS = _configs(
-    'dsprites', disjoint=('0.7 to 1.3 of 16 pixels.', {'min_scale': 0.7, 'max_scale': 1.3})
-  )
+  BUILDER_CONFIGS = _configs('dsprites')
   citation = 'L. Matthey et al., dSprites: disentanglement testing sprites dataset, 2017.'
   license = 'Apache 2.0'
 
 
-BUILDERS = {
-  'digits': MultiDigits,
-  'mnist': MultiMnist,
-  'omniglot': MultiOmniglot,
+def _of_glyphs(source: str) -> type[ComposedScenes]:
+  """The builder class Multi<Source> of a source of glyphs; TFDS registers it by that name."""
+  about = sources.GLYPHS[source]
+  fields = {
+    '__doc__': f'Scenes of {about.about}.',
+    '__module__': __name__,
+    'BUILDER_CONFIGS': _configs(source),
+    'citation': about.citation,
+    'license': about.license,
+  }
+  return type(f'Multi{source.title()}', (ComposedScenes,), fields)
+
+
+BUILDERS: dict[str, type[ComposedScenes]] = {
+  **{source: _of_glyphs(source) for source in sources.GLYPHS},
   'sprites': Sprites,
   'dsprites': MultiDsprites,
 }
 
 
-def for_config(data):
-  """The builder of a configuration's scenes, whose records of blocks lie in its cache folder.
+def for_config(data: DataConfig) -> ComposedScenes:
+  """The builder of a configuration's scenes, with records of blocks in the cache folder.
 
   Args:
-    data: `DataConfig` of a source that is composed.
+    data: of a source whose scenes are composed.
 
   Returns:
-    a builder, perhaps not prepared yet.
+    a builder that may not be prepared yet.
   """
-  parts = [
-    loading.fingerprint(data, loading.load_glyphs(data, split), split, size)[:12]
-    for split, size in (('train', data.train_scenes), ('test', data.test_scenes))
+  names = [
+    scene_cache.fingerprint(data, sources.read_glyphs(data, split), split)[:12]
+    for split in composition.SPLITS
   ]
-  given = SceneConfig(name='_'.join(['scenes', *parts]), data=data, block=batches.BLOCK)
-  return make(BUILDERS[data.source], given, loading.cache_folder(data) / 'tfds')
+  given = SceneConfig(name='_'.join(['scenes', *names]), data=data, block=batches.BLOCK)
+  cls = BUILDERS.get(data.source, ComposedScenes)
+  return make(cls, given, sources.cache_folder(data) / 'tfds')
 
 
-def make(cls, config, data_dir):
+def make(
+  cls: type[ComposedScenes],
+  config: SceneConfig,
+  data_dir: str | pathlib.Path | None,
+  folders: dict[str, str] | None = None,
+) -> ComposedScenes:
   """A builder of a configuration that its class does not list.
 
   Args:
     cls: one of `BUILDERS`.
-    config: `SceneConfig`.
-    data_dir: folder of its records; None is TFDS's own.
+    config: which scenes.
+    data_dir: folder of its records; None: the default of TFDS.
+    folders: folders of glyph files, by key of section `data`; others are downloaded.
   """
   verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)  # TFDS warns that it is not listed
+  logging.set_verbosity(logging.ERROR)  # TFDS warns that the configuration is not listed
   try:
-    return cls(config=config, data_dir=data_dir, file_format='array_record')
+    return cls(config=config, data_dir=data_dir, file_format='array_record', folders=folders)
   finally:
     logging.set_verbosity(verbosity)
 
 
-def prepare(builder):
-  """Builds a data set unless it is there; what an interruption left is begun anew.
-
-  Args:
-    builder: from `for_config`, or by its class.
+def prepare(builder: ComposedScenes) -> None:
+  """Builds a data set unless it exists; an interrupted build is started again.
 
   Raises:
     UserError: its glyphs cannot be had, or it cannot be written.
@@ -258,7 +256,7 @@ def prepare(builder):
     return
   folder = builder.data_path.parent
   for left in folder.glob(f'incomplete.*_{builder.data_path.name}'):
-    if time.time() - os.path.getmtime(left) > _ABANDONED:  # else another process may be at it
+    if time.time() - os.path.getmtime(left) > _ABANDONED:  # else another process may be writing it
       shutil.rmtree(left, ignore_errors=True)
   try:
     builder.download_and_prepare(
@@ -266,8 +264,8 @@ def prepare(builder):
     )
   except UserError:
     raise
-  except Exception as error:  # TFDS and array_record have many
-    if builder.is_prepared():  # another program built the same meanwhile
+  except Exception as error:  # TFDS and array_record raise many types
+    if builder.is_prepared():  # another program built the same data set meanwhile
       builder.info.read_from_directory(builder.data_path)
       return
     raise UserError(

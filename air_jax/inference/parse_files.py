@@ -1,34 +1,47 @@
-"""Parsing a person's picture files: the objects of each as a line of JSON, and as a picture."""
+"""Parses a person's image files: the objects of each as a line of JSON, and as a picture."""
 
 import glob
 import json
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import tqdm
 from absl import logging
-from matplotlib import colors
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from air_jax.config.schema import DataConfig
 from air_jax.data import pictures
 from air_jax.errors import UserError
-from air_jax.viz import plots
+from air_jax.inference.predictor import Model
+from air_jax.viz import pillow_grid
 
-_BATCH = 64  # pictures in memory at once
+_BATCH = 64  # images in memory at once
 _SIDE = 320  # pixels of the longer side of an annotated picture
 _LINES = 'objects.jsonl'
 
 
-def find(images):
-  """The picture files that --images names.
+class _Picture(NamedTuple):
+  """A file that could be read."""
+
+  name: str
+  size: tuple[int, int]  # (width, height) of the file, pixels
+  canvas: UInt8[np.ndarray, '...']  # fitted to the model's canvas
+  shown: Image.Image  # scaled, to be annotated
+
+
+def find(images: str) -> tuple[pathlib.Path, list[str]]:
+  """Finds image files.
 
   Args:
     images: a folder, searched at any depth, or a pattern such as 'photos/*.png'.
 
   Returns:
-    (folder as a `pathlib.Path`, names relative to it).
+    (folder, file names relative to it).
 
   Raises:
     UserError: there are none.
@@ -44,65 +57,68 @@ def find(images):
     names = [path.relative_to(folder).as_posix() for path in paths]
   if not names:
     raise UserError(
-      f'--images={images} finds no pictures; it must be a folder with files ending in '
+      f'images={images} finds no pictures; it must be a folder with files ending in '
       f'{", ".join(pictures.SUFFIXES)}, or a pattern such as "photos/*.png"'
     )
   return folder, names
 
 
-def run(model, images, out, annotate):
-  """Parses picture files into a folder; goes on where an earlier call was interrupted.
+def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> str:
+  """Parses image files into a folder; continues where an earlier call was interrupted.
 
-  `objects.jsonl` gets a line for each picture that can be read, in the order of their names:
-  `image`, `width`, `height`, `step` (of the model), `count`, `count_probs`, and `objects` with
-  their `box` (top, left, height, width, in pixels of that file), `score` and `z_what`.
-  `annotated/NAME.png` shows it with its boxes, beside what the model made of it.
+  `objects.jsonl` gets a line for each image that can be read, in the order of their names:
+  `image`, `width`, `height`, `step` (training step of the model), `count`, `count_probs`, and
+  `objects` with `box` (top, left, height, width, in pixels of the file), `score` and `z_what`.
+  `annotated/NAME.png` shows the image with its boxes beside the reconstruction.
 
   Args:
-    model: `trained.Model`.
+    model: the model that parses.
     images: see `find`.
-    out: folder, made where there is none.
+    out: folder, made if missing.
     annotate: whether to draw.
 
   Returns:
-    a sentence that says what was done.
+    one sentence that sums up the work.
 
   Raises:
-    UserError: there are no pictures, none can be read, or the folder holds what another model or
-      other pictures gave.
+    UserError: there are no images, none can be read, or the folder holds results of another model
+      or of other images.
   """
   folder, names = find(images)
   out = pathlib.Path(os.path.expanduser(out))
   path = out / _LINES
   done = _done(path, names, model.step)
   left = [name for name in names if name not in done]
-  unread, sizes = [], set()
+  unreadable: list[str] = []
+  sizes: set[tuple[int, int]] = set()
   try:
     out.mkdir(parents=True, exist_ok=True)
     hidden = not sys.stderr.isatty()
     with (
       path.open('a') as lines,
-      tqdm.tqdm(total=len(left), unit='picture', dynamic_ncols=True, disable=hidden) as bar,
+      tqdm.tqdm(total=len(left), unit='image', dynamic_ncols=True, disable=hidden) as bar,
     ):
       for start in range(0, len(left), _BATCH):
         batch = left[start : start + _BATCH]
-        read = _read(folder, batch, model.config.data, unread)
+        read = _read(folder, batch, model.config.data, unreadable)
         if read:
-          sizes |= {size for _, size, _, _ in read}
-          _write(model, read, lines, out / 'annotated' if annotate else None)
+          sizes |= {picture.size for picture in read}
+          _parse(model, read, lines, out / 'annotated' if annotate else None)
         bar.update(len(batch))
   except OSError as error:
-    raise UserError(f'--out={out} cannot be written to: {error.strerror or error}') from error
-  if left and len(unread) == len(names):
-    raise UserError(f'--images={images}: none of its {len(names)} files can be read')
-  return _said(len(left) - len(unread), len(done), len(unread), sizes, model.config.data, path)
+    raise UserError(f'{out} cannot be written to: {error.strerror or error}') from error
+  if left and len(unreadable) == len(names):
+    raise UserError(f'images={images}: none of its {len(names)} files can be read')
+  parsed = len(left) - len(unreadable)
+  return _summary(parsed, len(done), len(unreadable), sizes, model.config.data, path)
 
 
-def _done(path, names, step):
-  """The names that an earlier call wrote; a line that it did not finish is taken back."""
+def _done(path: pathlib.Path, names: Sequence[str], step: int) -> set[str]:
+  """The names that an earlier call wrote; removes a last line that it did not finish."""
   if not path.exists():
     return set()
-  done, whole = set(), 0
+  done: set[str] = set()
+  whole = 0
   with path.open('rb') as lines:
     for line in lines:
       if not line.endswith(b'\n'):
@@ -111,61 +127,65 @@ def _done(path, names, step):
         known = json.loads(line)
         name, of_step = known['image'], known['step']
       except (ValueError, KeyError, TypeError):
-        raise UserError(f'{path} is not what --mode=parse writes; choose another --out') from None
+        raise UserError(f'{path} was not written by parsing; choose another folder') from None
       if of_step != step or name not in names:
         what = f'step {of_step} of a model' if of_step != step else f'other pictures ({name})'
-        raise UserError(f'{path} holds the objects of {what}; choose another --out')
+        raise UserError(f'{path} holds the objects of {what}; choose another folder')
       done.add(name)
       whole += len(line)
   os.truncate(path, whole)
   return done
 
 
-def _read(folder, names, data, unread):
-  """(name, size, canvas, small picture to draw on) of each file that can be read."""
+def _read(
+  folder: pathlib.Path, names: Sequence[str], data: DataConfig, unreadable: list[str]
+) -> list[_Picture]:
+  """The files that can be read; names of the others are added to `unreadable`."""
   read = []
   for name in names:
     try:
       picture = pictures.decode(folder / name, 'RGB')
-    except Exception as error:  # spoilt files make Pillow's decoders raise nearly anything
+    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
       reason = str(error) or type(error).__name__
       logging.warning('leaving out %s: it cannot be read (%s)', folder / name, reason)
-      unread.append(name)
+      unreadable.append(name)
       continue
     mode = 'RGB' if data.colour else 'L'
     canvas = np.asarray(pictures.fit(picture.convert(mode), data.canvas_size, data.fit))
-    read.append((name, picture.size, canvas, _shown(picture)))
+    read.append(_Picture(name, picture.size, canvas, _scaled(picture)))
   return read
 
 
-def _shown(picture):
-  """A picture at the size of annotated ones."""
+def _scaled(picture: Image.Image) -> Image.Image:
+  """An image at the size of annotated ones."""
   ratio = _SIDE / max(picture.size)
-  sides = [max(1, round(side * ratio)) for side in picture.size]
+  width, height = (max(1, round(side * ratio)) for side in picture.size)
   how = Image.Resampling.NEAREST if ratio > 1 else Image.Resampling.BOX
-  return picture.resize(sides, how)
+  return picture.resize((width, height), how)
 
 
-def _write(model, read, lines, annotated):
-  canvases = np.stack([canvas for _, _, canvas, _ in read])
-  scene = model.parse(canvases, _BATCH)
+def _parse(
+  model: Model, read: Sequence[_Picture], lines: IO[str], annotated: pathlib.Path | None
+) -> None:
+  """Writes the lines of a batch, and their annotated pictures where there is a folder for them."""
+  scenes = model.parse(np.stack([picture.canvas for picture in read]), _BATCH)
   data = model.config.data
   for i, (name, size, _, shown) in enumerate(read):
-    count = int(scene.counts[i])
-    boxes = pictures.unfit(scene.boxes[i, :count], size, data.canvas_size, data.fit)
+    count = int(scenes.counts[i])
+    boxes = pictures.unfit(scenes.boxes[i, :count], size, data.canvas_size, data.fit)
     if annotated is not None:
       target = annotated / f'{name}.png'
       target.parent.mkdir(parents=True, exist_ok=True)
-      probability = scene.count_probs[i, count]
-      _annotate(shown, boxes / max(size) * _SIDE, scene.canvases[i], probability).save(target)
-    found = zip(boxes, scene.scores[i], scene.latents.z_what[i], strict=False)
+      probability = float(scenes.count_probs[i, count])
+      _annotate(shown, boxes / max(size) * _SIDE, scenes.canvases[i], probability).save(target)
+    found = zip(boxes, scenes.scores[i], scenes.latents.z_what[i], strict=False)
     line = {
       'image': name,
       'width': size[0],
       'height': size[1],
       'step': model.step,
       'count': count,
-      'count_probs': _rounded(scene.count_probs[i]),
+      'count_probs': _rounded(scenes.count_probs[i]),
       'objects': [
         {'box': _rounded(box, 2), 'score': _rounded(score), 'z_what': _rounded(z_what)}
         for box, score, z_what in found
@@ -175,37 +195,47 @@ def _write(model, read, lines, annotated):
   lines.flush()
 
 
-def _rounded(values, digits=5):
+def _rounded(values: Any, digits: int = 5) -> Any:
   return np.round(np.float64(values), digits).tolist()
 
 
-def _annotate(shown, boxes, canvas, probability):
-  """The picture with numbered boxes beside the reconstruction, under a line of text."""
+def _annotate(
+  shown: Image.Image,
+  boxes: Float[np.ndarray, 'M 4'],
+  canvas: Float[np.ndarray, 'H W C'],
+  probability: float,
+) -> Image.Image:
+  """The image with numbered boxes beside its reconstruction, under a line of text."""
   header, gap = 24, 8
   sheet = Image.new('RGB', (2 * _SIDE + gap, _SIDE + header), 'white')
   sheet.paste(shown, (0, header))
-  pixels = np.round(255 * np.clip(canvas, 0, 1)).astype(np.uint8)
-  painted = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert('RGB')
-  sheet.paste(painted.resize((_SIDE, _SIDE), Image.Resampling.NEAREST), (_SIDE + gap, header))
+  reconstruction = pillow_grid.to_image(canvas).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
+  sheet.paste(reconstruction, (_SIDE + gap, header))
   pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
   objects = 'object' if len(boxes) == 1 else 'objects'
   pen.text((4, 4), f'{len(boxes)} {objects}, p = {probability:.3f}', 'black', font)
-  pen.text((_SIDE + gap, 4), 'as the model paints it', 'black', font)
+  pen.text((_SIDE + gap, 4), 'reconstruction', 'black', font)
   for t, (top, left, height, width) in enumerate(boxes):
-    colour = colors.to_hex(plots.COLOURS[t % len(plots.COLOURS)])
-    corner = left, top + header
-    pen.rectangle((*corner, left + width, top + height + header), outline=colour, width=3)
-    pen.text((left + 5, top + header + 3), str(t + 1), colour, font, stroke_width=1)
+    pillow_grid.outline(sheet, (top + header, left, height, width), t, width=3)
+    corner = left + 6, top + header + 4
+    pen.text(corner, str(t + 1), 'white', font, stroke_width=2, stroke_fill='black')
   return sheet
 
 
-def _said(parsed, before, unread, sizes, data, path):
-  said = f'{parsed:,} pictures parsed into {path}'
+def _summary(
+  parsed: int,
+  before: int,
+  unreadable: int,
+  sizes: set[tuple[int, int]],
+  data: DataConfig,
+  path: pathlib.Path,
+) -> str:
+  text = f'{parsed:,} images parsed into {path}'
   if before:
-    said += f', {before:,} were there'
-  if unread:
-    said += f'; {unread:,} cannot be read and are left out'
+    text += f', {before:,} were there already'
+  if unreadable:
+    text += f'; {unreadable:,} cannot be read and are left out'
   side = data.canvas_size
   if sizes - {(side, side)}:
-    said += f'; not all are {side}x{side}: they were fitted by data.fit={data.fit!r}'
-  return said
+    text += f'; not all are {side}x{side}: they were fitted by data.fit={data.fit!r}'
+  return text

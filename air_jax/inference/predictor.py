@@ -1,219 +1,164 @@
-"""A trained model in use: pictures in, objects out; scenes imagined and edited; an export."""
+"""A trained model in use: parse images, generate and edit scenes, export the parser."""
 
 import functools
-import hashlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
+from jaxtyping import Array, Float, PRNGKeyArray
 from PIL import Image
 
-from air_jax.config import schema as config_lib
+from air_jax import objectives
+from air_jax.config.schema import Config
 from air_jax.data import pictures
 from air_jax.errors import UserError
-from air_jax.evaluation import metrics
+from air_jax.inference import parsed_scenes
+from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.model import air
-from air_jax.objectives import distributions
-from air_jax.runtime import cache_dir
-from air_jax.storage import run_dir
-from air_jax.training import loop
-from air_jax.types import Array, Latents
+from air_jax.types import Latents, Rollout
 
-_BATCH = 256  # pictures at once, unless told otherwise
-
-
-class Scene(NamedTuple):
-  """What a model sees in B pictures, or imagines: NumPy arrays, 0 where no object is present."""
-
-  counts: Array  # [B] int32
-  count_probs: Array  # [B, T + 1] of each count, by the posterior that `model.count_by` names
-  boxes: Array  # [B, T, 4] float32 (top, left, height, width) about the ink, pixels of the picture
-  scores: Array  # [B, T] probability that there are so many objects that this is one of them
-  glimpses: Array  # [B, T, h, w, C] what each looks like, in [0, 1]
-  canvases: Array  # [B, H, W, C] all of them at their places, over the background
-  latents: Latents  # with a leading [B]; also of what is not present
-
-
-def load(workdir, member=None):
-  """Loads the model of a run.
-
-  Args:
-    workdir: folder of the run.
-    member: which of a population; None is the best.
-
-  Returns:
-    `Model`.
-
-  Raises:
-    UserError: there is no run, no such member, or no checkpoint that can be read.
-  """
-  learning, state, _ = run_dir.restore(workdir, member)
-  return Model(learning, state)
-
-
-def ready_made(config):
-  """Loads a model that is trained on first use, and kept among the user's caches.
-
-  Args:
-    config: ConfigDict of the run.
-
-  Returns:
-    `Model`.
-  """
-  digest = hashlib.sha256(config_lib.to_json(config).encode()).hexdigest()[:12]
-  folder = cache_dir.home() / 'models' / digest
-  try:
-    model = load(folder)
-  except UserError:
-    model = None
-  if model is None or model.step < config.train.steps:
-    print('there is no run yet: a small model is trained once, for about a minute, and kept')
-    loop.train(config, folder)
-    model = load(folder)
-  return model
+_BATCH = 256  # images at once, unless asked otherwise
+_Tree = TypeVar('_Tree')
 
 
 class Model:
-  """A trained model, whose parameters are those that evaluation uses."""
+  """A trained model: a configuration, networks and the parameters that evaluation uses."""
 
-  def __init__(self, learning, state):
-    """Takes a `Learner` and a `TrainState`."""
-    self.config, self.step = learning.config, int(state.step)
-    self._model, self._params = learning.model, state.average
+  def __init__(self, config: Config, model: air.Model, params: Any, step: int):
+    """Holds a model.
+
+    Args:
+      config: of the run.
+      model: the architecture.
+      params: its parameters; of a training state, `average`.
+      step: training steps behind them.
+    """
+    self.config, self.model, self.step = config, model, step
+    self._params = params
+
+  def __repr__(self) -> str:
+    side, _, channels = self._shape()
+    model = self.config.model
+    number = sum(leaf.size for leaf in jax.tree.leaves(self._params))
+    return (
+      f'<air_jax Model: canvas {side}x{side}x{channels}, at most {model.max_steps} objects, '
+      f'code size {model.code_size}, {model.likelihood} likelihood (std {model.likelihood_std:g}), '
+      f'{number:,} parameters, training step {self.step:,}>'
+    )
 
   @property
-  def window_size(self):
-    """The side of a typical object's window as a share of the canvas: the middle of the prior."""
-    where, _ = air.priors(self._model, self._params)
-    return float(jax.nn.sigmoid(where.mean[0]))
+  def params(self) -> Any:
+    """The parameters, a tree of arrays by the name of each network."""
+    return self._params
 
-  def parse(self, images, batch_size=_BATCH):
-    """Explains pictures, a batch at a time.
+  @property
+  def window_size(self) -> float:
+    """Side of a typical window as a fraction of the canvas: the middle of the prior on sizes."""
+    return float(air.window_size(self.model, self._params))
+
+  def parse(self, images: np.ndarray, batch_size: int = _BATCH) -> ParsedScenes:
+    """Explains images by the most probable latents, batch by batch.
+
+    `elbo` sums out the count and takes the other latents at their posterior means. This is
+    deterministic, and a few nats above the expectation that evaluation estimates from a sample,
+    whose own noise is larger.
 
     Args:
-      images: [B, H, W, C] or [B, H, W], uint8 in 0..255 or floats in [0, 1]. Another size or number
-        of channels than the model's is fitted as `data.fit` says, which is logged once.
-      batch_size: most pictures at once; bounds memory beside the result.
-
-    Returns:
-      `Scene`.
+      images: [B, H, W, C] or [B, H, W], uint8 in 0..255 or floats in [0, 1]. Images of another size
+        or number of channels than the model's are fitted by `data.fit`, which is logged once.
+      batch_size: most images at once; bounds memory apart from the result.
 
     Raises:
-      UserError: they are no such array.
+      UserError: `images` is no such array.
     """
     images = _check(images)
-    starts = range(0, max(len(images), 1), batch_size)
-    return _join([self._parse(images[start : start + batch_size]) for start in starts])
+    return _join([self._parse(part) for part in _split(images, batch_size)])
 
-  def parse_each(self, batches):
-    """Explains any number of pictures in bounded memory.
-
-    Args:
-      batches: iterable of what `parse` takes.
-
-    Yields:
-      the `Scene` of each batch.
-    """
+  def parse_each(self, batches: Iterable[np.ndarray]) -> Iterator[ParsedScenes]:
+    """Explains any number of images in bounded memory: parses each of the batches in turn."""
     for batch in batches:
       yield self._parse(_check(batch))
 
-  def generate(self, number, key):
-    """Imagines scenes, their counts drawn evenly.
+  def explain(self, images: np.ndarray) -> tuple[Latents, Rollout]:
+    """Explains images with every intermediate result, for figures.
 
     Args:
-      number: B.
-      key: PRNG key, consumed.
+      images: as `parse` takes them; keep them few, as each result holds T + 1 canvases.
 
     Returns:
-      `Scene`.
-    """
-    return self.render(
-      jax.device_get(_dream(self._model, self._params, jax.random.split(key, number)))
-    )
+      (`Latents`, `Rollout` at the posterior means), NumPy arrays with a leading [B].
 
-  def edit(self, scene, change):
-    """Changes scenes and paints them again.
+    Raises:
+      UserError: `images` is no such array.
+    """
+    images = self._fitted(_check(images))
+    return _in_batches(functools.partial(_explain, self.model, self._params), images, _BATCH)
+
+  def generate(self, number: int, key: PRNGKeyArray) -> ParsedScenes:
+    """Samples `number` scenes from the prior, every count equally likely. The key is consumed."""
+    keys = jax.random.split(key, number)
+    return self.render(jax.device_get(_sample(self.model, self._params, keys)))
+
+  def edit(self, scenes: ParsedScenes, change: Callable[[Latents], Latents]) -> ParsedScenes:
+    """Changes scenes and renders them again, on the model's canvas.
 
     Args:
-      scene: `Scene`.
-      change: function of one picture's `Latents` to others, such as those of `air_jax.edits`:
-        `lambda latents: edits.move(latents, 0, right=0.1)`.
-
-    Returns:
-      `Scene`, on the model's canvas.
+      scenes: B scenes.
+      change: function of the `Latents` of one scene, for example one of `latent_edits`:
+        `lambda latents: latent_edits.move(latents, 0, right=0.1)`.
     """
-    return self.render(jax.device_get(jax.vmap(change)(scene.latents)))
+    return self.render(jax.device_get(jax.vmap(change)(scenes.latents)))
 
-  def render(self, latents):
-    """Paints scenes.
+  def render(self, latents: Latents) -> ParsedScenes:
+    """Renders scenes from `Latents` with a leading [B]."""
+    return _in_batches(functools.partial(_render, self.model, self._params), latents, _BATCH)
 
-    Args:
-      latents: `Latents` with a leading [B].
+  def decode(self, codes: Float[np.ndarray, 'M D']) -> Float[np.ndarray, 'M h w C']:
+    """Decodes codes (z_what) into glimpses in [0, 1], each object by itself."""
+    return np.asarray(_decode(self.model, self._params, codes))
 
-    Returns:
-      `Scene`, sure of its counts.
-    """
-    starts = range(0, max(len(latents.count), 1), _BATCH)
-    parts = [jax.tree.map(lambda x, i=i: x[i : i + _BATCH], latents) for i in starts]
-    return _join(
-      [_in_batch(functools.partial(_paint, self._model, self._params), p) for p in parts]
-    )
-
-  def decode(self, codes):
-    """Paints objects by themselves.
-
-    Args:
-      codes: [M, D] float32 z_what.
-
-    Returns:
-      [M, h, w, C] glimpses in [0, 1].
-    """
-    decode = self._model.networks.decode_glimpse
-    return np.asarray(jax.vmap(decode, (None, 0))(self._params, codes))
-
-  def export(self):
+  def export(self) -> bytes:
     """The parser as one file that needs JAX alone.
 
     `jax.export.deserialize(bytearray(data)).call(images)` takes [b, H, W, C] uint8, b >= 1, and
-    returns a dict of the fields of `Scene`, with `z_where`, `z_what` and `z_background` in place of
-    `latents`. It runs on CPU, CUDA and TPU.
-
-    Returns:
-      bytes.
+    returns a dict of the fields of `ParsedScenes`, with `z_where`, `z_what` and `z_background` in
+    place of `latents`. It runs on CPU, CUDA and TPU.
     """
 
-    def parse(images):
-      scene = _see(self._model, self._params, images)._asdict()
-      latents = scene.pop('latents')._asdict()
+    def parse(images: Array) -> dict[str, Array]:
+      scenes = _parse(self.model, self._params, images)._asdict()
+      latents = scenes.pop('latents')._asdict()
       latents.pop('count')
-      return scene | latents
+      return scenes | latents
 
     (batch,) = jax.export.symbolic_shape('b')
     images = jax.ShapeDtypeStruct((batch, *self._shape()), jnp.uint8)
     exported = jax.export.export(jax.jit(parse), platforms=('cpu', 'cuda', 'tpu'))(images)
     return bytes(exported.serialize())
 
-  def _shape(self):
+  def _shape(self) -> tuple[int, int, int]:
     return self.config.data.canvas_size, self.config.data.canvas_size, self.config.model.channels
 
-  def _parse(self, images):
-    given = images.shape[1:]
-    if given != self._shape():
-      images = self._fitted(images)
-    scene = _in_batch(functools.partial(_see, self._model, self._params), images)
-    if given[:2] != self._shape()[:2]:
+  def _parse(self, images: np.ndarray) -> ParsedScenes:
+    height, width = images.shape[1:3]
+    fitted = self._fitted(images)
+    scenes = _in_batches(functools.partial(_parse, self.model, self._params), fitted, len(fitted))
+    if (height, width) != self._shape()[:2]:
       size, how = self.config.data.canvas_size, self.config.data.fit
-      boxes = pictures.unfit(scene.boxes, (given[1], given[0]), size, how)
-      scene = scene._replace(boxes=boxes)
-    return scene
+      scenes = scenes._replace(boxes=pictures.unfit(scenes.boxes, (width, height), size, how))
+    return scenes
 
-  def _fitted(self, images):
+  def _fitted(self, images: np.ndarray) -> np.ndarray:
+    """Images brought to the model's canvas and channels, where they differ."""
+    if images.shape[1:] == self._shape():
+      return images
     (size, _, channels), how = self._shape(), self.config.data.fit
     logging.log_first_n(
       logging.WARNING,
-      'pictures of %s are fitted to %s by data.fit=%r', 1, images.shape[1:], self._shape(), how,
+      'images of %s are fitted to %s by data.fit=%r', 1, images.shape[1:], self._shape(), how,
     )  # fmt: skip
     mode = 'RGB' if channels == 3 else 'L'
     flat = images[..., 0] if images.shape[-1] == 1 else images
@@ -223,8 +168,8 @@ class Model:
     )
 
 
-def _check(images):
-  """Pictures as [B, H, W, C] uint8."""
+def _check(images: np.ndarray) -> np.ndarray:
+  """Images as [B, H, W, C] uint8."""
   images = np.asarray(images)
   if images.ndim == 3:
     images = images[..., None]
@@ -242,59 +187,79 @@ def _check(images):
   return np.round(255 * images).astype(np.uint8)
 
 
-def _in_batch(function, tree):
-  """Applies a compiled function to a batch filled up to a power of 2: few shapes are compiled."""
-  size = len(jax.tree.leaves(tree)[0])
-  filled = 1 << max(size - 1, 0).bit_length()
+def _split(tree: _Tree, size: int) -> list[_Tree]:
+  """Parts of at most `size` rows; an empty tree is one part."""
+  rows = len(jax.tree.leaves(tree)[0])
 
-  def fill(x):
-    return np.concatenate([x, np.zeros((filled - size, *x.shape[1:]), x.dtype)])
+  def part(start: int) -> _Tree:
+    return jax.tree.map(lambda x: x[start : start + size], tree)
 
-  return jax.tree.map(lambda x: np.asarray(x)[:size], function(jax.tree.map(fill, tree)))
-
-
-def _join(scenes):
-  return jax.tree.map(lambda *parts: np.concatenate(parts), *scenes)
+  return [part(start) for start in range(0, max(rows, 1), max(size, 1))]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _see(model, params, images):
-  """The `Scene` of uint8 pictures."""
+def _in_batches(function: Callable, tree: Any, size: int) -> Any:
+  """Applies a jitted function to parts, each padded to a power of 2: few shapes are compiled."""
 
-  def see(image):
+  def apply(part: Any) -> Any:
+    rows = len(jax.tree.leaves(part)[0])
+    padding = (1 << max(rows - 1, 0).bit_length()) - rows
+
+    def pad(x: np.ndarray) -> np.ndarray:
+      return np.concatenate([x, np.zeros((padding, *x.shape[1:]), x.dtype)])
+
+    return jax.tree.map(lambda x: np.asarray(x)[:rows], function(jax.tree.map(pad, part)))
+
+  return _join([apply(part) for part in _split(tree, size)])
+
+
+def _join(parts: list[_Tree]) -> _Tree:
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+@jax.jit
+def _explain(model: air.Model, params: Any, images: Array) -> tuple[Latents, Rollout]:
+  return jax.vmap(lambda image: air.parse(model, params, image))(images / 255.0)
+
+
+@jax.jit
+def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
+  """Parses uint8 images."""
+
+  def parse(image: Array) -> ParsedScenes:
     latents, rolled = air.parse(model, params, image)
+    terms = air.elbo_terms(model, params, image, rolled, model.spec.success)
     log_probs = air.count_log_posterior(model, params, image, rolled)
     canvas = rolled.canvases[latents.count]
-    return _describe(latents, log_probs, rolled.glimpses, rolled.painted, canvas)
+    scene = parsed_scenes.describe(
+      model, latents, log_probs, rolled.glimpses, rolled.painted, canvas
+    )
+    return scene._replace(
+      z_where_std=rolled.where.std,
+      z_what_std=rolled.what.std,
+      elbo=objectives.elbo(terms),
+    )
 
-  return jax.vmap(see)(images / 255.0)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _paint(model, params, latents):
-  """The `Scene` of `Latents` with a leading [B]."""
-
-  def paint(latents):
-    glimpses, painted = air.draw_objects(model, params, latents)
-    sure = jnp.log(jax.nn.one_hot(latents.count, model.config.max_steps + 1))
-    return _describe(latents, sure, glimpses, painted, air.decode(model, params, latents))
-
-  return jax.vmap(paint)(latents)
+  return jax.vmap(parse)(images / 255.0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _dream(model, params, keys):
+@jax.jit
+def _render(model: air.Model, params: Any, latents: Latents) -> ParsedScenes:
+  """Renders `Latents` with a leading [B]."""
+
+  def render(latents: Latents) -> ParsedScenes:
+    glimpses, painted = air.render_objects(model, params, latents)
+    certain = jnp.log(jax.nn.one_hot(latents.count, model.spec.max_steps + 1))
+    canvas = air.decode(model, params, latents)
+    return parsed_scenes.describe(model, latents, certain, glimpses, painted, canvas)
+
+  return jax.vmap(render)(latents)
+
+
+@jax.jit
+def _sample(model: air.Model, params: Any, keys: PRNGKeyArray) -> Latents:
   return jax.vmap(lambda key: air.sample_prior(model, params, key))(keys)
 
 
-def _describe(latents, log_probs, glimpses, painted, canvas):
-  present = jnp.arange(len(glimpses)) < latents.count
-  return Scene(
-    counts=latents.count,
-    count_probs=jnp.exp(log_probs),
-    boxes=jnp.where(present[:, None], metrics.ink_boxes(painted.max(-1)), 0.0),
-    scores=jnp.where(present, distributions.presence_probs(log_probs), 0.0),
-    glimpses=jnp.where(present[:, None, None, None], glimpses, 0.0),
-    canvases=canvas,
-    latents=latents,
-  )
+@jax.jit
+def _decode(model: air.Model, params: Any, codes: Array) -> Array:
+  return jax.vmap(model.networks.decode_glimpse, (None, 0))(params, codes)

@@ -1,10 +1,10 @@
-"""Where the things lie that can be made again."""
+"""Where things are kept that can be made again."""
 
 import os
 import pathlib
 
 
-def home():
-  """The project's folder among the user's caches."""
+def cache_dir() -> pathlib.Path:
+  """The project's folder in the user's cache folder."""
   base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
   return pathlib.Path(base) / 'air_jax'

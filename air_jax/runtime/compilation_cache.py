@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk, so that a second start need not compile them again."""
+"""Compiled programs on disk, so that a second start need not compile them again."""
 
 import hashlib
 import os
@@ -11,16 +11,16 @@ from absl import logging
 
 from air_jax.runtime import cache_dir
 
-_ZSTANDARD = bytes.fromhex('28b52ffd')  # how its files begin
-_WORTHWHILE = 0.2  # seconds of compilation from which a program is kept
+_ZSTANDARD = bytes.fromhex('28b52ffd')  # the first bytes of its files
+_SHORTEST_S = 0.2  # of compilation; programs that take less are not kept
 
 
-def keep():
-  """Turns on JAX's persistent compilation cache, in a folder of this machine's kind of processor.
+def enable() -> None:
+  """Turns on JAX's persistent compilation cache, in a folder for this kind of processor.
 
-  What is compiled for one processor may crash on another, and JAX does not tell the two apart
-  where they share a home. Whoever has named a folder (JAX_COMPILATION_CACHE_DIR) or turned the
-  cache off (JAX_ENABLE_COMPILATION_CACHE=false) is obeyed. Where the folder cannot be written to,
+  A program compiled for one processor may crash on another, and JAX does not tell the two apart
+  where they share a home folder. JAX_COMPILATION_CACHE_DIR names another folder, and
+  JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. Where the folder cannot be written to,
   that is logged, and nothing is kept.
   """
   if not jax.config.jax_enable_compilation_cache:
@@ -28,7 +28,7 @@ def keep():
   if own := jax.config.jax_compilation_cache_dir:
     _drop_broken(pathlib.Path(own))
     return
-  folder = cache_dir.home() / 'compiled' / _processor()
+  folder = cache_dir.cache_dir() / 'compiled' / _processor()
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
@@ -39,11 +39,11 @@ def keep():
     return
   _drop_broken(folder)
   jax.config.update('jax_compilation_cache_dir', str(folder))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', _WORTHWHILE)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', _SHORTEST_S)
 
 
-def _drop_broken(folder):
-  """Removes what a killed program left half written: JAX would complain, and never replace it."""
+def _drop_broken(folder: pathlib.Path) -> None:
+  """Removes files that a killed program left half written: JAX warns of them, and keeps them."""
   checked = folder / '.checked'
   try:
     since = checked.stat().st_mtime if checked.exists() else 0.0
@@ -51,12 +51,12 @@ def _drop_broken(folder):
     for path in folder.glob('*-cache'):
       if path.stat().st_mtime >= since and not _whole(path.read_bytes()):
         path.unlink()
-  except OSError:  # another program is at it, or the folder is not ours to change
+  except OSError:  # another program does the same, or the folder may not be changed
     return
 
 
-def _whole(content):
-  """Whether what JAX compressed by zlib, as it does unless zstandard is installed, is all there."""
+def _whole(content: bytes) -> bool:
+  """Whether a file is complete; JAX compresses by zlib unless zstandard is installed."""
   stream = zlib.decompressobj()
   try:
     stream.decompress(content)
@@ -65,10 +65,10 @@ def _whole(content):
   return stream.eof
 
 
-def _processor():
-  """A name for the instructions that the processor knows."""
-  kind = platform.machine(), platform.processor()
-  path = pathlib.Path('/proc/cpuinfo')  # Linux; elsewhere there is but the name
+def _processor() -> str:
+  """A name for the instruction set of the processor."""
+  kind: tuple[str, ...] = platform.machine(), platform.processor()
+  path = pathlib.Path('/proc/cpuinfo')  # on Linux; elsewhere only the name is known
   if path.exists():
     about = ('model name', 'flags', 'CPU part', 'Features')  # of x86, and of ARM
     kind += tuple(line for line in path.read_text().splitlines() if line.startswith(about))

@@ -1,15 +1,15 @@
-"""Several processes as one program, on one host or on many: where they meet, and who speaks.
+"""Several processes as one program, on one host or on many.
 
-All of them run the same lines, each with its own devices, and compute the same. The first alone
-writes what people read; checkpoints are written by all, into a folder that all share.
+All of them run the same lines, each with its own devices, and compute the same. The primary process
+alone writes logs and figures; all write checkpoints, into a folder that they share.
 """
 
 import atexit
 import contextlib
 import os
-import pathlib
 import sys
-import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,14 +23,16 @@ _LOST = ('Gloo', 'NCCL', 'oordination', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'hea
 
 
 @contextlib.contextmanager
-def joined(coordinator=None, processes=None, process=None):
-  """While it lasts, this process is one of several; to be entered before JAX computes anything.
+def initialize(
+  coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> Iterator[None]:
+  """Makes this process one of several while the context lasts; enter it before JAX computes.
 
-  All but the first are silent on stdout. A process that fails by itself leaves at once, and the
-  others, which it leaves waiting, end with a line that says so.
+  All but the primary process are silent on stdout. A process that fails exits at once; the others,
+  which wait for it, end with a line that says so.
 
   Args:
-    coordinator: 'host:port' where the first process listens; None finds out this and what follows
+    coordinator: 'host:port' where the primary process listens; None takes this and what follows
       from the environment (Slurm, Open MPI, a TPU pod, GKE).
     processes: how many there are.
     process: the number of this one, from 0.
@@ -53,7 +55,7 @@ def joined(coordinator=None, processes=None, process=None):
     raise UserError(f'no other processes were found {where}: {_first_line(error)}') from error
   try:
     with contextlib.ExitStack() as stack:
-      if not first():
+      if not is_primary():
         stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, 'w'))))
       yield
   except Interrupted:
@@ -63,7 +65,7 @@ def joined(coordinator=None, processes=None, process=None):
     raise
   except Exception as error:
     _leave_at_exit(1)
-    if is_loss(error):
+    if is_connection_loss(error):
       lost = UserError(
         f'process {jax.process_index()} of {jax.process_count()} has lost another one '
         f'({_first_line(error)}); start all of them anew to go on from the last checkpoint'
@@ -73,52 +75,42 @@ def joined(coordinator=None, processes=None, process=None):
     raise
 
 
-def is_loss(error):
+def is_connection_loss(error: BaseException) -> bool:
   """Whether an exception tells that another process is gone."""
   told = isinstance(error, (ValueError, RuntimeError)) and jax.process_count() > 1
   return told and any(word in str(error) for word in _LOST)
 
 
-def first():
-  """Whether this process is the one that writes and speaks."""
+def is_primary() -> bool:
+  """Whether this process is the one that writes logs and prints."""
   return jax.process_index() == 0
 
 
-def meet(place):
-  """Waits until all processes are at a place, which has a name."""
+def barrier(name: str) -> None:
+  """Waits until all processes have reached the barrier of this name."""
   if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(place)
+    multihost_utils.sync_global_devices(name)
 
 
 @contextlib.contextmanager
-def first_goes_first(place):
-  """The first process does what follows before the others, who then find it done."""
-  if not first():
-    meet(place)
+def primary_first(name: str) -> Iterator[None]:
+  """The primary process runs the block before the others do, which then find it done."""
+  if not is_primary():
+    barrier(name)
   yield
-  if first():
-    meet(place)
+  if is_primary():
+    barrier(name)
 
 
-@contextlib.contextmanager
-def notes(folder):
-  """Where to write what people read: a folder, but of all processes but the first a passing one."""
-  if first():
-    yield folder
-  else:
-    with tempfile.TemporaryDirectory() as passing:
-      yield pathlib.Path(passing)
-
-
-def highest(number):
-  """The highest of an int that each process has, on all of them."""
+def max_over_processes(number: int) -> int:
+  """The maximum over processes of a number that each has."""
   if jax.process_count() == 1:
     return number
   return int(multihost_utils.process_allgather(np.int64(number).astype(np.int32)).max())
 
 
-def gather(tree):
-  """The arrays of a tree, which processes may share among them, in full as NumPy arrays."""
+def gather(tree: Any) -> Any:
+  """The arrays of a tree, which may be sharded over processes, in full as NumPy arrays."""
 
   def whole(x):
     if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
@@ -129,7 +121,7 @@ def gather(tree):
 
 
 def _leave_at_exit(code):
-  """At exit JAX waits for the others, who may be waiting for this process: does not get so far."""
+  """Exits without JAX's shutdown, which waits for the others while they wait for this process."""
 
   def leave():
     sys.stdout.flush()

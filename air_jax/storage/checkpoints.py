@@ -1,10 +1,12 @@
-"""Checkpoints: orbax behind one thin face, with a digest: orbax does not notice a flipped byte."""
+"""Checkpoints: Orbax with a digest, since Orbax does not notice a flipped byte."""
 
 import hashlib
 import json
 import math
+import os
 import pathlib
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,10 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
 from air_jax.errors import UserError
 from air_jax.runtime import distributed
-
-
-class _OtherShapes(Exception):
-  """A checkpoint is of other arrays than are wanted."""
+from air_jax.storage import checkpoint_formats as formats
 
 
 class Checkpoints:
@@ -27,7 +26,7 @@ class Checkpoints:
   that any other number of them can go on from there.
   """
 
-  def __init__(self, folder, keep, every=0, best=0):
+  def __init__(self, folder: str | os.PathLike, keep: int, every: int = 0, best: int = 0):
     """Opens the folder, which is made if there is none.
 
     Args:
@@ -47,35 +46,37 @@ class Checkpoints:
       best_fn=_bound if best else None,  # or else no bound is kept
       enable_async_checkpointing=False,
     )
-    if distributed.first():
+    if distributed.is_primary():
       self._drop_damaged_bounds()
-    distributed.meet('before checkpoints are opened')
+    distributed.barrier('before checkpoints are opened')
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-  def __enter__(self):
+  def __enter__(self) -> 'Checkpoints':
     return self
 
-  def __exit__(self, *exception):
+  def __exit__(self, *exception: object) -> None:
     self._manager.close()
 
-  def save(self, step, state, bound=-math.inf):
+  def save(self, step: int, state: Any, bound: float = -math.inf) -> None:
     """Writes a pytree of arrays, all or nothing; returns when it is on disk.
 
     Args:
-      step: its step.
+      step: its training step.
       state: the pytree.
-      bound: its held-out ELBO in nats, by which the best are told; -inf where it is not known.
+      bound: its held-out ELBO in nats, by which the best are chosen; -inf where it is unknown.
 
     Raises:
-      UserError: it cannot be written; those from before are still there.
+      UserError: it cannot be written; earlier ones are still there.
     """
+    arrays = formats.to_arrays(state)
+    about = {'sha256': digest(arrays), 'version': formats.VERSION}
     contents = ocp.args.Composite(
-      state=ocp.args.StandardSave(state), digest=ocp.args.JsonSave({'sha256': digest(state)})
+      state=ocp.args.StandardSave(formats.nest(arrays)), digest=ocp.args.JsonSave(about)
     )
     try:
       self._manager.save(step, args=contents, metrics={'elbo': float(bound)}, force=True)
     except Exception as error:  # whatever a full disk made orbax's libraries raise
-      if distributed.is_loss(error):
+      if distributed.is_connection_loss(error):
         raise
       reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
       raise UserError(
@@ -83,11 +84,12 @@ class Checkpoints:
         'the same command goes on from the one before'
       ) from error
 
-  def restore(self, target):
-    """Restores the newest checkpoint that is sound; damaged ones are set aside, and named.
+  def restore(self, target: Any) -> tuple[int, Any] | None:
+    """Restores the newest checkpoint that is sound; damaged ones are set aside and named.
 
     Args:
-      target: pytree of arrays, or of `jax.ShapeDtypeStruct`s, as it was saved.
+      target: pytree of arrays, or of `jax.ShapeDtypeStruct`s, as it was saved or a part of that;
+        checkpoints of earlier versions are converted.
 
     Returns:
       (step, state of NumPy arrays), or None where nothing was ever saved.
@@ -95,25 +97,21 @@ class Checkpoints:
     Raises:
       UserError: there are checkpoints, and all are damaged or of another model.
     """
-    damaged, of_other_shapes = [], []
+    damaged, sound = [], []
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
-        restored = step, self._restore(step, target)
-      except Exception as error:  # orbax raises whatever a broken file made its libraries raise
+        arrays = self._read(step)
+      except Exception:  # Orbax raises whatever a broken file made its libraries raise
         damaged.append(step)
-        of_other_shapes.append(isinstance(error, _OtherShapes))
         continue
-      if damaged:
-        distributed.meet('all know what is damaged')
-        for bad in damaged if distributed.first() else ():
-          aside = self._set_aside(bad)
-          logging.warning(
-            'checkpoint %d is damaged: moved to %s, using that of %d', bad, aside, step
-          )
-        distributed.meet('what is damaged is set aside')
-        self._manager.reload()
+      sound.append(step)
+      try:
+        restored = step, formats.from_arrays(target, arrays)
+      except ValueError:
+        continue
+      self._set_aside(damaged, step)
       return restored
-    if damaged and all(of_other_shapes):
+    if sound:
       raise UserError(
         f'the checkpoints in {self._folder} are of another model than its configuration describes'
       )
@@ -133,38 +131,40 @@ class Checkpoints:
         step = path.parent.parent.name
         logging.warning('the bound of checkpoint %s is damaged, and no longer counts', step)
 
-  def _set_aside(self, step):
-    aside = self._folder / f'damaged-{step}-{time.time_ns()}'
-    (self._folder / str(step)).rename(aside)
-    return aside
+  def _set_aside(self, damaged, used):
+    """Moves damaged checkpoints out of the way, where the folder may be written to."""
+    if not damaged:
+      return
+    distributed.barrier('all know what is damaged')
+    for step in damaged if distributed.is_primary() else ():
+      aside = self._folder / f'damaged-{step}-{time.time_ns()}'
+      (self._folder / str(step)).rename(aside)
+      logging.warning('checkpoint %d is damaged: moved to %s, using that of %d', step, aside, used)
+    distributed.barrier('damaged checkpoints are set aside')
+    self._manager.reload()
 
-  def _restore(self, step, target):
+  def _read(self, step):
+    """The arrays of a checkpoint in today's format, by name."""
     folder, handler = self._folder / str(step), ocp.PyTreeCheckpointHandler()
-    # First, for orbax is loud about what it finds out while it reads.
-    if _shapes(handler.metadata(folder / 'state')) != _shapes(target):
-      raise _OtherShapes
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
-    state = handler.restore(
-      folder / 'state', args=ocp.args.PyTreeRestore(target, restore_args=as_numpy)
-    )
-    kept = json.loads((folder / 'digest' / 'metadata').read_text())
-    if kept['sha256'] != digest(state):
+    about = json.loads((folder / 'digest' / 'metadata').read_text())
+    tree = handler.metadata(folder / 'state').tree
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    args = ocp.args.PyTreeRestore(restore_args=as_numpy)
+    arrays = formats.to_arrays(handler.restore(folder / 'state', args=args))
+    version = about.get('version', 1)
+    if about['sha256'] != digest(arrays, version):
       raise ValueError('its contents do not match its digest')
-    return state
+    return formats.upgrade(arrays, version)
 
 
 def _bound(metrics):
   return metrics['elbo']
 
 
-def _shapes(tree):
-  return sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
-
-
-def digest(tree):
-  """SHA-256 of a pytree's paths, dtypes, shapes and bytes, in hexadecimal."""
+def digest(arrays: formats.Arrays, version: int = formats.VERSION) -> str:
+  """SHA-256 of the arrays' names, types, shapes and bytes, in hexadecimal."""
   result = hashlib.sha256()
-  for path, array in jax.tree_util.tree_leaves_with_path(distributed.gather(tree)):
-    result.update(f'{jax.tree_util.keystr(path)} {array.dtype} {array.shape}'.encode())
+  for name, array in formats.digest_order(distributed.gather(arrays), version):
+    result.update(f'{name} {array.dtype} {array.shape}'.encode())
     result.update(array.tobytes())
   return result.hexdigest()

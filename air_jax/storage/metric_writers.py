@@ -1,94 +1,150 @@
-"""What a run writes down as it goes: metrics.jsonl and TensorBoard events."""
+"""What a run writes down as it goes, as callbacks: metrics.jsonl and TensorBoard events.
+
+Each writer serves the run's folder, and in a population also the folders of its members.
+"""
 
 import json
 import os
+import pathlib
 import time
+from typing import Any
 
 import numpy as np
-from PIL import Image
-from tensorboardX import SummaryWriter, summary
-from tensorboardX.proto.summary_pb2 import Summary
+from absl import logging
 
+from air_jax.callbacks import Callback, FigureRecord, MetricsRecord
+from air_jax.config.schema import Config
+from air_jax.runtime import extras, files
+from air_jax.storage import run_dir
+
+_FILE = 'metrics.jsonl'
 _BINS = 60  # of a histogram
-_OF_HPARAMS = '.hparams'  # how the name of their events file ends
+_HPARAMS = '.hparams'  # how the name of their events file ends
+
+Record = dict[str, Any]  # `step`, `wall_s`, `split`, and scalars by name
 
 
-class MetricsLog:
-  """What is told of a run. Use as a context manager."""
+class _PerMember(Callback):
+  """Opens something for the run and for each of its members when training starts."""
 
-  def __init__(self, folder, step):
-    """Opens the logs of a run that goes on from a step.
+  def __init__(self, workdir: str | os.PathLike, size: int = 1):
+    """Takes the run's folder and how many members it has."""
+    self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
+    self._open: dict[int | None, Any] = {}
 
-    Args:
-      folder: the run's folder.
-      step: where it goes on; lines of later steps, left by an interruption, are dropped.
-    """
-    self._path = folder / 'metrics.jsonl'
-    kept = [line for line in read(folder) if line['step'] <= step]
+  def on_start(self, step: int, config: Config) -> None:
+    members = dict(enumerate(run_dir.member_dirs(self._folder, self._size)))
+    folders = {None: self._folder} | (members if self._size > 1 else {})
+    self._open = {member: self._open_one(folder, step) for member, folder in folders.items()}
+
+  def on_end(self, summary: dict[str, Any] | None) -> None:
+    for each in self._open.values():
+      each.close()
+
+  def _open_one(self, folder: pathlib.Path, step: int) -> Any:
+    raise TypeError(f'{type(self).__name__} opens nothing')
+
+
+class JsonlWriter(_PerMember):
+  """Writes metrics.jsonl: `step`, `wall_s` (seconds of training), `split` and scalars a line."""
+
+  def on_metrics(self, record: MetricsRecord) -> None:
+    self._open[record.member].write(record)
+
+  def _open_one(self, folder: pathlib.Path, step: int) -> '_JsonlFile':
+    return _JsonlFile(folder, step)
+
+
+class _JsonlFile:
+  """One metrics.jsonl, continued at a step; lines of later steps are dropped."""
+
+  def __init__(self, folder: pathlib.Path, step: int):
+    kept = [line for line in read_metrics(folder) if line['step'] <= step]
     self._started = time.monotonic() - (kept[-1]['wall_s'] if kept else 0.0)
-    draft = self._path.with_suffix('.tmp')
-    draft.write_text(''.join(json.dumps(line) + '\n' for line in kept))
-    os.replace(draft, self._path)
-    self._file = self._path.open('a')
-    self._events_folder = folder / 'tensorboard'
-    self._events = SummaryWriter(str(self._events_folder), purge_step=step + 1, flush_secs=1)
+    files.write_atomic(folder / _FILE, ''.join(json.dumps(line) + '\n' for line in kept))
+    self._file = (folder / _FILE).open('a')
 
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exception):
-    self._file.close()
-    self._events.close()
-
-  def scalars(self, step, split, values):
-    """Writes scalars of one split, 'train' or 'test', at a step."""
-    line = {'step': step, 'wall_s': round(time.monotonic() - self._started, 3), 'split': split}
-    self._file.write(json.dumps(line | values) + '\n')
+  def write(self, record: MetricsRecord) -> None:
+    wall = round(time.monotonic() - self._started, 3)
+    line = {'step': record.step, 'wall_s': wall, 'split': record.split} | record.scalars
+    self._file.write(json.dumps(line) + '\n')
     self._file.flush()
-    for name, value in values.items():
-      self._events.add_scalar(f'{split}/{name}', value, step)
 
-  def pictures(self, step, paths):
-    """Adds PNG files to TensorBoard, each under its name."""
-    for path in paths:
-      with Image.open(path) as image:
-        width, height = image.size
-        channels = len(image.getbands())
-      shown = Summary.Image(
-        width=width, height=height, colorspace=channels, encoded_image_string=path.read_bytes()
-      )
-      value = Summary.Value(tag=path.stem, image=shown)
-      self._events.file_writer.add_summary(Summary(value=[value]), step)
-    self._events.flush()
+  def close(self) -> None:
+    self._file.close()
 
-  def histograms(self, step, values):
-    """Adds to TensorBoard how the numbers in arrays are spread; empty ones are left out."""
+
+class TensorBoardWriter(_PerMember):
+  """Writes TensorBoard events: scalars, figures, histograms and the table of runs."""
+
+  def on_metrics(self, record: MetricsRecord) -> None:
+    events = self._open[record.member]
+    for name, value in record.scalars.items():
+      events.add_scalar(f'{record.split}/{name}', value, record.step)
+
+  def on_histograms(self, step: int, member: int | None, values: dict[str, np.ndarray]) -> None:
     for name, each in values.items():
       finite = each[np.isfinite(each)]
       if finite.size:
-        self._events.add_histogram(f'posterior/{name}', finite, step, bins=_BINS)
+        self._open[member].add_histogram(f'posterior/{name}', finite, step, bins=_BINS)
 
-  def hparams(self, flat, metrics):
-    """Tells TensorBoard's table of runs by what configuration which scalars were reached.
+  def on_figure(self, figure: FigureRecord) -> None:
+    if figure.path.suffix != '.png':
+      return
+    from PIL import Image
+    from tensorboardX.proto.summary_pb2 import Summary
 
-    Args:
-      flat: dict of the configuration, by dotted key.
-      metrics: names of scalars as TensorBoard knows them, such as 'test/elbo'.
-    """
+    with Image.open(figure.path) as image:
+      width, height = image.size
+      channels = len(image.getbands())
+    shown = Summary.Image(
+      width=width,
+      height=height,
+      colorspace=channels,
+      encoded_image_string=figure.path.read_bytes(),
+    )
+    events = self._open[figure.member]
+    value = Summary.Value(tag=figure.name, image=shown)
+    events.file_writer.add_summary(Summary(value=[value]), figure.step)
+    events.flush()
+
+  def on_hparams(
+    self, step: int, member: int | None, config: dict[str, Any], metrics: list[str]
+  ) -> None:
+    from tensorboardX import SummaryWriter, summary
+
     # TensorBoard believes the first it reads: a file apart, which replaces an earlier one.
-    for former in self._events_folder.glob(f'*{_OF_HPARAMS}'):
+    folder = pathlib.Path(self._open[member].logdir)
+    for former in folder.glob(f'*{_HPARAMS}'):
       former.unlink()
-    shown = {key: str(x) if isinstance(x, tuple) else x for key, x in flat.items()}
-    with SummaryWriter(str(self._events_folder), filename_suffix=_OF_HPARAMS) as events:
+    shown = {key: str(x) if isinstance(x, tuple) else x for key, x in config.items()}
+    with SummaryWriter(str(folder), filename_suffix=_HPARAMS) as events:
       for part in summary.hparams(shown, dict.fromkeys(metrics)):
         events.file_writer.add_summary(part)
 
+  def _open_one(self, folder: pathlib.Path, step: int) -> Any:
+    with extras.needed('plots', 'writing TensorBoard events'):
+      from tensorboardX import SummaryWriter
+    return SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1, flush_secs=1)
 
-def read(folder):
-  """The lines of a run's metrics.jsonl as dicts; a last line cut short by a kill is left out."""
+
+def read_metrics(folder: pathlib.Path) -> list[Record]:
+  """The records of a run's metrics.jsonl.
+
+  Lines that cannot be read are left out and logged; a last line cut short by a kill is not logged.
+  """
   try:
-    text = (folder / 'metrics.jsonl').read_text()
+    content = (folder / _FILE).read_bytes()
   except FileNotFoundError:
     return []
-  lines = text.split('\n')[:-1]
-  return [json.loads(line) for line in lines]
+  records, bad = [], []
+  for number, line in enumerate(content.split(b'\n')[:-1], 1):
+    try:
+      record = json.loads(line.decode())
+      record['step'] + record['wall_s']  # both must be numbers
+      records.append(record | {'split': str(record['split'])})
+    except (ValueError, TypeError, KeyError, RecursionError):
+      bad.append(number)
+  if bad:
+    logging.warning('%s: lines %s cannot be read, and are left out', folder / _FILE, bad)
+  return records

@@ -1,186 +1,151 @@
-"""A run's folder: whose it is, and where things lie in it.
+"""A run's folder: whose it is, and where things are in it.
 
 config.json      the full configuration the run was started with
+provenance.json  versions, command and device of each start
 metrics.jsonl    one JSON object a line
-tensorboard/     the same scalars, pictures, histograms, and the configuration
-checkpoints/     orbax, one folder a step
+tensorboard/     the same scalars, figures, histograms, and the configuration
+checkpoints/     Orbax, one folder a step
 figures/         PNGs of the last evaluation, and GIFs at the end
-frames/          what the GIF of learning is made of
+frames/          the frames of learning.gif
 evaluation.json  the summary of the last evaluation
+run.lock         while a process trains
 
 That of a population also holds
 
-members/003/     metrics, events, figures and evaluation of member 3; checkpoints are of all at once
-diverged.json    members that left the finite: when, and what first
+members/003/     metrics, events, figures and evaluation of member 3; checkpoints hold all members
+diverged.json    members that diverged: at which step, and what first
 """
 
-import json
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
-from air_jax.config import schema as config_lib
+from ml_collections import ConfigDict
+
+from air_jax.config import saved_configs, schema
 from air_jax.errors import UserError
-from air_jax.runtime import distributed
-from air_jax.storage.checkpoints import Checkpoints
-from air_jax.training import population
+from air_jax.runtime import distributed, files
+from air_jax.storage import run_lock
 
-_CONFIG = 'config.json'
-_DIVERGED = 'diverged.json'
+_CONFIG, _DIVERGED, _EVALUATION = 'config.json', 'diverged.json', 'evaluation.json'
 
 
-def claim(workdir, config):
-  """Makes a folder the home of a run, or finds that it is so already.
+@contextlib.contextmanager
+def open_for_writing(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[pathlib.Path]:
+  """Makes a folder that of a run, or finds that it is; nobody else may write to it meanwhile.
 
   Args:
     workdir: path; made where there is none.
-    config: ConfigDict of the run.
-
-  Returns:
-    the folder as a `pathlib.Path`.
+    config: of the run.
 
   Raises:
-    UserError: it cannot be written to, or belongs to a run of another configuration. More
-      `train.steps` than before are no other configuration: they continue the run.
+    UserError: it cannot be written to, is in use, or belongs to a run of another configuration.
+      More `train.steps` than before are no other configuration: they continue the run.
   """
   folder = pathlib.Path(os.path.expanduser(workdir))
+  with contextlib.ExitStack() as stack:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      if distributed.is_primary():
+        stack.enter_context(run_lock.acquire(folder))
+      create_or_resume(folder, config)
+    except OSError as error:
+      raise UserError(f'workdir {workdir} cannot be used: {error.strerror or error}') from error
+    yield folder
+
+
+def create_or_resume(folder: pathlib.Path, config: ConfigDict) -> None:
+  """Writes a run's configuration to its folder, or checks that it is the one that is there.
+
+  Raises:
+    UserError: the folder belongs to a run of another configuration.
+    OSError: it cannot be written to.
+  """
   path = folder / _CONFIG
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-      if not distributed.first():
-        raise UserError(f'--workdir={workdir} is not the same folder on every host; it must be')
-      _check_new(folder)
-      _replace(path, config_lib.to_json(config))
-    elif changed := config_lib.changed_keys(load_config(folder), config):
-      _check_continues(folder, config, changed)
-      _replace(path, config_lib.to_json(config))
-  except OSError as error:
-    raise UserError(f'--workdir={workdir} cannot be used: {error.strerror or error}') from error
-  return folder
+  if not path.exists():
+    if not distributed.is_primary():
+      raise UserError(f'workdir {folder} is not the same folder on every host; it must be')
+    if (folder / 'checkpoints').exists():
+      raise UserError(f'{folder} holds checkpoints but no {_CONFIG}; choose another folder')
+    files.write_atomic(path, saved_configs.to_json(config))
+  elif changed := saved_configs.changed_keys(old := load_config(folder), config):
+    _check_continues(folder, old, config, changed)
+    if distributed.is_primary():
+      files.write_atomic(path, saved_configs.to_json(config))
 
 
-def load_config(workdir):
-  """The ConfigDict of the run in a folder.
+def load_config(workdir: str | os.PathLike) -> ConfigDict:
+  """The configuration of the run in a folder.
 
   Raises:
     UserError: there is no run.
   """
   path = pathlib.Path(os.path.expanduser(workdir)) / _CONFIG
   try:
-    return config_lib.from_json(path.read_text())
+    return saved_configs.from_json(path.read_text(), str(path))
   except (OSError, ValueError) as error:
-    raise UserError(f'--workdir={workdir} holds no run: cannot read {path} ({error})') from error
+    raise UserError(f'{workdir} holds no run: cannot read {path} ({error})') from error
 
 
-def exists(workdir):
+def exists(workdir: str | os.PathLike) -> bool:
   """Whether a folder is that of a run."""
   return (pathlib.Path(os.path.expanduser(workdir)) / _CONFIG).exists()
 
 
-def restore(workdir, index=None):
-  """Brings back a run for use, at its newest sound checkpoint; of a population, one member.
-
-  Args:
-    workdir: path.
-    index: of the member; None is the one with the highest bound when it was last evaluated.
-
-  Returns:
-    (`Learner`, `TrainState`, the folder of the run or of the member).
-
-  Raises:
-    UserError: there is no run, no such member, or no checkpoint that can be read.
-  """
-  members, states, folder = restore_all(workdir)
-  size = len(members.learners)
-  if index is None:
-    index = _best(folder) if size > 1 else 0
-  if not 0 <= index < size:
-    raise UserError(
-      f'--member={index} is not allowed; --workdir={workdir} has members 0..{size - 1}'
-    )
-  return members.learners[index], population.member(states, index), homes(folder, size)[index]
-
-
-def restore_all(workdir):
-  """Brings back a run with all its members; a run that is no population has one.
-
-  Args:
-    workdir: path.
-
-  Returns:
-    (`Population`, `TrainState` with a leading [N], the run's folder).
-
-  Raises:
-    UserError: there is no run, or no checkpoint that can be read.
-  """
-  config = config_lib.parse(load_config(workdir))
-  folder = pathlib.Path(os.path.expanduser(workdir))
-  if (folder / 'checkpoints').is_dir():
-    members = population.make(config)
-    with checkpoints(folder, config.train) as kept:
-      if restored := kept.restore(population.init(members)):
-        return members, restored[1], folder
-  raise UserError(f'--workdir={workdir} holds no checkpoint yet; train first')
-
-
-def checkpoints(folder, train):
-  """The `Checkpoints` of a run in a folder; `train` is its `TrainConfig`."""
-  best = train.keep_best
-  return Checkpoints(folder / 'checkpoints', train.keep_checkpoints, train.keep_every, best)
-
-
-def homes(folder, size):
-  """The folders of so many members: made where there is none. A single run's is the folder."""
+def member_dirs(folder: pathlib.Path, size: int) -> list[pathlib.Path]:
+  """The folders of the members, made where there is none; that of a single run is the run's."""
   if size == 1:
     return [folder]
   found = [folder / 'members' / f'{i:03}' for i in range(size)]
-  for home in found:
-    home.mkdir(parents=True, exist_ok=True)
+  for each in found:
+    each.mkdir(parents=True, exist_ok=True)
   return found
 
 
-def diverged(folder, step):
-  """Members that had diverged by a step: a dict to when (`step`) and `what` was not finite."""
-  try:
-    known = json.loads((folder / _DIVERGED).read_text())
-  except FileNotFoundError:
+def write_evaluation(folder: pathlib.Path, summary: dict[str, Any]) -> None:
+  """Keeps the summary of an evaluation."""
+  files.write_json(folder / _EVALUATION, summary)
+
+
+def read_evaluation(folder: pathlib.Path) -> dict[str, Any] | None:
+  """The summary that `write_evaluation` kept; None where there is none that can be read."""
+  summary = files.read_json(folder / _EVALUATION)
+  return summary if isinstance(summary, dict) else None
+
+
+def write_diverged(folder: pathlib.Path, known: dict[int, dict[str, Any]]) -> None:
+  """Keeps which members have diverged, see `diverged`."""
+  files.write_json(folder / _DIVERGED, known)
+
+
+def diverged(folder: pathlib.Path, step: int) -> dict[int, dict[str, Any]]:
+  """Members that had diverged by a step: when (`step`), and `what` was not finite.
+
+  Raises:
+    UserError: the file is not what `write_diverged` wrote.
+  """
+  path = folder / _DIVERGED
+  if not path.exists():
     return {}
-  return {int(i): each for i, each in known.items() if each['step'] <= step}
-
-
-def write_diverged(folder, known):
-  """Keeps what `diverged` gives."""
-  _replace(folder / _DIVERGED, json.dumps(known, indent=2) + '\n')
-
-
-def _best(folder):
   try:
-    return json.loads((folder / 'evaluation.json').read_text())['best']
-  except FileNotFoundError:
-    return 0
+    known = files.read_json(path).items()
+    return {int(i): each for i, each in known if each['step'] <= step and each['what']}
+  except (AttributeError, ValueError, KeyError, TypeError) as error:
+    raise UserError(
+      f'{path} is damaged; restore it, or remove it if no member had diverged'
+    ) from error
 
 
-def _check_new(folder):
-  if (folder / 'checkpoints').exists():
-    raise UserError(f'--workdir={folder} holds checkpoints but no {_CONFIG}; choose another folder')
-
-
-def _check_continues(folder, config, changed):
-  old = config_lib.flatten(load_config(folder))
-  new = config_lib.flatten(config)
+def _check_continues(folder, old, new, changed):
+  old, new = schema.flatten(old), schema.flatten(new)
   if changed == ['train.steps'] and new['train.steps'] > old['train.steps']:
     return
   differences = ', '.join(
     f'{key} ({old.get(key)!r} there, {new.get(key)!r} now)' for key in changed
   )
   raise UserError(
-    f'--workdir={folder} belongs to a run of another configuration: {differences}; choose another '
-    'folder, or change nothing but to raise train.steps'
+    f'{folder} belongs to a run of another configuration: {differences}; choose another folder, '
+    'or change nothing but to raise train.steps'
   )
-
-
-def _replace(path, text):
-  """Writes a file all or nothing."""
-  draft = path.with_suffix('.tmp')
-  draft.write_text(text)
-  os.replace(draft, path)

@@ -1,15 +1,15 @@
-"""The laboratory of estimators: how noisy, how biased and how dear the gradient of each loss is.
+"""The variance, bias and cost of each gradient estimator, measured at one point of training.
 
-All are asked for the gradient of one batch at one point of training, again and again, with fresh
-noise; what is said of them is per parameter, by part of the model.
+Every estimator computes the gradient of the same batch many times, with fresh noise. The statistics
+are per parameter, by part of the model.
 """
 
 import dataclasses
 import functools
-import json
 import sys
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,34 +18,44 @@ import optax
 import tqdm
 
 from air_jax.errors import UserError
+from air_jax.model import networks
+from air_jax.objectives import registry
 from air_jax.objectives.registry import ESTIMATORS
 from air_jax.training import train_step
+from air_jax.training.train_step import Learner, TrainState
+from air_jax.types import LabelledScenes
 
 PARTS = {
   'presence head': ('presence_head',),
   'location head': ('location_head',),
-  'recurrent cell': ('cell', 'image_gates'),
+  'recurrent cell': ('cell',),
   'encoders': ('image_encoder', 'attention', 'glimpse_encoder', 'background_encoder'),
   'decoder': ('glimpse_decoder', 'background_decoder', 'background_image'),
 }
-_FITTED = 2000  # updates of a baseline before its estimator is measured
+_BASELINE_STEPS = 2000  # updates of a baseline before its estimator is measured
 _CHUNK = 10  # gradients in one call to the device
 
 
-def measure(learning, state, scenes, draws, names=None):
+def measure(
+  learner: Learner,
+  state: TrainState,
+  scenes: LabelledScenes,
+  samples: int,
+  names: Sequence[str] | None = None,
+) -> dict[str, Any]:
   """Measures every estimator at one point of training.
 
   Args:
-    learning: `Learner`, of whose configuration only the objective's name is changed.
-    state: `TrainState`; its step decides smoothing, KL weight and prior.
-    scenes: `Scenes`; the first batch of them is explained, the rest teaches baselines.
-    draws: gradients of each estimator, >= 10; references get four times as many.
-    names: of the estimators to measure; None measures all.
+    learner: of which only the objective is changed.
+    state: its step decides smoothing, KL weight and prior.
+    scenes: the first batch of them is explained; baselines are trained on the rest.
+    samples: gradients of each estimator, >= 10; references get four times as many.
+    names: estimators to measure, by name or import path; None measures all known ones.
 
   Returns:
     dict ready for JSON: `step`, `images`, `draws`, and under `estimators` by name `milliseconds` a
-    gradient, `reference` (the name of the estimator whose mean gradient it is compared with: the
-    one whose expectation it shares, else 'exact'), `unbiased` (whether it shares it by
+    gradient, `reference` (the estimator whose mean gradient it is compared with: the one
+    whose expectation it shares, else 'exact'), `unbiased` (whether it shares it by
     construction), and under `parts` by part of the model
       variance: of a parameter's gradient, nats^2, mean over the part's parameters,
       norm: of the mean gradient, nats,
@@ -55,47 +65,47 @@ def measure(learning, state, scenes, draws, names=None):
       along_error: the standard error of that share, the reference's noise included.
 
   Raises:
-    UserError: there is no estimator of a name, or too few scenes to teach a baseline.
+    UserError: there is no estimator of a name, or there are too few scenes to train a baseline.
   """
-  names = names or list(ESTIMATORS)
-  if unknown := [name for name in names if name not in ESTIMATORS]:
-    raise UserError(f'no objective {unknown[0]!r}; there are {", ".join(ESTIMATORS)}')
-  batch = learning.config.train.batch_size
+  names = list(names or ESTIMATORS)
+  for name in names:
+    registry.resolve(name)
+  batch, seed = learner.update.batch_size, int(learner.seed)
   if len(scenes.images) <= batch:
     raise UserError(
       f'{len(scenes.images)} held-out images are too few; more than {batch} are needed'
     )
   images = jnp.asarray(scenes.images[:batch])
-  reference_key, draws_key = jax.random.split(jax.random.key(learning.config.seed))
-  prepared = functools.cache(lambda name: _with_objective(learning, state, scenes, name))
+  reference_key, samples_key = jax.random.split(jax.random.key(seed))
+  prepared = functools.cache(lambda name: _with_objective(learner, state, scenes, name))
   needed = sorted({_reference(name) for name in names})
-  total = draws * (len(names) + 4 * len(needed))
+  total = samples * (len(names) + 4 * len(needed))
   with tqdm.tqdm(total=total, desc='gradients', disable=not sys.stderr.isatty()) as bar:
 
-    def sample(name, draws, key, direction):
+    def sample(name, number, key, direction):
       bar.set_postfix_str(name)
-      return _sample(*prepared(name), state.step, images, key, draws, direction, bar)
+      return _sample(*prepared(name), state.step, images, key, number, direction, bar)
 
     # The direction is taken from other samples than the length along it: noise has length too.
     directions, references = {}, {}
     for i, name in enumerate(needed):
       for_direction, for_length = jax.random.split(jax.random.fold_in(reference_key, i))
-      directions[name] = sample(name, 2 * draws, for_direction, None).mean
-      references[name] = sample(name, 2 * draws, for_length, directions[name])
+      directions[name] = sample(name, 2 * samples, for_direction, None).mean
+      references[name] = sample(name, 2 * samples, for_length, directions[name])
     measured = {}
     for i, name in enumerate(names):
-      key, other = jax.random.fold_in(draws_key, i), _reference(name)
+      key, other = jax.random.fold_in(samples_key, i), _reference(name)
       measured[name] = {
         'reference': other,
-        'unbiased': bool(ESTIMATORS[name].follows),
-        **_describe(sample(name, draws, key, directions[other]), references[other]),
+        'unbiased': bool(registry.resolve(name).same_expectation_as),
+        **_describe(sample(name, samples, key, directions[other]), references[other]),
       }
   step = int(state.step)
-  return {'step': step, 'images': batch, 'draws': draws, 'estimators': measured}
+  return {'step': step, 'images': batch, 'draws': samples, 'estimators': measured}
 
 
 def _reference(name):
-  return ESTIMATORS[name].follows or 'exact'
+  return registry.resolve(name).same_expectation_as or 'exact'
 
 
 class _Sampled(NamedTuple):
@@ -107,53 +117,58 @@ class _Sampled(NamedTuple):
   seconds: float  # a gradient
 
 
-def _with_objective(learning, state, scenes, name):
-  """A learner by another objective, and parameters for it; what it lacks is made and taught."""
-  config, estimator = learning.config, ESTIMATORS[name]
-  number = max(config.objective.particles, estimator.particles)
-  changed = train_step.make(
-    dataclasses.replace(
-      config,
-      objective=dataclasses.replace(config.objective, name=name, particles=number, sleep=False),
-      model=dataclasses.replace(config.model, baseline=estimator.baseline),
-    )
+def _with_objective(learner, state, scenes, name):
+  """A learner with another objective, its parameters and its estimator's state.
+
+  Parameters that the model lacks are initialised, and a baseline is trained.
+  """
+  estimator = registry.resolve(name)
+  particles = max(learner.objective.particles, estimator.particles)
+  spec = dataclasses.replace(learner.model.spec, baseline=estimator.baseline)
+  changed = dataclasses.replace(
+    learner,
+    objective=dataclasses.replace(learner.objective, name=name, particles=particles, sleep=False),
+    model=dataclasses.replace(learner.model, spec=spec, networks=networks.resolve(spec)),
   )
   fresh = train_step.init(changed)
-  params = {part: state.params.get(part, own) for part, own in fresh.params.items()}
+  params = {role: state.params.get(role, own) for role, own in fresh.params.items()}
   if not estimator.baseline:
-    return changed, params
-  images = jnp.asarray(scenes.images[config.train.batch_size :])
-  return changed, _fit(changed, params, state.step, images)
+    return changed, params, fresh.estimator
+  images = jnp.asarray(scenes.images[learner.update.batch_size :])
+  return changed, *_fit_baseline(changed, params, fresh.estimator, state.step, images)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _fit(learning, params, step, images):
-  """Teaches the baseline alone, at a standstill of all else."""
-  optimizer, batch = learning.optimizer, min(learning.config.train.batch_size, len(images))
+@jax.jit
+def _fit_baseline(learner, params, estimator_state, step, images):
+  """Trains the baseline alone; all else stays."""
+  optimizer, batch = train_step.optimizer(learner.update), learner.update.batch_size
 
   def update(carry, key):
-    params, opt_state = carry
+    params, opt_state, estimator_state = carry
     choice_key, gradient_key = jax.random.split(key)
-    chosen = images[jax.random.choice(choice_key, len(images), (batch,))]
-    gradient, _ = train_step.gradient(learning, params, step, chosen, gradient_key)
-    updates, opt_state = optimizer.update(gradient, opt_state, params)
-    taught = {part: updates[part] for part in train_step.BASELINE_PARTS if part in updates}
-    moved = optax.apply_updates({part: params[part] for part in taught}, taught)
-    return (params | moved, opt_state), None
+    chosen = images[jax.random.choice(choice_key, len(images), (min(batch, len(images)),))]
+    grads, (_, estimator_state) = train_step.gradient(
+      learner, params, step, chosen, gradient_key, estimator_state
+    )
+    moved, opt_state = train_step.apply_gradient(learner, grads, opt_state, params, step)
+    kept = params | {train_step.BASELINE: moved[train_step.BASELINE]}
+    return (kept, opt_state, estimator_state), None
 
-  keys = jax.random.split(jax.random.key(learning.config.seed), _FITTED)
-  return jax.lax.scan(update, (params, optimizer.init(params)), keys)[0][0]
+  keys = jax.random.split(jax.random.key(learner.seed), _BASELINE_STEPS)
+  start = params, optimizer.init(params), estimator_state
+  params, _, estimator_state = jax.lax.scan(update, start, keys)[0]
+  return params, estimator_state
 
 
-def _sample(learning, params, step, images, key, draws, direction, bar):
-  """Draws gradients, as many as fill whole chunks."""
+def _sample(learner, params, estimator_state, step, images, key, samples, direction, bar):
+  """Samples gradients, as many as fill whole chunks."""
   zeros = jax.tree.map(jnp.zeros_like, params)
   total, direction = (jnp.zeros(()), zeros, zeros), direction or zeros
   along, seconds = [], []
-  for chunk in jax.random.split(key, -(-draws // _CHUNK) * _CHUNK).reshape(-1, _CHUNK):
+  for chunk in jax.random.split(key, -(-samples // _CHUNK) * _CHUNK).reshape(-1, _CHUNK):
     started = time.perf_counter()
     total, products = jax.block_until_ready(
-      _add(learning, total, direction, params, step, images, chunk)
+      _add(learner, total, direction, params, estimator_state, step, images, chunk)
     )
     seconds.append((time.perf_counter() - started) / _CHUNK)
     along.append(products)
@@ -167,13 +182,13 @@ def _sample(learning, params, step, images, key, draws, direction, bar):
   )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _add(learning, total, direction, params, step, images, keys):
-  """Welford's sums with some gradients more, and their products with a direction by part."""
+@jax.jit
+def _add(learner, total, direction, params, estimator_state, step, images, keys):
+  """Welford's sums with more gradients, and their products with a direction by part."""
 
   def add(total, key):
     number, mean, squares = total
-    gradient, _ = train_step.gradient(learning, params, step, images, key)
+    gradient, _ = train_step.gradient(learner, params, step, images, key, estimator_state)
     number += 1
     off = jax.tree.map(jnp.subtract, gradient, mean)
     mean = jax.tree.map(lambda m, o: m + o / number, mean, off)
@@ -187,7 +202,7 @@ def _add(learning, total, direction, params, step, images, keys):
 
 
 def _only(tree, part):
-  """What of a tree by networks belongs to a part of the model."""
+  """The parameters of a part of the model."""
   return {name: tree[name] for name in PARTS[part] if name in tree}
 
 
@@ -220,7 +235,7 @@ def _flat(tree):
   return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(tree)])
 
 
-def table(summary):
+def table(summary: dict[str, Any]) -> str:
   """A summary of `measure` as text for the terminal."""
   lines = [
     f'gradients of {summary["images"]} images at step {summary["step"]:,}, '
@@ -243,9 +258,3 @@ def table(summary):
     row = ''.join(f'{p["along"]:>9.3f} ±{p["along_error"]:5.3f}' for p in parts)
     lines.append(f'{name:18}{row}   {figures["reference"]}')
   return '\n'.join(lines)
-
-
-def write(summary, folder):
-  """Keeps a summary in a folder, as variance.json."""
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'variance.json').write_text(json.dumps(summary, indent=2) + '\n')

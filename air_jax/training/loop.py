@@ -1,314 +1,146 @@
-"""The training loop: chunks of steps, what is read, kept, evaluated and shown between them."""
+"""The training loop: chunks of steps on the device; evaluations and checkpoints between them."""
 
 import contextlib
 import math
-import signal
-import sys
+import os
 import time
+from collections.abc import Sequence
+from typing import Any
 
-import jax
-import numpy as np
-import tqdm
+from ml_collections import ConfigDict
 
-from air_jax.config import schema as config_lib
-from air_jax.data import loading
-from air_jax.errors import DivergenceError, Interrupted
-from air_jax.evaluation import held_out, population_summary
+from air_jax.callbacks import Callback, CallbackList
+from air_jax.config import schema
+from air_jax.config.schema import Config, TrainConfig
+from air_jax.data import batches, loading
+from air_jax.errors import Interrupted
 from air_jax.runtime import distributed
 from air_jax.storage import run_dir
-from air_jax.storage.metric_writers import MetricsLog
-from air_jax.training import population
-from air_jax.viz import animations, figures
+from air_jax.storage.checkpoints import Checkpoints
+from air_jax.training import population, restore, train_step
+from air_jax.training.interruption import Interruption
+from air_jax.training.recorder import Recorder
 
-_HEADLINE = 'count_accuracy', 'elbo', 'box_iou'  # of a run, in TensorBoard's table of runs
+_CLOSE_LOOKS = 20  # chunks at the start after each of which callbacks see the model
 
 
-def train(config, workdir):
+def train(
+  config: ConfigDict,
+  workdir: str | os.PathLike,
+  *,
+  data: loading.Split | None = None,
+  callbacks: Sequence[Callback] = (),
+) -> dict[str, Any]:
   """Trains, or goes on training, the run in a folder until `config.train.steps`.
 
   Args:
-    config: ConfigDict with the keys of configs/default.py.
-    workdir: path of the folder; it becomes the run's once its data are at hand.
+    config: with the keys of configs/default.py.
+    workdir: the run's folder; it is made once its data are at hand.
+    data: training and held-out scenes, in place of those that section `data` describes.
+    callbacks: receive all that is reported; see `air_jax.callbacks`.
 
   Returns:
-    the summary of the evaluation after the last step, see `census.summarise`.
+    the summary of the evaluation after the last step, see `population_summary.summarize`.
 
   Raises:
-    DivergenceError: a quantity is no longer finite; of a population, in every member.
+    DivergenceError: NaN or infinity, in a population in every member.
     Interrupted: by Ctrl-C or SIGTERM, after a checkpoint.
-    UserError: the configuration is impossible, the data cannot be had, the folder cannot be used
-      or is another run's, or every checkpoint is damaged.
+    UserError: the configuration is impossible, the data cannot be had, the folder cannot be used,
+      belongs to another run or is in use, or every checkpoint is damaged.
   """
   started = time.perf_counter()
-  given, config = config, config_lib.parse(config)
-  rhythm = config.train
-  members = population.make(config)
-  part = population.share_of_batch(members, rhythm.batch_size)
-  with distributed.first_goes_first('the data and the folder'):
-    test_scenes = loading.load(config.data, 'test')
-    feed = population.share(members, loading.feed(config.data, rhythm.batch_size, part))
-    population.check(members, feed, rhythm.batch_size)
-    folder = run_dir.claim(workdir, given)
-  with (
-    contextlib.closing(feed),
-    distributed.notes(folder) as notes,
-    run_dir.checkpoints(folder, rhythm) as checkpoints,
-  ):
-    states, unread, step = population.init(members), None, 0
-    if restored := checkpoints.restore(states):
-      step, states = restored[0], population.place(members, restored[1])
-    saved = first = step
-    if step >= rhythm.steps:
-      print(f'nothing to do: step {step} is reached; raise --config.train.steps to go on')
-    with (
-      _Journal(notes, members, step, rhythm, run_dir.diverged(folder, step)) as journal,
-      _Interruption() as interruption,
-    ):
-      if step == 0:
-        journal.film(states, test_scenes)
-      while step < rhythm.steps and not (stopped := distributed.highest(interruption.signal)):
-        rhythms = rhythm.log_every, rhythm.eval_every, rhythm.checkpoint_every
-        chunk = min(rhythm.steps - step, *(every - step % every for every in rhythms))
-        states, reports = population.advance(members, feed, states, step, chunk)
+  given, config = config, schema.parse(config)
+  members = population.build(config)
+  shard = population.batch_shard(members)
+  with contextlib.ExitStack() as stack:
+    with distributed.primary_first('data and folder'):
+      scenes, source = _load(config, data, shard)
+      stack.enter_context(contextlib.closing(source))
+      source = population.replicate(members, source)
+      population.check_memory(members, source)
+      folder = stack.enter_context(run_dir.open_for_writing(workdir, given))
+    best = config.train.keep_best
+    checkpoints = stack.enter_context(
+      Checkpoints(
+        folder / 'checkpoints', config.train.keep_checkpoints, config.train.keep_every, best
+      )
+    )
+    told = CallbackList(callbacks if distributed.is_primary() else ())
+    return _run(config, members, scenes, source, folder, checkpoints, told, started)
+
+
+def _run(config, members, scenes, source, folder, checkpoints, callbacks, started):
+  """The loop itself; returns the summary of the last evaluation."""
+  intervals, summary, step = config.train, None, 0
+  if restored := checkpoints.restore(restore.shapes(members)):
+    step, states = restored[0], population.place(members, restored[1])
+  else:
+    states = population.init(members)
+  saved = first = step
+  recorder = Recorder(config, members, scenes, folder, step, callbacks)
+  callbacks.on_start(step, config)
+  try:
+    if step >= intervals.steps:
+      callbacks.on_message(
+        f'nothing to do: step {step} is reached; raise --config.train.steps to go on'
+      )
+      summary = run_dir.read_evaluation(folder) or recorder.evaluate(step, states, figures=False)
+    elif step == 0:
+      recorder.show(step, states)
+    with Interruption() as interruption:
+      while step < intervals.steps and not (
+        stopped := distributed.max_over_processes(interruption.signal)
+      ):
+        chunk = _chunk(step, intervals)
+        states, reports = population.advance(
+          train_step.train_step, members, source, states, step, chunk
+        )
         if step == first:
-          journal.begun(time.perf_counter() - started)
-        journal.read(unread)  # one chunk late: the device does not wait for us
-        step, unread = step + chunk, (step, reports)
-        last = step == rhythm.steps
-        saving = last or step % rhythm.checkpoint_every == 0
-        evaluating = last or step % rhythm.eval_every == 0
-        filming = evaluating or step <= animations.CLOSELY * rhythm.log_every
-        if saving or filming:
-          unread = journal.read(unread)  # first: what is not finite is not kept
-          journal.check_states(step, states)
-        if filming:
-          journal.film(states, test_scenes)
+          seconds = time.perf_counter() - started
+          callbacks.on_message(f'first steps under way after {seconds:.1f} s')
+        recorder.later(step, reports)
+        step += chunk
+        last = step == intervals.steps
+        saving = last or step % intervals.checkpoint_every == 0
+        evaluating = last or step % intervals.eval_every == 0
+        showing = step <= _CLOSE_LOOKS * intervals.log_every
+        if saving or evaluating or showing:
+          recorder.check(step, states)
         bound = -math.inf
         if evaluating:
-          bound = journal.evaluate(step, states, test_scenes, last or _draws(rhythm, step))
+          summary = recorder.evaluate(step, states, _figures_due(step, intervals))
+          bound = summary['elbo']
+        elif showing:
+          recorder.show(step, states)
         if saving:
           checkpoints.save(step, states, bound)
           saved = step
-      if step < rhythm.steps:
+      if step < intervals.steps:
         if saved < step:
-          journal.read(unread)
-          journal.check_states(step, states)
+          recorder.check(step, states)
           checkpoints.save(step, states)
         raise Interrupted(stopped, step)
-    return held_out.read(notes)
+  except BaseException:
+    callbacks.on_end(None)
+    raise
+  callbacks.on_end(summary)
+  return summary
 
 
-def _draws(rhythm, step):
-  """Whether the evaluation at a step is the first since pictures were due."""
-  return rhythm.draw_every > 0 and step % rhythm.draw_every < rhythm.eval_every
+def _load(config: Config, data: loading.Split | None, shard: slice):
+  """The held-out scenes, and the source of training batches."""
+  if data is None:
+    scenes = loading.load(config.data, 'test')
+    return scenes, loading.batch_source(config.data, config.train.batch_size, shard)
+  return data.test, batches.resident(data.train, config.train.batch_size, shard=shard)
 
 
-class _Journal:
-  """What is written down, shown and drawn of each member, and of the population they are.
-
-  Members that leave the finite are recorded, and left out from then on.
-  """
-
-  def __init__(self, folder, members, step, rhythm, diverged):
-    self._folder, self._members, self._success = folder, members, rhythm.success
-    self._size = len(members.learners)
-    self._homes = run_dir.homes(folder, self._size)
-    self._diverged = diverged
-    self._open = contextlib.ExitStack()
-    self._start, self._steps = step, rhythm.steps
-
-  def __enter__(self):
-    with self._open as stack:
-      for home in self._homes:
-        animations.forget(home, self._start)
-      self._logs = [stack.enter_context(MetricsLog(home, self._start)) for home in self._homes]
-      self._of_all = self._logs[0]
-      if self._size > 1:
-        self._of_all = stack.enter_context(MetricsLog(self._folder, self._start))
-      self._progress = stack.enter_context(_Progress(self._start, self._steps))
-      self._open = stack.pop_all()
-    return self
-
-  def __exit__(self, *exception):
-    self._open.close()
-
-  def begun(self, seconds):
-    """Tells how long it took until the first steps were compiled and under way."""
-    self._progress.write(f'first steps under way after {seconds:.1f} s')
-
-  def read(self, unread):
-    """Checks and writes down the reports of a chunk; returns None: nothing is left to read."""
-    if unread:
-      start, reports = unread
-      reports = {name: np.asarray(values) for name, values in reports.items()}
-      self._check_reports(start, reports)
-      means = {i: _means(reports, i) for i in self._alive()}
-      step = start + len(reports['loss'])
-      for i, scalars in means.items():
-        self._logs[i].scalars(step, 'train', scalars)
-        if scalars.get('skipped'):
-          self._tell_skipped(i, start, step, scalars['skipped'])
-      mean = population_summary.mean(list(means.values()))
-      if self._size > 1:
-        self._of_all.scalars(step, 'train', mean)
-      self._progress.advanced(step, mean)
-
-  def film(self, states, scenes):
-    """Takes a frame of what each member makes of the same few scenes."""
-    states = distributed.gather(states)
-    for i in self._alive():
-      learning, state = self._members.learners[i], population.member(states, i)
-      animations.film(learning, state, scenes, self._homes[i])
-
-  def evaluate(self, step, states, scenes, drawing):
-    """Evaluates every member, sums all up, may draw it (the last always); gives the mean ELBO."""
-    states = distributed.gather(states)
-    evaluations, summaries = population_summary.take(
-      self._members, states, scenes, self._homes, self._diverged
-    )
-    for i, summary in summaries.items():
-      scalars, log = held_out.scalars(summary), self._logs[i]
-      log.scalars(step, 'test', scalars)
-      log.histograms(step, held_out.posteriors(evaluations[i]))
-      if not drawing:
-        continue
-      learning, state = self._members.learners[i], population.member(states, i)
-      log.pictures(step, figures.draw(learning, state, scenes, evaluations[i], self._homes[i]))
-      if step == self._steps:
-        animations.draw(learning, state, scenes, self._homes[i])
-        metrics = [f'test/{name}' for name in _HEADLINE if name in scalars]
-        log.hparams(config_lib.to_flat(learning.config), metrics)
-    summary = population_summary.summarise(summaries, self._diverged, self._success)
-    if self._size > 1:
-      held_out.write(summary, self._folder)
-      self._of_all.scalars(step, 'test', held_out.scalars(summary))
-      if drawing:
-        self._of_all.pictures(step, figures.draw_population(self._homes, self._folder))
-    self._progress.evaluated(step, summary)
-    return summary['elbo']
-
-  def check_states(self, step, states):
-    """Takes note of parameters that are not finite: the loss of the last update was from before."""
-    broken = {}
-    for part, values in distributed.gather(states.params).items():
-      leaves = [leaf.reshape(self._size, -1) for leaf in jax.tree.leaves(values)]
-      finite = np.all([np.isfinite(leaf).all(1) for leaf in leaves], axis=0)
-      for i in np.flatnonzero(~finite):
-        broken.setdefault(int(i), (step, []))[1].append(f'parameters of {part}')
-    self._take_note(broken)
-
-  def _alive(self):
-    return [i for i in range(self._size) if i not in self._diverged]
-
-  def _check_reports(self, start, reports):
-    broken = {}
-    for i in range(self._size):
-      made = _made(reports, i)
-      bad = {name: made & ~np.isfinite(values[:, i]) for name, values in reports.items()}
-      first = {name: int(np.argmax(where)) for name, where in bad.items() if where.any()}
-      if not made.any():
-        first = {'every gradient since': 0}
-      if first:
-        at = min(first.values())
-        broken[i] = start + at + 1, [name for name in first if first[name] == at]
-    self._take_note(broken)
-
-  def _tell_skipped(self, member, start, step, number):
-    whose = f'member {member}, ' if self._size > 1 else ''
-    self._progress.write(
-      f'{whose}steps {start + 1} to {step}: {number:.0f} updates left out, gradient not finite'
-    )
-
-  def _take_note(self, broken):
-    """Records the members that have newly diverged; ends training where none is left."""
-    new = {i: {'step': s, 'what': w} for i, (s, w) in broken.items() if i not in self._diverged}
-    self._diverged |= new
-    if self._size > 1 and new:
-      run_dir.write_diverged(self._folder, self._diverged)
-      for i, known in new.items():
-        self._progress.write(f'member {i} diverged at step {known["step"]}: {_listed(known)}')
-    if len(self._diverged) == self._size:
-      known = min(self._diverged.values(), key=lambda known: known['step'])
-      every = 'in every member, first ' if self._size > 1 else ''
-      raise DivergenceError(
-        f'training diverged: {every}at step {known["step"]} these are not finite: '
-        f'{_listed(known)}; the last checkpoint is from before; try a lower train.learning_rate or '
-        'a train.clip_norm'
-      )
+def _chunk(step: int, intervals: TrainConfig) -> int:
+  """How many steps to make until something is due."""
+  every = intervals.log_every, intervals.eval_every, intervals.checkpoint_every
+  return min(intervals.steps - step, *(n - step % n for n in every))
 
 
-def _made(reports, member):
-  """[steps] which updates of a member were made, rather than left out."""
-  skipped = reports.get('skipped', np.zeros_like(reports['loss']))
-  return skipped[:, member] == 0
-
-
-def _means(reports, member):
-  """Each report of a member, mean over the updates that were made; how many were `skipped`."""
-  made = _made(reports, member)
-  means = {name: float(values[made, member].mean()) for name, values in reports.items()}
-  return means | ({'skipped': float(np.sum(~made))} if 'skipped' in reports else {})
-
-
-def _listed(known):
-  return ', '.join(known['what'])
-
-
-class _Progress:
-  """A progress bar on a terminal; a line for each evaluation there and elsewhere."""
-
-  def __init__(self, step, steps):
-    self._bar = tqdm.tqdm(
-      total=steps,
-      initial=step,
-      unit='step',
-      dynamic_ncols=True,
-      disable=not (distributed.first() and sys.stderr.isatty()),
-    )
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exception):
-    self._bar.close()
-
-  def advanced(self, step, means):
-    shown = f'loss {means["loss"]:.1f}, ELBO {means["elbo"]:.1f}'
-    if 'count_accuracy' in means:
-      shown += f', counted {means["count_accuracy"]:.1%}'
-    self._bar.set_postfix_str(shown)
-    self._bar.update(step - self._bar.n)
-
-  def evaluated(self, step, summary):
-    shown = []
-    if 'count_accuracy' in summary:
-      shown.append(f'count accuracy {summary["count_accuracy"]:.2%}')
-    if 'success' in summary:
-      shown.append(f'worst {summary["worst_count_accuracy"]:.2%}')
-      shown.append(f'{summary["success"]["members"]} of {summary["members"]} succeed')
-    shown.append(f'ELBO {summary["elbo"]:.1f} nats')
-    if 'box_iou' in summary:
-      shown.append(f'box IoU {summary["box_iou"]:.3f}')
-    self.write(f'step {step:>7,}: held-out {", ".join(shown)}')
-
-  def write(self, line):
-    self._bar.write(line)
-
-
-class _Interruption:
-  """Turns the first Ctrl-C or SIGTERM into a note to stop; the second acts as it always does."""
-
-  def __init__(self):
-    self.signal = 0  # its number, once it came
-
-  def __enter__(self):
-    self._former = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
-    return self
-
-  def __exit__(self, *exception):
-    for number, handler in self._former.items():
-      signal.signal(number, handler)
-
-  def _note(self, number, frame):
-    self.signal = number
-    signal.signal(number, self._former[number])
+def _figures_due(step: int, intervals: TrainConfig) -> bool:
+  """Whether the evaluation at a step is the first since figures were due."""
+  return intervals.draw_every > 0 and step % intervals.draw_every < intervals.eval_every

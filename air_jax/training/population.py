@@ -1,172 +1,128 @@
-"""Many runs in one program: members of other seeds and, where asked, of other numbers.
+"""Many runs in one program: members of different seeds and, where asked, of different numbers.
 
-A member is a run like any other: what it learns is what a run by itself of its seed and its numbers
-would, to rounding. A single run is a population of one.
-
-Devices form a mesh of two axes: `members`, which shares out the members, and `data`, which shares
-out each batch. What a device lacks of either, XLA fetches from the others; nothing else knows. The
-devices may be those of several processes, each of which puts in place what its own ones need.
+A member learns what a run by itself of its seed and its numbers would, to rounding. A single run is
+a population of one.
 """
 
-import dataclasses
 import functools
-import math
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from air_jax.config import schema as config_lib
+from air_jax.config.members import member_config
+from air_jax.config.schema import Config
+from air_jax.data.batches import BatchSource
 from air_jax.errors import UserError
-from air_jax.training import train_step
+from air_jax.training import sharding, train_step
+from air_jax.training.train_step import Learner, TrainState
+
+StepFn = Callable[..., tuple[Any, dict[str, jax.Array]]]  # member, state, images, counts
 
 
 class Population(NamedTuple):
   """What stays while its members learn."""
 
-  config: config_lib.Config  # static; that of all but for their numbers
-  numbers: dict  # from dotted keys of the configuration to [N], a number for each member
-  learners: tuple  # N `Learner`s, to use the members one by one
-  mesh: Mesh | None  # of the devices, over `members` and `data`; None: there is one device
+  learner: Learner  # with a leading [N] on its numbers
+  seeds: tuple[int, ...]  # [N]
+  mesh: Mesh | None  # of the devices; None: there is one device
+  batch_size: int
 
 
-def make(config):
-  """Founds the population of a configuration, and spreads it over all devices.
+def build(config: Config) -> Population:
+  """Builds the population of a configuration and shards its members over all devices.
 
-  As many devices as divide both their number and the population's have members of their own; where
-  more are left, that many share the batches of each member.
-
-  Args:
-    config: `Config`.
-
-  Returns:
-    `Population`.
-  """
-  own, mesh = own_numbers(config), _mesh(config.train.population)
-  kinds = {key: np.uint32 if key == 'seed' else np.float32 for key in own}
-  numbers = {key: np.array(own[key], kinds[key]) for key in own}
-  numbers = _put(numbers, mesh, 'members')
-  each = [dict(zip(own, values, strict=True)) for values in zip(*own.values(), strict=True)]
-  learners = _learners(config, each)
-  # Not static, so that other seeds and numbers are no reason to compile anew.
-  shared = with_numbers(config, dict.fromkeys(own, 0))
-  return Population(shared, numbers, learners, mesh)
-
-
-def own_numbers(config):
-  """What the members of a population do not share.
-
-  Args:
-    config: `Config`.
-
-  Returns:
-    dict from dotted keys, `seed` among them, to a number for each member.
+  Raises:
+    UserError: an import path in the configuration cannot be used.
   """
   size = config.train.population
-  own = {'seed': tuple(range(config.seed, config.seed + size))}
-  for name, values in dataclasses.asdict(config.members).items():
-    if values:
-      section = 'train' if hasattr(config.train, name) else 'model'
-      own[f'{section}.{name}'] = values
-  return own
+  mesh = sharding.make_mesh(size)
+  learners = [train_step.build(member_config(config, i)) for i in range(size)]
+  stacked = jax.tree.map(_stack, *learners)
+  seeds = tuple(int(learner.seed) for learner in learners)
+  return Population(sharding.put(stacked, mesh, 'members'), seeds, mesh, config.train.batch_size)
 
 
-def with_numbers(config, numbers):
-  """The configuration of one member, as that of a run by itself.
-
-  Args:
-    config: `Config` of the population.
-    numbers: dict from dotted keys to the member's number, which jit or vmap may trace.
-
-  Returns:
-    `Config`.
-  """
-  shared = config_lib.MembersConfig(*(() for _ in dataclasses.fields(config_lib.MembersConfig)))
-  train = dataclasses.replace(config.train, population=1)
-  config = dataclasses.replace(config, train=train, members=shared)
-  for key, number in numbers.items():
-    section, _, name = key.rpartition('.')
-    if section:
-      name, number = section, dataclasses.replace(getattr(config, section), **{name: number})
-    config = dataclasses.replace(config, **{name: number})
-  return config
+def init(population: Population) -> TrainState:
+  """The members' states before the first step, with a leading [N]."""
+  return _init(population.mesh, population.learner)
 
 
-def init(population):
-  """The members' states before the first step: a `TrainState` with a leading [N]."""
-  return _init(population.config, population.mesh, population.numbers)
+def place(population: Population, states: TrainState) -> TrainState:
+  """Puts states, such as those of a checkpoint, on the devices."""
+  return sharding.put(states, population.mesh, 'members')
 
 
-def place(population, states):
-  """Spreads states, such as those of a checkpoint, over the devices."""
-  return _put(states, population.mesh, 'members')
+def member(tree: Any, index: int) -> Any:
+  """What belongs to one member, of a learner or of states with a leading [N], on one device."""
+  return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), tree)
 
 
-def member(states, index):
-  """The state of one member, on one device, to use as that of a run by itself."""
-  return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), states)
+def replicate(population: Population, source: BatchSource) -> BatchSource:
+  """The batch source with its arrays on every device, where there are several."""
+  return source._replace(arrays=sharding.put(source.arrays, population.mesh))
 
 
-def share(population, feed):
-  """The feed with its data on every device, where there are several."""
-  return feed._replace(data=_put(feed.data, population.mesh))
-
-
-def share_of_batch(population, batch_size):
+def batch_shard(population: Population) -> slice:
   """The part of each batch that the devices of this process need.
-
-  Args:
-    population: `Population`.
-    batch_size: B, over all devices.
-
-  Returns:
-    slice of [B].
 
   Raises:
     UserError: the devices cannot share a batch evenly.
   """
-  shares = _batch_shares(population)
-  if batch_size % shares:
+  shards, members = sharding.batch_shards(population.mesh), len(population.seeds)
+  if population.batch_size % shards:
     raise UserError(
-      f'config.train.batch_size={batch_size} is not allowed; it must be a multiple of {shares}, '
-      f'for so many of the {jax.device_count()} devices share a batch of each of '
-      f'config.train.population={len(population.learners)} members'
+      f'config.train.batch_size={population.batch_size} is not allowed; it must be a multiple of '
+      f'{shards}, since that many of the {jax.device_count()} devices share a batch of each of '
+      f'config.train.population={members} members'
     )
-  return _own_part(population, batch_size)[1]
+  return sharding.own_shard(population.mesh, members, population.batch_size)[1]
 
 
-def advance(population, feed, states, start, steps):
+def advance(
+  step_fn: StepFn,
+  population: Population,
+  source: BatchSource,
+  states: Any,
+  start: int,
+  steps: int,
+) -> tuple[Any, dict[str, jax.Array]]:
   """Makes many updates of every member in one call.
 
   Args:
-    population: `Population`.
-    feed: `data.feeds.Feed`.
-    states: `TrainState` with a leading [N], which is used up.
+    step_fn: (member's learner, member's state, images [B, H, W, C] uint8, counts [B] or None) ->
+      (state, dict of scalars), such as `train_step.train_step`; pure, and hashable: it is compiled.
+    population: its members.
+    source: where batches come from.
+    states: with a leading [N]; donated.
     start: the step they are at.
     steps: how many to make.
 
   Returns:
-    (`TrainState` with a leading [N], reports of `learner.train_step` with a leading [steps, N]).
+    (states with a leading [N], reports of the step with leading [steps, N]).
   """
-  return _advance(*_arguments(population, feed, states, start, steps))
+  return _advance(*_arguments(step_fn, population, source, states, start, steps))
 
 
-def compiled(population, feed, states, steps):
-  """The program of `advance`, as a `jax.stages.Compiled`, to look at."""
-  return _advance.lower(*_arguments(population, feed, states, 0, steps)).compile()
+def compiled(
+  step_fn: StepFn, population: Population, source: BatchSource, states: Any, steps: int
+) -> jax.stages.Compiled:
+  """The program of `advance`, to look at."""
+  return _advance.lower(*_arguments(step_fn, population, source, states, 0, steps)).compile()
 
 
-def check(population, feed, batch_size):
+def check_memory(population: Population, source: BatchSource) -> None:
   """Refuses to train a population that the devices cannot hold.
 
   Raises:
     UserError: with what it needs and what there is.
   """
-  size = len(population.learners)
-  need, have = needed_bytes(population, feed, batch_size), _device_bytes()
+  size = len(population.seeds)
+  need, have = needed_bytes(population, source), _device_bytes()
   if need > have:
     raise UserError(
       f'config.train.population={size} needs about {need / 1e9:.1f} GB of memory, and the devices '
@@ -175,151 +131,74 @@ def check(population, feed, batch_size):
     )
 
 
-def needed_bytes(population, feed, batch_size):
-  """An estimate of the memory that training takes, without compiling it.
+def needed_bytes(population: Population, source: BatchSource) -> int:
+  """An estimate of the memory that training takes, in bytes, without compiling it.
 
-  Args:
-    population: `Population`.
-    feed: `data.feeds.Feed`.
-    batch_size: B.
-
-  Returns:
-    bytes on all devices: of the data, and for each member of its state, its gradient and update,
-    and what back-propagation keeps.
+  The sum over all devices of the data and, for each member, of its state, its gradient and update,
+  and what back-propagation keeps.
   """
-  first = population.learners[0]
-  model = first.config.model
-  state = jax.eval_shape(lambda: train_step.init(first))
-  images = jax.ShapeDtypeStruct(
-    (batch_size, model.canvas_size, model.canvas_size, model.channels), jnp.uint8
-  )
+  first = member(population.learner, 0)
+  spec = first.model.spec
+  state = jax.eval_shape(train_step.init, first)
+  shape = population.batch_size, spec.canvas_size, spec.canvas_size, spec.channels
+  images = jax.ShapeDtypeStruct(shape, jnp.uint8)
 
-  def kept(params, images):
-    return jax.vjp(
-      lambda p: train_step.mean_loss(first, p, 0, images, jax.random.key(0))[0], params
-    )
+  def kept(params, images, estimator):
+    def loss(params):
+      return train_step.mean_loss(first, params, 0, images, jax.random.key(0), estimator)[0]
 
-  activations = jax.eval_shape(kept, state.params, images)
+    return jax.vjp(loss, params)
+
+  activations = jax.eval_shape(kept, state.params, images, state.estimator)
   whole = _bytes(state) + 2 * _bytes(state.params)  # on every device that shares the batch
-  each = _batch_shares(population) * whole + _bytes(activations)
+  each = sharding.batch_shards(population.mesh) * whole + _bytes(activations)
   devices = population.mesh.size if population.mesh else 1
-  return len(population.learners) * each + devices * _bytes(feed.data)
+  return len(population.seeds) * each + devices * _bytes(source.arrays)
 
 
-def _arguments(population, feed, states, start, steps):
-  static = population.config, feed.fetch, population.mesh
-  drawn = _draw(population, feed, start, steps)
-  return *static, population.numbers, states, feed.data, drawn
+def _arguments(step_fn, population, source, states, start, steps):
+  static = step_fn, source.gather, population.mesh
+  indices = _sample_indices(population, source, start, steps)
+  return *static, population.learner, states, source.arrays, indices
 
 
-def _draw(population, feed, start, steps):
-  """What a feed draws for the members' next steps: arrays with leading [steps, N]."""
-  sizes = steps, len(population.learners), population.config.train.batch_size
-  own = _own_part(population, sizes[2])
-  parts = [feed.draw(each.config.seed, start, steps) for each in population.learners[own[0]]]
+def _sample_indices(population, source, start, steps):
+  """What a batch source samples for the members' next steps: arrays with leading [steps, N]."""
+  sizes = steps, len(population.seeds), population.batch_size
+  own, _ = sharding.own_shard(population.mesh, *sizes[1:])
+  parts = [source.sample_indices(seed, start, steps) for seed in population.seeds[own]]
   if len(parts) == 1:  # to copy what was read would take as long as reading it
-    drawn = jax.tree.map(lambda x: x[:, None], parts[0])
+    sampled = jax.tree.map(lambda x: x[:, None], parts[0])
   else:
-    drawn = jax.tree.map(lambda *x: np.stack(x, 1), *parts)
+    sampled = jax.tree.map(lambda *x: np.stack(x, 1), *parts)
   if population.mesh is None:
-    return drawn
-
-  def spread(x):
-    axes = (None, 'members', 'data')[: x.ndim]  # what has no [B] is drawn for the whole batch
-    shape, firsts = sizes[: x.ndim] + x.shape[3:], (0, *(part.start for part in own))
-
-    def wanted(index):
-      index = _bounded(index, shape)[:3]
-      pairs = zip(index, firsts, strict=False)
-      return x[tuple(slice(i.start - first, i.stop - first) for i, first in pairs)]
-
-    return jax.make_array_from_callback(shape, _sharding(population.mesh, *axes), wanted)
-
-  return jax.tree.map(spread, drawn)
+    return sampled
+  return jax.tree.map(lambda x: sharding.from_own_shard(x, population.mesh, sizes), sampled)
 
 
-def _own_part(population, batch_size):
-  """The members and the part of their batches that this process' devices share, as two slices."""
-  shape = len(population.learners), batch_size
-  if population.mesh is None:
-    return _bounded(2 * (slice(None),), shape)
-  sharding = _sharding(population.mesh, 'members', 'data')
-  own = sharding.addressable_devices_indices_map(shape).values()
-  own = [_bounded(index, shape) for index in own]
-  return tuple(
-    slice(min(i.start for i in x), max(i.stop for i in x)) for x in zip(*own, strict=True)
-  )
-
-
-def _bounded(index, shape):
-  """Slices with both their ends."""
-  return tuple(slice(*i.indices(size)[:2]) for i, size in zip(index, shape, strict=True))
-
-
-def _learners(config, numbers):
-  """A learner for each member; those of equal models share the functions, and so what compiles."""
-  base = train_step.make(with_numbers(config, numbers[0]))
-  return tuple(train_step.make(with_numbers(config, own), base.model.networks) for own in numbers)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _init(config, mesh, numbers):
-  def init_one(own):
-    return train_step.init(train_step.make(with_numbers(config, own)))
-
-  return _constrain(jax.vmap(init_one)(numbers), mesh, 'members')
+@functools.partial(jax.jit, static_argnums=0)
+def _init(mesh, learner):
+  return sharding.constrain(jax.vmap(train_step.init)(learner), mesh, 'members')
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
-def _advance(config, fetch, mesh, numbers, states, data, drawn):
-  def step_one(own, state, drawn):
-    learning = train_step.make(with_numbers(config, own))
-    images, counts = fetch(data, drawn)
-    images = _constrain(images, mesh, 'data')  # all that is done for each image follows
-    return train_step.train_step(learning, state, images, counts)
+def _advance(step_fn, gather, mesh, learner, states, arrays, indices):
+  def step_one(learner, state, indices):
+    images, counts = gather(arrays, indices)
+    images = sharding.constrain(images, mesh, 'data')  # all that is done for each image follows
+    return step_fn(learner, state, images, counts)
 
-  def body(states, drawn):
-    return jax.vmap(step_one, spmd_axis_name='members' if mesh else None)(numbers, states, drawn)
+  def body(states, indices):
+    axis = 'members' if mesh else None
+    return jax.vmap(step_one, spmd_axis_name=axis)(learner, states, indices)
 
-  states, reports = jax.lax.scan(body, states, drawn)
-  return states, _constrain(reports, mesh)  # for every process to read
-
-
-def _mesh(size):
-  devices = jax.device_count()
-  if devices == 1:
-    return None
-  apart = math.gcd(size, devices)
-  shape = apart, devices // apart
-  return jax.make_mesh(shape, ('members', 'data'), axis_types=2 * (AxisType.Auto,))
+  states, reports = jax.lax.scan(body, states, indices)
+  return states, sharding.constrain(reports, mesh)  # for every process to read
 
 
-def _sharding(mesh, *axes):
-  """How arrays lie whose leading axes are shared out so; without axes, whole on every device."""
-  return NamedSharding(mesh, PartitionSpec(*axes))
-
-
-def _constrain(tree, mesh, *axes):
-  """The same arrays inside a jitted function, to lie so."""
-  return jax.lax.with_sharding_constraint(tree, _sharding(mesh, *axes)) if mesh else tree
-
-
-def _put(tree, mesh, *axes):
-  """Arrays that every process has in full, put on the devices so."""
-  if mesh is None:
-    return jax.device_put(tree)
-  sharding = _sharding(mesh, *axes)
-
-  def put(x):
-    x = np.asarray(x)
-    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
-
-  return jax.tree.map(put, tree)
-
-
-def _batch_shares(population):
-  """How many devices share each batch."""
-  return population.mesh.shape['data'] if population.mesh else 1
+def _stack(*numbers):
+  """[N] of a number that members have each their own of; seeds are the only whole ones."""
+  return np.array(numbers, np.uint32 if isinstance(numbers[0], np.uint32) else np.float32)
 
 
 def _bytes(tree):

@@ -1,35 +1,27 @@
-"""What changes in the course of training: optax schedules, functions of the step."""
+"""What changes in the course of training: optax schedules, functions of the training step."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
 
+from air_jax.config.schema import ObjectiveConfig, UpdateConfig
+
 
 class Schedules(NamedTuple):
-  """One schedule each, step -> scalar."""
+  """One schedule each, training step -> scalar."""
 
-  learning_rate: optax.Schedule  # of Adam
-  smoothing: optax.Schedule  # share of the uniform count in its posterior, see objectives.py
-  kl_weight: optax.Schedule  # weight of the KL of where and what
+  learning_rate: optax.Schedule  # factor of the initial one
+  smoothing: optax.Schedule  # weight of the uniform count in its posterior, see objectives
+  kl_weight: optax.Schedule  # of the KL of z_where (except sizes) and z_what
   success: optax.Schedule  # success probability of the count's geometric prior
   temperature: optax.Schedule  # of relaxed presences
 
 
-def build(objective, train):
-  """Makes the schedules of a run.
-
-  Args:
-    objective: `air_jax.config.ObjectiveConfig`.
-    train: `air_jax.config.TrainConfig`.
-
-  Returns:
-    `Schedules`.
-  """
+def build(objective: ObjectiveConfig, update: UpdateConfig) -> Schedules:
+  """Builds the schedules of a run."""
   return Schedules(
-    learning_rate=optax.cosine_decay_schedule(
-      train.learning_rate, train.steps, train.final_learning_rate
-    ),
+    learning_rate=optax.cosine_decay_schedule(1.0, update.steps, update.final_learning_rate),
     smoothing=optax.join_schedules(
       [
         optax.constant_schedule(objective.smoothing),
@@ -45,8 +37,8 @@ def build(objective, train):
   )
 
 
-def linear(start, end, steps):
-  """From start to end in equal steps, constant thereafter; steps = 0 is the end at once."""
+def linear(start: float, end: float, steps: int) -> optax.Schedule:
+  """From start to end in equal steps, constant thereafter; with steps = 0 always the end."""
   if not steps:
     return optax.constant_schedule(end)
   ramp = optax.linear_schedule(start, end, steps)
@@ -54,8 +46,8 @@ def linear(start, end, steps):
   return lambda step: jnp.clip(ramp(step), min(start, end), max(start, end))
 
 
-def exponential(start, end, steps):
-  """From start to end in equal ratios, constant thereafter; steps = 0 is the end at once."""
+def exponential(start: float, end: float, steps: int) -> optax.Schedule:
+  """From start to end in equal ratios, constant thereafter; with steps = 0 always the end."""
   if not steps or start == end:
     return optax.constant_schedule(end)
   return optax.exponential_decay(start, steps, end / start, end_value=end)

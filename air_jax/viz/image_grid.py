@@ -1,53 +1,71 @@
-"""A grid of small pictures, as contact sheets are."""
+"""A grid of small images with titles, as a matplotlib figure."""
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from jaxtyping import Float
+
+from air_jax.viz import palette
+from air_jax.viz.backend import Figure, Rectangle
+
+_PITCH = 1.25, 1.06  # inches from one row or column to the next; an image has a side of one inch
+_TEXT = 8  # points: 12 pixels at 110 dots an inch
 
 
-class Sheet:
-  """A grid of small pictures on one pair of axes: a pair for each would take seconds to lay out."""
+class ImageGrid:
+  """Small images in rows and columns, on one pair of axes: a pair for each would take seconds."""
 
-  _STEP = (1.22, 1.06)  # rows and columns, in units of a picture's side
-
-  def __init__(self, rows, columns):
-    width, height = self._STEP[1] * columns + 0.3, self._STEP[0] * rows + 0.1
+  def __init__(self, rows: int, columns: int):
+    width, height = _PITCH[1] * columns + 0.3, _PITCH[0] * rows + 0.1
     self.figure = Figure(figsize=(width, height))
     self._axes = self.figure.add_axes((0, 0, 1, 1))
     self._axes.set(xlim=(-0.3, width - 0.3), ylim=(height - 0.2, -0.2))
     self._axes.axis('off')
 
-  def image(self, row, column, picture):
-    """Shows a picture, [H, W, C] in [0, 1]."""
-    top, left = self._corner(row, column)
-    picture = np.clip(picture, 0, 1)  # painted objects add up
-    if picture.shape[-1] == 1:
-      picture = picture[..., 0]
+  def show(self, row: int, column: int, pixels: Float[np.ndarray, 'h w C']) -> None:
+    """Shows pixels in [0, 1]; sums of overlapping objects above 1 are clipped."""
+    top, left = _corner(row, column)
+    pixels = np.clip(pixels, 0, 1)
     self._axes.imshow(
-      picture, cmap='gray', vmin=0, vmax=1, extent=(left, left + 1, top + 1, top),
+      pixels[..., 0] if pixels.shape[-1] == 1 else pixels,
+      cmap='gray', vmin=0, vmax=1, extent=(left, left + 1, top + 1, top),
       aspect='auto', interpolation='nearest',
     )  # fmt: skip
 
-  def outline(self, row, column, box, colour):
-    """Outlines a box (top, left, height, width), in units of a picture's side."""
-    top, left = self._corner(row, column)
-    frame = Rectangle((left, top), 1, 1, transform=self._axes.transData)
+  def outline(self, row: int, column: int, box: Float[np.ndarray, ' 4'], step: int) -> None:
+    """Outlines a box in the style of an inference step.
+
+    Args:
+      row: from 0.
+      column: from 0.
+      box: (top, left, height, width), as fractions of the image's side.
+      step: inference step, from 0.
+    """
+    top, left = _corner(row, column)
+    inside = Rectangle((left, top), 1, 1, transform=self._axes.transData)
     outline = Rectangle(
-      (left + box[1], top + box[0]), box[3], box[2], fill=False, edgecolor=colour, linewidth=1.3
-    )
+      (left + box[1], top + box[0]), box[3], box[2], fill=False, linewidth=1.6,
+      edgecolor=palette.colour(step), linestyle=palette.line_style(step),
+    )  # fmt: skip
     self._axes.add_patch(outline)
-    outline.set_clip_path(frame)
+    outline.set_clip_path(inside)
 
-  def title(self, row, column, text, colour='black', align='center'):
-    """Writes above a picture."""
-    top, left = self._corner(row, column)
+  def title(self, row: int, column: int, text: str, align: str = 'center') -> None:
+    """Writes above an image."""
+    top, left = _corner(row, column)
     x = left + 0.5 if align == 'center' else left
-    self._axes.text(x, top - 0.04, text, fontsize=6.5, color=colour, ha=align, va='bottom')
+    self._axes.text(x, top - 0.04, text, fontsize=_TEXT, ha=align, va='bottom')
 
-  def name_row(self, row, text):
+  def blank(self, row: int, column: int, text: str) -> None:
+    """Says in the place of an image why there is none."""
+    top, left = _corner(row, column)
+    self._axes.text(left + 0.5, top + 0.5, text, fontsize=_TEXT, ha='center', va='center')
+
+  def name_row(self, row: int, text: str) -> None:
     """Writes beside a row, upwards."""
-    top, left = self._corner(row, 0)
-    self._axes.text(left - 0.08, top + 0.5, text, fontsize=7, rotation=90, ha='right', va='center')
+    top, left = _corner(row, 0)
+    self._axes.text(
+      left - 0.08, top + 0.5, text, fontsize=_TEXT, rotation=90, ha='right', va='center'
+    )
 
-  def _corner(self, row, column):
-    return row * self._STEP[0], column * self._STEP[1]
+
+def _corner(row: int, column: int) -> tuple[float, float]:
+  return row * _PITCH[0], column * _PITCH[1]

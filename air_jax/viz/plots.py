@@ -1,95 +1,129 @@
 """Curves and points: how runs learned, how noisy gradients are."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
-from matplotlib.figure import Figure
 
-COLOURS = ('tab:red', 'tab:green', 'tab:blue', 'tab:orange', 'tab:purple', 'tab:brown')
+from air_jax.viz import palette
+from air_jax.viz.backend import Axes, Figure
+
+Record = Mapping[str, Any]  # a line of metrics.jsonl
+
+_NAMED = 16  # most curves with a name in the legend
+_AXES = {'count_accuracy': 'count accuracy', 'elbo': 'ELBO, nats'}
 
 
-def training(lines):
-  """Count accuracy and ELBO over training.
+def training(records: Sequence[Record]) -> Figure:
+  """Count accuracy and ELBO of one run over its training steps.
 
   Args:
-    lines: dicts of metrics.jsonl, see `logs.read`.
-
-  Returns:
-    matplotlib Figure.
+    records: of metrics.jsonl, see `metric_writers`.
   """
   figure, axes = _accuracy_and_elbo('')
   for name, axis in axes.items():
-    for split, style in (('train', '-'), ('test', 'o-')):
-      curve = [
-        (line['step'], line[name]) for line in lines if line['split'] == split and name in line
-      ]
-      if curve:
-        shown = 'training batches' if split == 'train' else 'held out'
-        axis.plot(*zip(*curve, strict=True), style, label=shown, markersize=4, linewidth=1.2)
-        axis.legend(fontsize=8)
+    for i, (split, label) in enumerate((('train', 'training batches'), ('test', 'held out'))):
+      if curve := _curve(records, split, name):
+        axis.plot(
+          *zip(*curve, strict=True), label=label, color=(palette.BLUE, palette.VERMILLION)[i],
+          linestyle=palette.line_style(i), marker='o' if i else '', markersize=4, linewidth=1.4,
+        )  # fmt: skip
+    _finish(axis)
   return figure
 
 
-def population(members, title='member', names=None):
-  """Each member's held-out count accuracy and ELBO over training.
+def population(
+  members: Sequence[Sequence[Record]], title: str = 'member', names: Sequence[str] | None = None
+) -> Figure:
+  """Held-out count accuracy and ELBO of several runs over their training steps.
 
   Args:
-    members: for each member the dicts of its metrics.jsonl, see `logs.read`.
+    members: for each run the records of its metrics.jsonl.
     title: of the legend.
-    names: of the members there; None numbers them.
-
-  Returns:
-    matplotlib Figure.
+    names: of the runs there; None numbers them.
   """
   figure, axes = _accuracy_and_elbo('held-out ')
   for name, axis in axes.items():
-    for i, lines in enumerate(members):
-      curve = [(x['step'], x[name]) for x in lines if x['split'] == 'test' and name in x]
-      if curve:
-        shown = (names[i] if names else str(i)) if len(members) <= 16 else None
-        axis.plot(*zip(*curve, strict=True), 'o-', label=shown, markersize=2.5, linewidth=0.9)
+    for i, records in enumerate(members):
+      if curve := _curve(records, 'test', name):
+        label = (names[i] if names else str(i)) if len(members) <= _NAMED else None
+        axis.plot(
+          *zip(*curve, strict=True), label=label, color=palette.colour(i), linewidth=1.2,
+          linestyle=palette.line_style(i), marker=_marker(i), markersize=4,
+          markeredgecolor='black', markeredgewidth=0.5,
+        )  # fmt: skip
+    _finish(axis, legend=False)
   handles, labels = axis.get_legend_handles_labels()
   if handles:
     figure.legend(
-      handles, labels, title=title, fontsize=7, loc='outside right center', ncols=1 if names else 2
+      handles, labels, title=title, fontsize=8, loc='outside right center', ncols=1 if names else 2
     )
   return figure
 
 
-def variance(summary):
-  """How noisy and how dear each estimator's gradient is.
+def variance(summary: Mapping[str, Any]) -> Figure:
+  """Variance and cost of each estimator's gradient.
 
   Args:
-    summary: dict of `variance.measure`.
-
-  Returns:
-    matplotlib Figure.
+    summary: of `gradient_variance.measure`.
   """
   figure = Figure(figsize=(9.0, 4.4), layout='constrained')
   noise, cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-  estimators = summary['estimators']
+  estimators: dict[str, Any] = summary['estimators']
   rows = np.arange(len(estimators))
   for i, part in enumerate(next(iter(estimators.values()))['parts']):
-    variances = [figures['parts'][part]['variance'] for figures in estimators.values()]
+    variances = [measured['parts'][part]['variance'] for measured in estimators.values()]
     noise.plot(
-      variances, rows, 'o', label=part, color=COLOURS[i % len(COLOURS)], markersize=5, alpha=0.8
-    )
-  noise.set(xscale='log', yticks=rows, yticklabels=list(estimators))
-  noise.set_title('variance of a gradient, mean over parameters', fontsize=9)
+      variances, rows, linestyle='', label=part, color=palette.colour(i), marker=_marker(i),
+      markersize=6, markeredgecolor='black', markeredgewidth=0.5,
+    )  # fmt: skip
+  noise.set(xscale='log', yticks=rows, yticklabels=list(estimators), ylabel='estimator')
+  noise.set_xlabel('variance of the gradient, nats², mean over parameters', fontsize=9)
   noise.invert_yaxis()
   figure.legend(loc='outside lower center', ncols=5, fontsize=8)
-  cost.barh(rows, [figures['milliseconds'] for figures in estimators.values()], color='0.6')
-  cost.set_title('ms a gradient', fontsize=9)
+  cost.barh(rows, [measured['milliseconds'] for measured in estimators.values()], color='0.6')
+  cost.set_xlabel('time per gradient, ms', fontsize=9)
   for axis in (noise, cost):
     axis.grid(alpha=0.3)
     axis.tick_params(labelsize=8)
-  figure.suptitle(f'{summary["images"]} images at step {summary["step"]:,}', fontsize=10)
+  images, step = summary['images'], summary['step']
+  figure.suptitle(f'Gradient of {images} images at training step {step:,}', fontsize=10)
   return figure
 
 
-def _accuracy_and_elbo(which):
-  """A figure, and its two axes over the steps by the name of what they show."""
+def gradient_norms(norms: Mapping[str, float]) -> Figure:
+  """The norm of one batch's gradient, in nats, by part of the model."""
+  figure = Figure(figsize=(9.0, 2.6), layout='constrained')
+  axis = figure.subplots()
+  axis.barh(list(norms), list(norms.values()), color=palette.BLUE)
+  axis.set(xscale='log', xlabel='norm of the gradient, nats', ylabel='part of the model')
+  axis.invert_yaxis()
+  axis.grid(alpha=0.3, axis='x')
+  return figure
+
+
+def _curve(records: Sequence[Record], split: str, name: str) -> list[tuple[int, float]]:
+  return [(x['step'], x[name]) for x in records if x['split'] == split and name in x]
+
+
+def _accuracy_and_elbo(which: str) -> tuple[Figure, dict[str, Axes]]:
+  """A figure, and its two axes over the training steps by the name of what they show."""
   figure = Figure(figsize=(9.0, 3.2), layout='constrained')
-  axes = dict(zip(('count_accuracy', 'elbo'), figure.subplots(1, 2), strict=True))
-  for axis, label in zip(axes.values(), ('count accuracy', 'ELBO, nats'), strict=True):
-    axis.set(xlabel='step', title=f'{which}{label}')
+  axes = dict(zip(_AXES, figure.subplots(1, 2), strict=True))
+  for name, axis in axes.items():
+    axis.set(xlabel='training step', ylabel=which + _AXES[name])
     axis.grid(alpha=0.3)
   return figure, axes
+
+
+def _finish(axis: Axes, legend: bool = True) -> None:
+  """Adds the legend, or says why nothing is drawn."""
+  if not axis.lines:
+    axis.set(xticks=[], yticks=[])
+    axis.text(0.5, 0.5, 'no values recorded', ha='center', va='center', transform=axis.transAxes)
+  elif legend:
+    axis.legend(fontsize=8)
+
+
+def _marker(i: int) -> str:
+  return palette.MARKERS[i % len(palette.MARKERS)]

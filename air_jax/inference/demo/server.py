@@ -1,13 +1,13 @@
-"""What answers the demo's page: pictures explained, scenes changed and imagined.
+"""The web server of the demo: it parses images, edits and generates scenes.
 
-It keeps nothing between requests: the page holds the latents, and sends them back to be changed.
+It keeps nothing between requests: the page holds the latents and sends them back to be edited.
 
-    GET  /          the page
-    GET  /model     what the page must know of the model
-    POST /parse     a picture file         -> a scene
-    POST /edit      latents and changes    -> a scene
-    POST /example   the number of a scene  -> the scene of a held-out picture
-    POST /imagine   a seed                 -> a scene drawn from the prior
+    GET  /           the page
+    GET  /model      what the page needs to know about the model
+    POST /parse      an image file         -> a scene
+    POST /edit       latents and changes   -> a scene
+    POST /example    number of an image    -> the scene of a held-out image
+    POST /generate   a seed                -> a scene sampled from the prior
 """
 
 import base64
@@ -16,66 +16,65 @@ import io
 import json
 import pathlib
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
-import uvicorn
-from matplotlib import colors
-from PIL import Image
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, JSONResponse
-from starlette.routing import Route
+from jaxtyping import Float, UInt8
 
 from air_jax.data import loading, pictures
 from air_jax.errors import UserError
 from air_jax.inference import latent_edits
+from air_jax.inference.predictor import Model, ParsedScenes
+from air_jax.runtime import extras
 from air_jax.types import Latents
-from air_jax.viz import plots
+from air_jax.viz import palette, pillow_grid
+
+with extras.needed('demo', 'the demo'):
+  import uvicorn
+  from starlette.applications import Starlette
+  from starlette.concurrency import run_in_threadpool
+  from starlette.requests import Request
+  from starlette.responses import FileResponse, JSONResponse, Response
+  from starlette.routing import Route
 
 _PAGE = pathlib.Path(__file__).parent / 'page.html'
 _MOST_BYTES = 20_000_000  # of a request
-# What the page may ask for, by the names and the arguments that `edits` gives them.
-_EDITS = {
-  each.__name__: jax.jit(each)
-  for each in (latent_edits.move, latent_edits.resize, latent_edits.remove)
+# Edits that the page may ask for, by the names and arguments of `latent_edits`.
+_EDITS: dict[str, Callable[..., Latents]] = {
+  'move': jax.jit(latent_edits.move),
+  'resize': jax.jit(latent_edits.resize),
+  'remove': jax.jit(latent_edits.remove),
 }
 
 
-def listen(host, port):
-  """Takes a port before anything slow is done.
+def listen(host: str, port: int) -> socket.socket:
+  """Opens the server's socket, before anything slow is done.
 
   Args:
     host: name or address of this machine.
-    port: number; 0 takes one that is free.
-
-  Returns:
-    socket.
+    port: number; 0 takes a free one.
 
   Raises:
-    UserError: it is in use, or not to be had.
+    UserError: the address is in use or cannot be had.
   """
   try:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(address)
-    listening.listen()  # whoever comes before the model is ready waits
+    listening.listen()  # requests that arrive before the model is ready wait
   except (OSError, OverflowError) as error:
     reason = getattr(error, 'strerror', None) or error
     raise UserError(
-      f'--host={host} --port={port} cannot be used: {reason}; --port=0 takes one that is free'
+      f'--host={host} --port={port} cannot be used: {reason}; --port=0 takes a free one'
     ) from error
   return listening
 
 
-def serve(model, listening):
-  """Answers until Ctrl-C.
-
-  Args:
-    model: `trained.Model`.
-    listening: socket of `listen`.
-  """
+def serve(model: Model, listening: socket.socket) -> None:
+  """Serves a model on the socket of `listen` until Ctrl-C."""
   _warm_up(model)
   host, port = listening.getsockname()[:2]
   print(f'draw at http://{host}:{port} (Ctrl-C ends it)', flush=True)
@@ -86,72 +85,68 @@ def serve(model, listening):
     return
 
 
-def application(model):
-  """The web application of a model.
-
-  Args:
-    model: `trained.Model`.
-
-  Returns:
-    Starlette application.
-  """
+def application(model: Model) -> Starlette:
+  """The web application of a model."""
 
   @functools.cache
-  def examples():
-    return loading.load(model.config.data, 'test').images
+  def examples() -> np.ndarray:
+    return np.asarray(loading.load(model.config.data, 'test').images)
 
-  def about():
-    return {
-      'side': model.config.data.canvas_size,
-      'colour': model.config.data.colour,
-      'most': model.config.model.max_steps,
-      'step': model.step,
-      'window': model.window_size,
-      'fit': model.config.data.fit,
-      'colours': [colors.to_hex(colour) for colour in plots.COLOURS],
-    }
+  def parse_image(image: UInt8[np.ndarray, 'H W C']) -> dict[str, Any]:
+    return _to_json(model.parse(image[None])) | {'image': _png(image / 255)}
 
-  def parse(body):
+  def parse(body: bytes) -> dict[str, Any]:
     try:
       picture = pictures.decode(io.BytesIO(body), 'RGB' if model.config.data.colour else 'L')
-    except Exception as error:  # spoilt files make Pillow's decoders raise nearly anything
+    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
       raise UserError('this file cannot be read as a picture') from error
     fitted = pictures.fit(picture, model.config.data.canvas_size, model.config.data.fit)
-    return seen(np.asarray(fitted))
+    return parse_image(np.atleast_3d(np.asarray(fitted)))
 
-  def seen(image):
-    return _told(model.parse(image[None])) | {'image': _png(image / 255)}
-
-  def edit(body):
+  def edit(body: bytes) -> dict[str, Any]:
     asked = json.loads(body)
     latents = _latents(asked['latents'], model)
     for change in asked['changes']:
       which = int(change.pop('which'))
       amounts = {name: float(amount) for name, amount in change.pop('by', {}).items()}
       latents = _EDITS[change['edit']](latents, which, **amounts)
-    return _told(model.render(_batch_of_one(latents)))
+    return _to_json(model.render(jax.tree.map(lambda x: np.asarray(x)[None], latents)))
 
-  def example(body):
+  def example(body: bytes) -> dict[str, Any]:
     images = examples()
-    return seen(images[int(body) % len(images)])
+    return parse_image(images[int(body) % len(images)])
 
-  def imagine(body):
-    return _told(model.generate(1, jax.random.key(int(body) % 2**32)))
+  def generate(body: bytes) -> dict[str, Any]:
+    return _to_json(model.generate(1, jax.random.key(int(body) % 2**32)))
 
-  async def page(request):
+  async def page(request: Request) -> Response:
     return FileResponse(_PAGE)
 
-  async def describe(request):
-    return JSONResponse(about())
+  async def describe(request: Request) -> Response:
+    return JSONResponse(_description(model))
 
-  posts = [_answer(each) for each in (parse, edit, example, imagine)]
+  posts = [_route(each) for each in (parse, edit, example, generate)]
   return Starlette(routes=[Route('/', page), Route('/model', describe), *posts])
 
 
-def _answer(function):
-  """The route of a function from the body of a request to what is told."""
+def _description(model: Model) -> dict[str, Any]:
+  """What the page needs to know about the model."""
+  return {
+    'side': model.config.data.canvas_size,
+    'colour': model.config.data.colour,
+    'most': model.config.model.max_steps,
+    'step': model.step,
+    'window': model.window_size,
+    'fit': model.config.data.fit,
+    'colours': palette.COLOURS,
+    'patterns': palette.PATTERNS,
+  }
 
-  async def respond(request):
+
+def _route(function: Callable[[bytes], dict[str, Any]]) -> Route:
+  """The POST route of a function from the body of a request to the answer."""
+
+  async def respond(request: Request) -> Response:
     if int(request.headers.get('content-length', _MOST_BYTES + 1)) > _MOST_BYTES:
       return JSONResponse({'error': 'more than 20 MB'}, 413)
     body = await request.body()
@@ -165,22 +160,22 @@ def _answer(function):
   return Route(f'/{function.__name__}', respond, methods=['POST'])
 
 
-def _warm_up(model):
-  """Compiles what will be asked for, so that the first answer is as quick as the others."""
+def _warm_up(model: Model) -> None:
+  """Compiles every program that requests need, so that the first answer is fast too."""
   side = model.config.data.canvas_size
   model.parse(np.zeros((1, side, side), np.uint8))
-  scene = model.generate(1, jax.random.key(0))
-  latents = jax.tree.map(lambda x: x[0], scene.latents)
+  scenes = model.generate(1, jax.random.key(0))
+  latents = jax.tree.map(lambda x: x[0], scenes.latents)
   _EDITS['move'](latents, 0, right=0.0, down=0.0)
   _EDITS['resize'](latents, 0, factor=1.0)
   _EDITS['remove'](latents, 0)
 
 
-def _told(scene):
-  """A scene of one picture, as the page reads it."""
-  scene = jax.tree.map(lambda x: x[0], scene)
+def _to_json(scenes: ParsedScenes) -> dict[str, Any]:
+  """The scene of a batch of one, in the form that the page reads."""
+  scene = jax.tree.map(lambda x: x[0], scenes)
   count, side = int(scene.counts), len(scene.canvases)
-  shown = [
+  objects = [
     {'box': box.tolist(), 'score': float(score), 'glimpse': _png(glimpse)}
     for box, score, glimpse in zip(
       scene.boxes[:count] / side, scene.scores, scene.glimpses, strict=False
@@ -189,34 +184,31 @@ def _told(scene):
   return {
     'count': count,
     'probs': scene.count_probs.tolist(),
-    'objects': shown,
+    'objects': objects,
     'canvas': _png(scene.canvases),
     'latents': {name: x.tolist() for name, x in scene.latents._asdict().items()},
   }
 
 
-def _latents(given, model):
-  """The `Latents` that `_told` told of."""
+def _latents(given: dict[str, Any], model: Model) -> Latents:
+  """The `Latents` of one scene, from the form of `_to_json`."""
   config = model.config.model
-  shapes = Latents(
-    (config.max_steps, 3), (config.max_steps, config.code_size), (), (config.background_code_size,)
-  )
-  kinds = Latents(np.float32, np.float32, np.int32, np.float32)
-  return Latents(
-    **{
-      name: np.asarray(given[name], kind).reshape(shape)
-      for name, kind, shape in zip(Latents._fields, kinds, shapes, strict=True)
-    }
-  )
+  shapes: dict[str, tuple[int, ...]] = {
+    'z_where': (config.max_steps, 3),
+    'z_what': (config.max_steps, config.code_size),
+    'count': (),
+    'z_background': (config.background_code_size,),
+  }
+  arrays: dict[str, Any] = {
+    name: np.asarray(given[name], np.int32 if name == 'count' else np.float32).reshape(shape)
+    for name, shape in shapes.items()
+  }
+  return Latents(**arrays)
 
 
-def _batch_of_one(latents):
-  return jax.tree.map(lambda x: np.asarray(x)[None], latents)
-
-
-def _png(pixels):
-  """Pixels [h, w, C] or [h, w] in [0, 1], as a URL that holds them."""
-  pixels = np.round(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
+def _png(pixels: Float[np.ndarray, 'h w C']) -> str:
+  """Pixels in [0, 1] as a data URL."""
   file = io.BytesIO()
-  Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, 'png')
+  image = pillow_grid.to_image(pixels)
+  (image.convert('L') if pixels.shape[-1] == 1 else image).save(file, 'png')
   return f'data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'

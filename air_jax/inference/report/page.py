@@ -1,68 +1,78 @@
-"""The report: one HTML file that needs no network, for screens light and dark, phones and paper."""
+"""The report: one HTML file that needs no network, for light and dark screens, phones and paper.
+
+page.html holds the text, with the title and the caption of each figure by its name.
+"""
 
 import io
 import os
 import pathlib
-import platform
-from importlib import metadata
-from typing import NamedTuple
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
-import jinja2
-import matplotlib
 import numpy as np
+import tqdm
+from jaxtyping import Float, Int
 
 from air_jax.config import schema as config_lib
 from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.evaluation import held_out
-from air_jax.inference import predictor
-from air_jax.inference.report import figures as own_figures
-from air_jax.storage import metric_writers, run_dir
-from air_jax.types import Scenes
+from air_jax.inference import predictor, restore, run_figures
+from air_jax.inference.report import code_figures
+from air_jax.runtime import extras
+from air_jax.storage import metric_writers, provenance, run_dir
+from air_jax.types import LabelledScenes
 from air_jax.viz import figures, plots
+from air_jax.viz.backend import Figure
 
-_LIBRARIES = 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn'
-_STYLE = {  # figures take the page's colour of text, see `_svg`
+with extras.needed('report', 'the report'):
+  import jinja2
+  import matplotlib
+
+_STYLE: Any = {  # figures take the page's colour of text, see `_svg`
   'svg.fonttype': 'none',
   'svg.hashsalt': 'air_jax',
   'legend.framealpha': 0.0,
 }
-_SHOWN = 10  # scenes in a sheet
-_COMPARABLE = 'data', 'model.likelihood_std', 'objective.prior_end'  # or bounds do not compare
+_INCH = 86  # least CSS pixels an inch of a figure: text of 8 points is 9.6 pixels high
+# Runs that differ in one of these have ELBOs that cannot be compared.
+_COMPARABLE = 'data', 'model.likelihood_std', 'objective.prior_end'
+
+Headline = tuple[str, str, str]  # name, value, interval
 
 
 class Run(NamedTuple):
-  """A run that was brought back and evaluated."""
+  """A run that was restored and evaluated."""
 
   name: str
   folder: pathlib.Path
-  learner: object  # `Learner`
-  state: object  # `TrainState`
-  scenes: Scenes  # held out
+  model: predictor.Model
+  scenes: LabelledScenes  # held out
   evaluation: held_out.Evaluation
-  summary: dict  # of `evaluate.held_out`
+  summary: dict[str, Any]  # of `held_out.evaluate`
 
 
-class Figure(NamedTuple):
-  """A figure of the page."""
-
-  title: str
-  caption: str  # says what to look for
-  svg: str
-
-
-def write(workdir, member, compared, out):
+def write(
+  workdir: str | pathlib.Path,
+  member: int | None,
+  compared: Sequence[str | pathlib.Path],
+  out: str | pathlib.Path | None,
+  gradient_norms: Callable[[np.ndarray], Mapping[str, float]] | None = None,
+) -> pathlib.Path:
   """Writes the report of a run.
 
   Args:
-    workdir: its folder.
-    member: which of a population; None is the best.
-    compared: folders of runs to set beside it.
-    out: the file; None is `report.html` in the run's folder, where it replaces an earlier one.
+    workdir: folder of the run.
+    member: of a population; None is the best one.
+    compared: folders of runs to compare with.
+    out: the file; None is `report.html` in the run's folder, replacing an earlier one.
+    gradient_norms: function of held-out images [B, H, W, C], uint8, to the norm of the gradient by
+      part of the model, in nats; None leaves out this figure.
 
   Returns:
-    the file as a `pathlib.Path`.
+    path of the file.
 
   Raises:
     UserError: a folder holds no run, or no checkpoint that can be read; the file exists already, or
@@ -71,25 +81,29 @@ def write(workdir, member, compared, out):
   path = pathlib.Path(os.path.expanduser(out or f'{workdir}/report.html'))
   if out and path.exists():
     raise UserError(f'{path} exists already; --out=FILE must name a new one')
-  run = _bring_back(workdir, member)
-  others = [_bring_back(other, None) for other in compared]
-  environment = jinja2.Environment(
-    loader=jinja2.PackageLoader('air_jax.inference.report', '.'),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
+  run = _restore(workdir, member)
+  runs = [run, *(_restore(other, None) for other in compared)]
+  found = run.evaluation
+  miscounted = (run.scenes.counts >= 0) & (found.counts != run.scenes.counts)
+  codes, labels = code_figures.codes_of(run.model, run.scenes)
+  shown = _figures(run, _frequent_count(found.counts), np.flatnonzero(miscounted), codes, labels)
+  if gradient_norms:
+    shown['gradients'] = lambda: plots.gradient_norms(gradient_norms(np.asarray(run.scenes.images)))
+  if len(runs) > 1:
+    curves = [metric_writers.read_metrics(each.folder) for each in runs]
+    shown['comparison'] = lambda: plots.population(curves, 'run', [each.name for each in runs])
+  text = _template().render(
+    run=run,
+    headlines=_headlines(run),
+    confusion=_confusion(run.summary),
+    comparison=_comparison(runs) if len(runs) > 1 else None,
+    svgs=_draw(shown),
+    frequent_count=_frequent_count(found.counts),
+    miscounted=int(miscounted.sum()),
+    codes=len(codes),
+    config=_config(run),
+    provenance=_columns(provenance.read(_run_folder(run.folder))),
   )
-  with matplotlib.rc_context(_STYLE):
-    text = environment.get_template('page.html').render(
-      run=run,
-      numbers=_numbers(run),
-      confusion=_confusion(run.summary),
-      comparison=_comparison([run, *others]) if others else None,
-      sections=_sections(run),
-      config=_config(run),
-      versions=_versions(),
-    )
   try:
     path.write_text(text)
   except OSError as error:
@@ -97,39 +111,111 @@ def write(workdir, member, compared, out):
   return path
 
 
-def _bring_back(workdir, member):
-  learning, state, folder = run_dir.restore(workdir, member)
-  scenes = loading.load(learning.config.data, 'test')
-  evaluation, summary = held_out.held_out(learning, state, scenes)
-  name = str(folder.relative_to(folder.parents[2 if folder.parent.name == 'members' else 0]))
-  return Run(name, folder, learning, state, scenes, evaluation, summary)
+def _template() -> jinja2.Template:
+  return jinja2.Environment(
+    loader=jinja2.PackageLoader('air_jax.inference.report', '.'),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  ).get_template('page.html')
 
 
-def _numbers(run):
-  """(name, value, interval or remark) of the headline."""
+def _restore(workdir: str | pathlib.Path, member: int | None) -> Run:
+  """Restores a run and evaluates it on held-out scenes."""
+  restored = restore.restore(workdir)
+  index = restored.chosen(member)
+  model, folder = restored.model(index), restored.member_dir(index)
+  scenes = loading.load(model.config.data, 'test')
+  evaluation, summary = held_out.evaluate(
+    model.model, model.params, scenes, model.config.seed, model.step
+  )
+  name = str(folder.relative_to(_run_folder(folder).parent))
+  return Run(name, folder, model, scenes, evaluation, summary)
+
+
+def _figures(
+  run: Run,
+  frequent_count: int,
+  miscounted: Int[np.ndarray, ' M'],
+  codes: Float[np.ndarray, 'M D'],
+  labels: Int[np.ndarray, ' M'],
+) -> dict[str, Callable[[], Figure]]:
+  """Functions that draw the figures, by the names that page.html knows them by."""
+  model, scenes, found = run.model, run.scenes, run.evaluation
+  by_bound = np.argsort(found.elbo)
+  of_count = by_bound[found.counts[by_bound] == frequent_count]
+  chosen = {
+    'typical': figures.each_count_in_turn(np.asarray(scenes.counts)),
+    'best': of_count[::-1],
+    'worst': by_bound,
+    'miscounted': miscounted,
+  }
+
+  def reconstructions(indices: np.ndarray) -> Callable[[], Figure]:
+    return lambda: run_figures.reconstructions(model, scenes, indices[: figures.SHOWN])
+
+  def samples() -> Figure:
+    key = jax.random.key(model.config.seed)
+    return figures.samples(model.generate(figures.NUMBER_OF_SAMPLES, key).canvases)
+
+  drawn: dict[str, Callable[[], Figure]] = {
+    'training': lambda: plots.training(metric_writers.read_metrics(run.folder)),
+    **{name: reconstructions(indices) for name, indices in chosen.items() if len(indices)},
+    'attention': lambda: figures.attention(found.windows, found.counts, scenes.images.shape[1]),
+    'samples': samples,
+  }
+  if len(codes) >= code_figures.FEWEST_CODES:
+    drawn['codes'] = lambda: code_figures.embedding(codes, labels)
+    drawn['traversal'] = lambda: code_figures.traversal(model.decode, codes)
+  return drawn
+
+
+def _draw(shown: Mapping[str, Callable[[], Figure]]) -> dict[str, str]:
+  """Draws figures as SVG, with a progress bar on a terminal."""
+  hidden = not sys.stderr.isatty()
+  with matplotlib.rc_context(_STYLE):
+    bar = tqdm.tqdm(shown.items(), desc='report', unit='figure', disable=hidden)
+    return {name: _svg(draw()) for name, draw in bar}
+
+
+def _svg(figure: Figure) -> str:
+  """A figure as SVG in the colours of the page: black becomes the colour of text."""
+  file = io.StringIO()
+  figure.savefig(file, format='svg', transparent=True, dpi=110, metadata={'Date': None})
+  text = file.getvalue()
+  text = text[text.index('<svg') :].replace('#000000', 'currentColor')
+  return text.replace('<svg', f'<svg style="--least: {_INCH * figure.get_figwidth():.0f}px"', 1)
+
+
+def _frequent_count(counts: Int[np.ndarray, ' B']) -> int:
+  """The largest count that fills a figure, or else the largest of all."""
+  frequent = np.flatnonzero(np.bincount(counts) >= figures.SHOWN)
+  return int(frequent.max() if len(frequent) else counts.max())
+
+
+def _headlines(run: Run) -> list[Headline]:
   summary, found = run.summary, run.evaluation
   rows = []
   if 'count_accuracy' in summary:
     low, high = summary['count_accuracy_interval']
-    rows.append(
-      ('images counted right', f'{summary["count_accuracy"]:.2%}', f'{low:.2%} to {high:.2%}')
-    )
+    rows.append(('count accuracy', f'{summary["count_accuracy"]:.2%}', f'{low:.2%} to {high:.2%}'))
   rows.append(('ELBO, nats', *_mean(found.elbo, '.1f')))
   if 'box_iou' in summary:
     rows.append(('box IoU', *_mean(held_out.matched_ious(found, run.scenes), '.3f')))
-  rows.append(('error of a pixel, mean square', *_mean(found.squared_error, '.5f')))
+  rows.append(('mean square error of a pixel', *_mean(found.squared_error, '.5f')))
   return rows
 
 
-def _mean(values, form):
+def _mean(values: Float[np.ndarray, ' M'], form: str) -> tuple[str, str]:
   """A mean and its 95 % interval."""
   mean = values.mean() if len(values) else 0.0
   spread = 1.96 * values.std() / max(len(values), 1) ** 0.5
   return f'{mean:{form}}', f'{mean - spread:{form}} to {mean + spread:{form}}'
 
 
-def _confusion(summary):
-  """Rows of (true count, accuracy, [(images, share of the row)])."""
+def _confusion(summary: Mapping[str, Any]) -> list[tuple[int, float | None, list]]:
+  """Rows of (true count, accuracy, [(images, fraction of the row)])."""
   rows = []
   for count, row in enumerate(summary.get('confusion', [])):
     total = sum(row)
@@ -138,144 +224,31 @@ def _confusion(summary):
   return rows
 
 
-def _sections(run):
-  """The figures by the heading they stand under."""
-  learning, state, scenes, found = run.learner, run.state, run.scenes, run.evaluation
-  typical = figures.each_count_in_turn(scenes.counts)[:_SHOWN]
-  by_bound = np.argsort(found.elbo)
-  wrong = np.flatnonzero((scenes.counts >= 0) & (found.counts != scenes.counts))
-  often = np.flatnonzero(np.bincount(found.counts) >= _SHOWN)
-  most = often.max() if len(often) else found.counts.max()
-  sections = {
-    'How it learned': [
-      Figure(
-        'Count accuracy and ELBO',
-        'Held-out points should follow the training curve; where they fall behind, the model has '
-        'learned its training scenes by heart. A flat accuracy at the share of one count means '
-        'that it always finds as many.',
-        _svg(plots.training(metric_writers.read(run.folder))),
-      ),
-      Figure(
-        'Gradient norms by part',
-        'One batch at this checkpoint. A part whose gradient is orders of magnitude below the '
-        'others no longer learns; one far above them is what makes training unstable.',
-        _svg(own_figures.gradient_norms(learning, state, scenes.images)),
-      ),
-    ],
-    'What it sees': [
-      Figure(
-        'Explanations, step by step',
-        'Each column is a scene. Every window should hold one object, the canvas gain one object '
-        'a step, and the probability drop once nothing is left to find.',
-        _sheet(run, typical),
-      ),
-      Figure(
-        'Best explained',
-        f'The highest ELBO among scenes where {most} objects were found: what the '
-        'model finds easy, often plain strokes far apart.',
-        _sheet(run, by_bound[found.counts[by_bound] == most][::-1][:_SHOWN]),
-      ),
-      Figure(
-        'Worst explained',
-        'The lowest ELBO of all: look for strokes that are missing from the canvas, and for two '
-        'objects in one window.',
-        _sheet(run, by_bound[:_SHOWN]),
-      ),
-      *(
-        [
-          Figure(
-            'Miscounted',
-            f'The first of {len(wrong):,} scenes counted wrong. Would you have counted them right?',
-            _sheet(run, wrong[:_SHOWN]),
-          )
-        ]
-        if len(wrong)
-        else []
-      ),
-      Figure(
-        'Where each step looks',
-        'The share of windows that cover a pixel. An even spread says that order is by chance or '
-        'by what is seen; a side or a corner, that the model has learned an order of reading.',
-        _svg(figures.attention(found.windows, found.counts, scenes.images.shape[1])),
-      ),
-    ],
-    'What it knows': _knowledge(run),
-  }
-  return sections
-
-
-def _knowledge(run):
-  model = predictor.Model(run.learner, run.state)
-  codes, labels = own_figures.codes_of(model, run.scenes)
-  dreams = model.generate(figures.NUMBER_OF_SAMPLES, jax.random.key(run.learner.config.seed))
-  shown = [
-    Figure(
-      'Scenes from the prior',
-      'The model dreams. Objects should look like those it was shown; blots mean that codes '
-      'drawn from the prior are unlike those of real objects.',
-      _svg(figures.samples(dreams.canvases)),
-    )
-  ]
-  if len(codes) >= own_figures.FEWEST_CODES:
-    shown += [
-      Figure(
-        'The space of codes',
-        f'z_what of {len(codes):,} objects, brought to two dimensions by t-SNE. Clusters of one '
-        'colour mean that the model tells these classes apart, although nobody told it of them.',
-        _svg(own_figures.latent_space(codes, labels)),
-      ),
-      Figure(
-        'A walk through the codes',
-        'One object in the middle column, changed along the directions in which codes vary most, '
-        'two and a half deviations each way. A row should change smoothly, and mean something: '
-        'slant, weight, a loop that opens.',
-        _svg(own_figures.traversal(model, codes)),
-      ),
-    ]
-  return shown
-
-
-def _comparison(compared):
-  """What the runs reached, and in which keys of the configuration they differ."""
-  flat = [_config(run) for run in compared]
-  keys = sorted(set().union(*flat))
-  differing = [key for key in keys if len({str(config.get(key)) for config in flat}) > 1]
-  curves = {run.name: metric_writers.read(run.folder) for run in compared}
+def _comparison(runs: Sequence[Run]) -> dict[str, Any]:
+  """Results of the runs, and the configuration keys in which they differ."""
+  configs = [_config(run) for run in runs]
+  keys = sorted(set().union(*configs))
+  differing = [key for key in keys if len({str(config.get(key)) for config in configs}) > 1]
   return {
-    'names': [run.name for run in compared],
-    'rows': [(run.name, int(run.state.step), _numbers(run)) for run in compared],
-    'labels': [name for name, *_ in _numbers(compared[0])],
-    'differing': [(key, [config.get(key, '-') for config in flat]) for key in differing],
+    'names': [run.name for run in runs],
+    'rows': [(run.name, run.model.step, _headlines(run)) for run in runs],
+    'labels': [name for name, *_ in _headlines(runs[0])],
+    'differing': [(key, [config.get(key, '-') for config in configs]) for key in differing],
     'incomparable': [key for key in differing if key.startswith(_COMPARABLE)],
-    'figure': Figure(
-      'Held-out accuracy and ELBO',
-      'Whether one run is ahead all the way or merely sooner, and whether any has stopped rising.',
-      _svg(plots.population(list(curves.values()), 'run', list(curves))),
-    ),
   }
 
 
-def _config(run):
-  return config_lib.flatten(run_dir.load_config(_home(run.folder)).to_dict())
+def _config(run: Run) -> dict[str, Any]:
+  return config_lib.flatten(run_dir.load_config(_run_folder(run.folder)).to_dict())
 
 
-def _home(folder):
+def _run_folder(folder: pathlib.Path) -> pathlib.Path:
+  """The folder of the run that a member's folder belongs to, or the folder itself."""
   return folder.parent.parent if folder.parent.name == 'members' else folder
 
 
-def _versions():
-  device = jax.devices()[0]
-  found = {name: metadata.version(name) for name in _LIBRARIES}
-  return {'Python': platform.python_version()} | found | {'device': device.device_kind}
-
-
-def _sheet(run, chosen):
-  return _svg(figures.explained(run.learner, run.state, run.scenes, chosen))
-
-
-def _svg(figure):
-  """A figure as SVG in the colours of the page: black becomes whatever its text has."""
-  file = io.StringIO()
-  figure.savefig(file, format='svg', transparent=True, dpi=110, metadata={'Date': None})
-  text = file.getvalue()
-  return text[text.index('<svg') :].replace('#000000', 'currentColor')
+def _columns(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
+  """Rows of (dotted key, its value in each entry)."""
+  flat = [config_lib.flatten(entry) for entry in entries]
+  keys = dict.fromkeys(key for entry in flat for key in entry)
+  return [(key, [entry.get(key, '-') for entry in flat]) for key in keys]

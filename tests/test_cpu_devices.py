@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
   'size, number, devices',
   [(1, 8, 1), (2, 2, 2), (8, 2, 2), (3, 2, 3), (7, 2, 7), (11, 2, 1), (8, 1, 1), (12, 8, 12)],
 )
-def test_cores_become_devices_that_share_members_evenly(size, number, devices):
+def test_cores_set_cpu_device_count_that_share_members_evenly(size, number, devices):
   assert cpu_devices.devices_for(size, number) == devices
 
 
@@ -36,6 +36,6 @@ CORES = """
 import jax
 from air_jax import cores
 cores._cores = lambda: 2
-cores.become_devices(4)
+cores.set_cpu_device_count(4)
 print(jax.device_count())
 """

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import samples
 import tensorflow_datasets as tfds
+from absl.testing import flagsaver
 
+from air_jax.cli import build_dataset, command_line
 from air_jax.data import batches, composition, loading, streams, tfds_builders
 from air_jax.errors import UserError
 
@@ -119,15 +121,15 @@ def test_tfds_finds_every_builder_with_its_licence_and_citation():
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_stream_gives_the_batches_that_memory_gives(data, built, workers):
-  resident = loading.feed(dataclasses.replace(data, reading='resident'), 16)
+  resident = loading.batch_source(dataclasses.replace(data, reading='resident'), 16)
   stream = streams.stream(built, 16, workers)
   # On from where it was; elsewhere, as after an interruption; a whole chunk at once.
   for start, steps in ((0, 2), (2, 3), (40, 1), (41, 5)):
-    images, counts = stream.draw(3, start, steps)
-    drawn = resident.draw(3, start, steps)
+    images, counts = stream.sample_indices(3, start, steps)
+    drawn = resident.sample_indices(3, start, steps)
     for step in range(steps):
-      expected = resident.fetch(resident.data, drawn[step])
-      ours = stream.fetch(stream.data, (images[step], counts[step]))
+      expected = resident.gather(resident.arrays, drawn[step])
+      ours = stream.gather(stream.arrays, (images[step], counts[step]))
       for a, b in zip(ours, expected, strict=True):
         np.testing.assert_array_equal(a, b)
   assert len(multiprocessing.active_children()) >= workers
@@ -140,29 +142,29 @@ def test_a_large_set_is_several_files_that_read_as_one(data, built, tmp_path, mo
   tfds_builders.prepare(several)
   assert len(files_of(several)) > 10 and len(files_of(built)) == 2
   ours, theirs = (streams.stream(builder, 16, 0) for builder in (several, built))
-  for a, b in zip(ours.draw(3, 0, 5), theirs.draw(3, 0, 5), strict=True):
+  for a, b in zip(ours.sample_indices(3, 0, 5), theirs.sample_indices(3, 0, 5), strict=True):
     np.testing.assert_array_equal(a, b)
   ours.close()
   theirs.close()
 
 
-def test_hosts_share_every_batch(built):
+def test_processes_read_shards_of_every_batch(built):
   parts = []
-  for share in (slice(0, 5), slice(5, 10), slice(10, 16)):
-    stream = streams.stream(built, 16, 0, share)
-    parts.append(stream.draw(3, 5, 1)[0][0])
+  for shard in (slice(0, 5), slice(5, 10), slice(10, 16)):
+    stream = streams.stream(built, 16, 0, shard)
+    parts.append(stream.sample_indices(3, 5, 1)[0][0])
     stream.close()
   whole = streams.stream(built, 16, 0)
-  np.testing.assert_array_equal(np.concatenate(parts), whole.draw(3, 5, 1)[0][0])
+  np.testing.assert_array_equal(np.concatenate(parts), whole.sample_indices(3, 5, 1)[0][0])
   whole.close()
 
 
 def test_auto_streams_what_exceeds_the_budget(data, built):
   def reads(**changes):
     with_changes = dataclasses.replace(data, **changes)
-    feed = loading.feed(with_changes, 4)
-    feed.close()
-    return 'resident' if feed.fetch is batches.resident(*_two_scenes()).fetch else 'stream'
+    source = loading.batch_source(with_changes, 4)
+    source.close()
+    return 'resident' if source.gather is batches.resident(*_two_scenes()).gather else 'stream'
 
   gigabytes = 700 * 40 * 40 * 3 / 1e9
   assert reads(reading='auto', resident_gb=1.01 * gigabytes) == 'resident'
@@ -175,20 +177,33 @@ def _two_scenes():
   return samples.compose(samples.data_config(source='sprites', canvas_size=40), None, 2), 1
 
 
-def build(*arguments):
-  return subprocess.run(
-    [sys.executable, '-m', 'air_jax.cli.build_dataset', *arguments], capture_output=True, text=True
-  )
-
-
-def test_the_program_lists_and_builds(tmp_path):
-  listed = build().stdout
-  assert 'multi_mnist/touching' in listed and 'sprites/colour' in listed
-  told = build(
-    'sprites/grey', f'--data_dir={tmp_path}', '--train_scenes=8', '--test_scenes=4'
-  ).stdout
-  assert '4 test' in told and '8 train' in told and str(tmp_path) in told
+def test_the_program_builds(tmp_path):
+  """The one start of the program; its functions are called directly below."""
+  command = [sys.executable, '-m', 'air_jax.cli.build_dataset', 'sprites/grey']
+  sizes = [f'--data_dir={tmp_path}', '--train_scenes=8', '--test_scenes=4']
+  done = subprocess.run([*command, *sizes], capture_output=True, text=True)
+  assert '4 test' in done.stdout and '8 train' in done.stdout and str(tmp_path) in done.stdout
   assert (tmp_path / 'sprites' / 'grey_test_scenes_4_train_scenes_8').is_dir()
+
+
+def test_what_can_be_built_is_listed():
+  lines = build_dataset.list_data_sets().splitlines()
+  assert len(lines) == 11
+  for name in ('multi_mnist/touching', 'sprites/colour'):
+    assert any(line.startswith(f'{name} ') for line in lines)
+
+
+def test_glyphs_come_from_the_folder_given_and_names_do_not_tell_it(tmp_path):
+  images, _ = samples.write_idx(tmp_path)['train']
+  built = build_dataset.build(
+    'multi_mnist',
+    str(tmp_path),
+    {'mnist_dir': str(tmp_path)},
+    {'train_scenes': 8, 'test_scenes': 4},
+  )
+  assert built.startswith('multi_mnist/disjoint_test_scenes_4_train_scenes_8/')
+  with pytest.raises(UserError, match=r"data\.mnist_dir='/nowhere' is not a folder"):
+    build_dataset.build('multi_mnist', str(tmp_path), {'mnist_dir': '/nowhere'}, {'seed': 1})
 
 
 @pytest.mark.parametrize(
@@ -200,8 +215,10 @@ def test_the_program_lists_and_builds(tmp_path):
     (['sprites', '--train_scenes=0'], r'train_scenes=0 .* at least 1'),
   ],
 )
-def test_the_program_refuses_in_one_line(arguments, message):
-  done = build(*arguments)
-  assert done.returncode == UserError.exit_code and not done.stdout
-  (line,) = done.stderr.splitlines()
+def test_the_program_refuses_in_one_line(arguments, message, capsys):
+  with pytest.raises(SystemExit) as raised, flagsaver.flagsaver():
+    build_dataset.main(command_line.parse_flags(['build_dataset', *arguments]))
+  printed = capsys.readouterr()
+  assert raised.value.code == UserError.exit_code and not printed.out
+  (line,) = printed.err.splitlines()
   assert re.search(message, line)

@@ -1,15 +1,12 @@
-"""Digits to compose scenes of: the embedded ones, and MNIST from a folder, sound or spoilt."""
+"""MNIST from a folder of IDX files, sound or damaged."""
 
-import collections
 import gzip
 
 import numpy as np
 import pytest
 import samples
-from PIL import Image
-from sklearn import datasets
 
-from air_jax.data import glyphs
+from air_jax.data import mnist
 from air_jax.errors import UserError
 
 MNIST_LABELS = {
@@ -18,29 +15,10 @@ MNIST_LABELS = {
 }
 
 
-def test_embedded_splits_share_no_picture_and_hold_every_digit_once():
-  given = collections.Counter()
-  digits = datasets.load_digits()
-  for small, label in zip(digits.images, digits.target, strict=True):
-    enlarged = Image.fromarray((small * 15.9375).astype(np.uint8)).resize((20, 20), Image.BICUBIC)
-    picture = np.pad(np.where(np.asarray(enlarged) < 16, 0, enlarged).astype(np.uint8), 4)
-    given[picture.tobytes(), int(label)] += 1
-  train, test = (
-    collections.Counter(
-      (image.tobytes(), int(label))
-      for image, label in zip(*glyphs.load('digits', split), strict=True)
-    )
-    for split in ('train', 'test')
-  )
-  assert train + test == given
-  assert not {picture for picture, _ in train} & {picture for picture, _ in test}
-  assert test.total() == 359
-
-
 def test_idx_files_give_back_what_was_written(tmp_path):
   arrays = samples.write_idx(tmp_path)
   for split, (images, labels) in arrays.items():
-    read = glyphs.load('mnist', split, tmp_path)
+    read = mnist.read(tmp_path, split)
     np.testing.assert_array_equal(read.images, images)
     np.testing.assert_array_equal(read.labels, labels)
     assert read.images.dtype == np.uint8 and read.labels.dtype == np.int32
@@ -48,14 +26,14 @@ def test_idx_files_give_back_what_was_written(tmp_path):
 
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_mnist_has_its_known_labels(mnist_dir, split):
-  images, labels = glyphs.load('mnist', split, mnist_dir)
+  images, labels = mnist.read(mnist_dir, split)
   assert images.shape == (sum(MNIST_LABELS[split]), 28, 28)
   assert np.bincount(labels).tolist() == MNIST_LABELS[split]
 
 
 def test_missing_mnist_folder_is_named(tmp_path):
   with pytest.raises(UserError, match=r'data\.mnist_dir=.*nowhere.*t10k-labels-idx1-ubyte\.gz'):
-    glyphs.load('mnist', 'train', tmp_path / 'nowhere')
+    mnist.read(tmp_path / 'nowhere', 'train')
 
 
 def test_missing_mnist_file_is_named_whatever_the_split(tmp_path):
@@ -63,7 +41,7 @@ def test_missing_mnist_file_is_named_whatever_the_split(tmp_path):
   (tmp_path / 'train-labels-idx1-ubyte.gz').unlink()
   for split in ('train', 'test'):
     with pytest.raises(UserError, match=r'lacks train-labels-idx1-ubyte\.gz;'):
-      glyphs.load('mnist', split, tmp_path)
+      mnist.read(tmp_path, split)
 
 
 def damaged_idx():
@@ -93,4 +71,4 @@ def test_damaged_mnist_file_is_named(tmp_path, damage):
   samples.write_idx(tmp_path)
   (tmp_path / 'train-images-idx3-ubyte.gz').write_bytes(damaged_idx()[damage])
   with pytest.raises(UserError, match=r'/train-images-idx3-ubyte\.gz '):
-    glyphs.load('mnist', 'train', tmp_path)
+    mnist.read(tmp_path, 'train')

@@ -13,7 +13,7 @@ from air_jax.evaluation import held_out, metrics
 from air_jax.model import air, networks
 from air_jax.model import spatial_transformer as transformer
 from air_jax.storage import run_dir
-from air_jax.types import Normal, Scenes
+from air_jax.types import LabelledScenes, Normal
 
 
 def test_evaluation_holds_the_figures_of_the_last_step(finished_run):
@@ -87,7 +87,9 @@ def _summarise(counts, boxes, predicted=(0, 2, 1, 2)):
   evaluation = held_out.Evaluation(
     np.array(predicted), None, None, found, value, -value, value / 4, value / 2
   )
-  scenes = Scenes(np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None)
+  scenes = LabelledScenes(
+    np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None
+  )
   return held_out.summarise(evaluation, scenes, 3)
 
 

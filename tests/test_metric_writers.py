@@ -31,10 +31,10 @@ def test_metrics_have_a_line_for_every_chunk_and_evaluation(finished_run):
 def test_metrics_of_a_chunk_are_means_over_its_steps(run_config, finished_run):
   parsed = config_lib.parse(run_config)
   members = population.make(parsed)
-  feed = loading.feed(parsed.data, parsed.train.batch_size)
+  source = loading.batch_source(parsed.data, parsed.train.batch_size)
   states = population.init(members)
   for start, line in zip((0, 5), run_folder.lines_of(finished_run, 'train'), strict=False):
-    states, reports = population.advance(members, feed, states, start, 5)
+    states, reports = population.advance(members, source, states, start, 5)
     for name, values in reports.items():
       assert line[name] == pytest.approx(float(np.mean(values)), rel=1e-5)
 

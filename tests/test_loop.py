@@ -13,9 +13,9 @@ from PIL import Image
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.evaluation import held_out
+from air_jax.inference import run_figures
 from air_jax.storage import run_dir
 from air_jax.training import loop, population, train_step
-from air_jax.viz import figures
 
 
 def after_chunk(monkeypatch, number, do):
@@ -204,9 +204,9 @@ def test_stop_does_not_keep_a_state_that_is_not_finite(
     cell = jax.tree.map(lambda x: x.at[-1:].set(jnp.nan), state.params['cell'])
     return state._replace(params=state.params | {'cell': cell}), reports
 
-  make_feed, closed = loading.feed, []
+  make_source, closed = loading.batch_source, []
   closing = {'close': lambda: closed.append(True)}
-  monkeypatch.setattr(loading, 'feed', lambda *args: make_feed(*args)._replace(**closing))
+  monkeypatch.setattr(loading, 'batch_source', lambda *args: make_source(*args)._replace(**closing))
   after_chunk(monkeypatch, 2, spoil)
   says = r'at step 10 these are not finite: parameters of cell;'
   with pytest.raises(DivergenceError, match=says):
@@ -248,7 +248,7 @@ def test_everything_happens_when_it_is_due(
   )  # fmt: skip
   evaluated, drawn = [], []
 
-  def advance(members, feed, states, start, steps):
+  def advance(members, source, states, start, steps):
     assert states.step == start
     made = np.asarray(start + 1 + np.arange(steps), np.float32)[:, None]
     reports = dict.fromkeys(('loss', 'elbo', 'count_accuracy'), made)
@@ -258,8 +258,8 @@ def test_everything_happens_when_it_is_due(
     evaluated.append(int(state.step))
     return None, {'count_accuracy': 0.5, 'elbo': 1.0, 'box_iou': 0.5}
 
-  def draw(learning, state, *others):
-    drawn.append(int(state.step))
+  def draw(model, *others):
+    drawn.append(model.step)
     return []
 
   start = train_step.TrainState(jnp.zeros(1, jnp.int32), {}, {}, ())
@@ -267,7 +267,7 @@ def test_everything_happens_when_it_is_due(
   monkeypatch.setattr(population, 'advance', advance)
   monkeypatch.setattr(held_out, 'held_out', held_out)
   monkeypatch.setattr(held_out, 'posteriors', lambda _: {})
-  monkeypatch.setattr(figures, 'draw', draw)
+  monkeypatch.setattr(run_figures, 'draw_run', draw)
   loop.train(run_config, tmp_path)
 
   def due(every):

@@ -1,6 +1,7 @@
-"""Composed scenes against independent readings of the rules in scenes.py."""
+"""Composed scenes against independent readings of the rules in composition.py."""
 
 import dataclasses
+import hashlib
 
 import jax
 import numpy as np
@@ -9,10 +10,9 @@ import samples
 from PIL import Image
 from scipy import stats
 
-from air_jax.data import composition
-from air_jax.data.glyphs import load as load_glyphs
+from air_jax.data import composition, digits
 from air_jax.errors import UserError
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 
 # Configurations are shared by the tests: each takes seconds to compile.
 CORNERS = samples.data_config(canvas_size=20)  # of glyphs of 10x10, see `corners`
@@ -23,7 +23,6 @@ MANY = samples.data_config(canvas_size=100, max_objects=9)
 GRADIENT = samples.data_config(
   source='sprites', colour=True, background='gradient', min_objects=1, max_objects=3
 )
-NOISY = dataclasses.replace(GRADIENT, noise=0.05)
 
 
 def corner_glyphs(side, number=3):
@@ -54,19 +53,12 @@ def sizes():
 
 @pytest.fixture(scope='module')
 def many():
-  return samples.compose(MANY, load_glyphs('digits', 'train'), 1536)
+  return samples.compose(MANY, digits.read(None, 'train'), 1536)
 
 
 @pytest.fixture(scope='module')
 def gradient():
   return samples.compose(GRADIENT, None, 1000)
-
-
-def mask(box, canvas_size):
-  """Pixels of a box, by comparing coordinates."""
-  y, x = np.mgrid[:canvas_size, :canvas_size]
-  top, left, height, width = box
-  return (top <= y) & (y < top + height) & (left <= x) & (x < left + width)
 
 
 def assert_same(a, b):
@@ -106,11 +98,11 @@ def test_rows_up_to_the_count_are_objects_and_the_others_blank(request, name):
 @pytest.mark.parametrize('name', ['many', 'touching', 'gradient'])
 def test_scene_i_is_a_function_of_the_recipe_and_i_alone(request, name):
   config, glyphs = {
-    'many': (MANY, load_glyphs('digits', 'train')),
+    'many': (MANY, digits.read(None, 'train')),
     'touching': (TOUCHING, samples.plain_glyphs(SHADES)),
     'gradient': (GRADIENT, None),
   }[name]
-  whole = Scenes(*(field[:600] for field in request.getfixturevalue(name)))
+  whole = LabelledScenes(*(field[:600] for field in request.getfixturevalue(name)))
   first = samples.compose(config, glyphs, 100)
   second = samples.compose(config, glyphs, 600, start=100)
   assert_same(whole, [np.concatenate(pair) for pair in zip(first, second, strict=True)])
@@ -119,6 +111,18 @@ def test_scene_i_is_a_function_of_the_recipe_and_i_alone(request, name):
   # And each is another, as far as two objects leave no room for chance.
   full = whole.images[whole.counts >= 2]
   assert len({image.tobytes() for image in full}) == len(full) > 100
+
+
+def test_scenes_are_those_of_earlier_versions():
+  """If this fails for a reason, raise `composition.VERSION`: kept scenes must not be read."""
+  glyphs = samples.plain_glyphs([0] * 3)
+  pattern = np.arange(glyphs.images.size).reshape(glyphs.images.shape) * 37 % 251
+  glyphs.images[:, 5:23, 7:19] = pattern[:, 5:23, 7:19]
+  made = samples.compose(samples.data_config(min_objects=2), glyphs, 2)
+  assert made.labels.tolist() == [[1, 0], [0, 1]]
+  assert made.boxes[..., :2].tolist() == [[[2, 6], [24, 30]], [[14, 18], [29, 5]]]
+  digests = [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in made.images]
+  assert digests == ['db9509456e29dd9f', '0bf54ca6fd72e062']
 
 
 def test_seeds_and_splits_have_scenes_of_their_own(gradient):
@@ -135,7 +139,7 @@ def test_seeds_and_splits_have_scenes_of_their_own(gradient):
 
 def test_disjoint_boxes_hold_whole_digits_at_native_size_and_all_ink(many):
   cropped = {}
-  for image, label in zip(*load_glyphs('digits', 'train'), strict=True):
+  for image, label in zip(*digits.read(None, 'train'), strict=True):
     rows, columns = np.nonzero(image)
     crop = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     cropped[crop.shape, crop.tobytes()] = label
@@ -151,7 +155,7 @@ def test_disjoint_boxes_hold_whole_digits_at_native_size_and_all_ink(many):
 
 
 def test_disjoint_digits_are_drawn_evenly_with_replacement(many):
-  known = np.bincount(load_glyphs('digits', 'train').labels)
+  known = np.bincount(digits.read(None, 'train').labels)
   seen = np.bincount(many.labels[many.labels >= 0])
   assert stats.chisquare(seen, known * seen.sum() / known.sum()).pvalue > 1e-3
   pairs = np.histogram2d(*many.labels[many.counts >= 2, :2].T, bins=10)[0]
@@ -160,7 +164,7 @@ def test_disjoint_digits_are_drawn_evenly_with_replacement(many):
 
 def test_disjoint_boxes_do_not_overlap(many):
   for boxes in many.boxes[many.counts >= 8]:
-    assert sum(mask(box, 100).astype(int) for box in boxes).max() <= 1
+    assert sum(samples.mask(box, 100).astype(int) for box in boxes).max() <= 1
 
 
 def test_disjoint_boxes_may_share_an_edge_on_any_side(corners):
@@ -178,7 +182,7 @@ def test_touching_scenes_are_sums_of_shrunk_digits_that_stay_within_255(touching
   for image, count, boxes, labels in zip(
     touching.images[..., 0], touching.counts, touching.boxes, touching.labels, strict=True
   ):
-    masks = [mask(box, 46) for box in boxes[:count]]
+    masks = [samples.mask(box, 46) for box in boxes[:count]]
     expected = sum((SHADES[k] * m for k, m in zip(labels, masks, strict=False)), np.zeros((46, 46)))
     np.testing.assert_array_equal(image, expected)
     overlapping += bool(masks) and sum(m.astype(int) for m in masks).max() > 1
@@ -198,7 +202,7 @@ def test_touching_digits_are_shrunk_by_a_normal_factor(touching):
 
 
 def test_touching_boxes_are_tight_around_ink_and_labels_are_right():
-  glyphs = load_glyphs('digits', 'test')
+  glyphs = digits.read(None, 'test')
   glyphs = type(glyphs)(*(field[: len(SHADES)] for field in glyphs))
   # Shades tell the labels apart: the brightest pixel of a digit of label l is 20 l + 60.
   peaks = glyphs.images.max((1, 2), keepdims=True)
@@ -244,69 +248,8 @@ def test_scales_are_uniform_and_sizes_follow_them(sizes):
     assert abs(edge - 15.5).min() > 2  # no doubt what is counted in
     assert set(heights[widths == side]) == {(edge > 15).sum()}
   for image, box in zip(sizes.images[:200], sizes.boxes[:200, 0], strict=True):
-    np.testing.assert_array_equal(image[..., 0] > 0, mask(box, 50))
+    np.testing.assert_array_equal(image[..., 0] > 0, samples.mask(box, 50))
     assert image.max() == 255
-
-
-def outside_boxes(made):
-  """[B, H, W] pixels that belong to no object's box."""
-  size = made.images.shape[1]
-  masks = [[mask(box, size) for box in boxes] for boxes in made.boxes]
-  return ~np.array(masks).any(1)
-
-
-def test_background_shows_where_no_object_is_and_objects_cover_it(gradient):
-  y, x = np.mgrid[:50, :50]
-  design = np.stack([np.ones(2500), y.ravel(), x.ravel()], -1)
-  colours = set()
-  for image, clear, count, boxes in zip(
-    gradient.images[:300].astype(float), outside_boxes(gradient)[:300], gradient.counts,
-    gradient.boxes, strict=False,
-  ):  # fmt: skip
-    plane = np.linalg.lstsq(design[clear.ravel()], image[clear], rcond=None)[0]
-    behind = (design @ plane).reshape(50, 50, 3)
-    assert behind.min() > -1 and behind.max() < 128.5
-    assert abs(image - behind)[clear].max() < 1.0  # rounding, and what it did to the fit
-    for box in boxes[:count]:
-      here = mask(box, 50)
-      top, left, height, width = box.astype(int)
-      colour = image[top + height // 2, left + width // 2]  # shapes are solid in their middle
-      assert set(colour) == {0, 255}
-      colours.add(tuple(colour))
-      # Each channel tells how much ink there is; where its levels are far apart, they agree.
-      lever = colour - behind[here]
-      shares = (image[here] - behind[here]) / np.where(abs(lever) > 40, lever, np.nan)
-      seen = ~np.isnan(shares)
-      assert np.nanmin(shares) > -0.04 and np.nanmax(shares) < 1.04
-      most = np.where(seen, shares, -np.inf).max(-1)
-      least = np.where(seen, shares, np.inf).min(-1)
-      assert (most - least).max() < 0.04  # 1 / 40 for rounding, and the fit
-  assert len(colours) == 6
-
-
-def test_scenes_have_backgrounds_of_their_own(gradient):
-  corner = gradient.images[:, 0, 0][outside_boxes(gradient)[:, 0, 0]]
-  assert corner.std(0).min() > 20
-  assert abs(np.corrcoef(corner.T.astype(float)) - np.eye(3)).max() * np.sqrt(len(corner)) < 4
-
-
-def test_noise_is_normal_of_the_given_deviation_and_changes_nothing_else(gradient):
-  noisy = samples.compose(NOISY, None, 200)
-  assert_same(noisy[1:], [field[:200] for field in gradient[1:]])
-  clean = gradient.images[:200].astype(int)
-  noise = noisy.images - clean
-  middle = (clean > 64) & (clean < 191)  # five deviations from where it would be clipped
-  values, std = noise[middle], 255 * 0.05
-  count = len(values)
-  assert abs(values.mean()) < 4 * std / np.sqrt(count)
-  # Both pictures were rounded, which adds a twelfth each.
-  assert abs(values.var() / (std**2 + 2 / 12) - 1) < 4 * np.sqrt(2 / count)
-  shares = np.diff(stats.norm(0, np.sqrt(std**2 + 1 / 12)).cdf(np.arange(-41, 41) + 0.5))
-  seen = np.bincount(np.clip(values, -41, 41) + 41, minlength=83)[1:-1]
-  assert abs(seen / count - shares).max() < 0.001
-  for shift in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)):
-    other, both = np.roll(noise, shift, range(4)), middle & np.roll(middle, shift, range(4))
-    assert abs(np.corrcoef(noise[both], other[both])[0, 1]) * np.sqrt(both.sum()) < 4
 
 
 @pytest.mark.parametrize('side', [11, 21])

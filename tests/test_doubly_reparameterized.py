@@ -9,9 +9,7 @@ import pytest
 
 from air_jax.config import schema as configuration
 from air_jax.model import air
-from air_jax.objectives import multi_sample
 from air_jax.training import train_step as learning
-from air_jax.types import ElboTerms
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
@@ -57,23 +55,3 @@ def test_mean_is_that_of_the_plain_gradient_and_variance_is_less(tiny_config, im
     assert np.any(ours[part] != plain[part])
     assert ours[part].var(0).sum() < plain[part].var(0).sum(), part
   np.testing.assert_allclose(ours['glimpse_decoder'], plain['glimpse_decoder'], atol=1e-3)
-
-
-def test_shares_are_weights_of_latents_in_the_loss():
-  rng = np.random.default_rng(1)
-  nll, ratio = (jnp.asarray(rng.normal(0, 1, (K, 3)), jnp.float32) for _ in range(2))
-  log_q = jnp.log(jnp.full((K, 3), 1 / 3))
-
-  def terms(ratio):
-    return ElboTerms(nll, None, ratio, log_q, log_q)
-
-  slope = jax.grad(lambda ratio: multi_sample.collapsed_iwae(terms(ratio), None, 0.3))(ratio)
-  expected = np.cumsum(slope[:, ::-1], 1)[:, ::-1]
-  np.testing.assert_allclose(multi_sample.shares(terms(ratio), 0.3), expected, rtol=1e-5)
-  # Each moves with its own particle alone, as a softmax does.
-  by_ratio = jax.jacrev(lambda ratio: multi_sample.shares(terms(ratio), 0.0)[:, 0])(ratio)
-  own = multi_sample.shares(terms(ratio), 0.0)[:, 0]
-  slopes = np.array([by_ratio[i, i].sum() for i in range(K)])
-  np.testing.assert_allclose(slopes, -own * (1 - own), rtol=1e-4)
-  others = [by_ratio[i, j] for i in range(K) for j in range(K) if i != j]
-  np.testing.assert_array_equal(np.stack(others), 0)

@@ -1,6 +1,5 @@
 """The roll-out and the bound against loops, enumeration and sampling."""
 
-import dataclasses
 import functools
 
 import jax
@@ -15,7 +14,7 @@ from air_jax import objectives
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives import distributions
-from air_jax.types import Baseline, ElboTerms, Latents, Noise
+from air_jax.types import ElboTerms, Latents, Noise
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
 
@@ -28,8 +27,8 @@ VARIANTS = {
   },
 }  # fmt: skip
 
-_parse = jax.jit(air.parse, static_argnums=0)
-_decode = jax.jit(air.decode, static_argnums=0)
+_parse = jax.jit(air.parse)
+_decode = jax.jit(air.decode)
 
 
 @pytest.fixture(params=VARIANTS)
@@ -47,7 +46,7 @@ def coloured(model):
   return samples.variant(model, baseline=True, **VARIANTS['coloured scenes'])
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
 def _differentiate(model, params, image, noise, weights):
   def terms(params, noise):
     rolled = air.rollout(model, params, image, noise)
@@ -63,13 +62,9 @@ def _run(model, params, image, noise, **weights):
   Weights are given like `nll=[0, 1, 0, 0]`. One program makes everything, for compiling is what
   takes time in these tests.
   """
-  none = ElboTerms(*(jnp.zeros(4) for _ in range(5)), _baseline(0.0), jnp.zeros((4, 4)))
+  none = ElboTerms(*(jnp.zeros(4) for _ in range(5)), jnp.zeros(3), jnp.zeros((4, 4)))
   weights = jax.tree.map(jnp.float32, weights, is_leaf=lambda x: isinstance(x, list))
   return _differentiate(model, params, image, noise, none._replace(**weights))
-
-
-def _baseline(value):
-  return Baseline(jnp.full(3, value), *(jnp.full((), value) for _ in range(2)))
 
 
 def _is_zero(tree):
@@ -79,25 +74,25 @@ def _is_zero(tree):
 @pytest.fixture(scope='module')
 def latents(model):
   """Three objects, the first well inside the canvas."""
-  z_what = jax.random.normal(jax.random.key(3), (3, model.config.code_size))
+  z_what = jax.random.normal(jax.random.key(3), (3, model.spec.code_size))
   z_where = jnp.array([[-1.0, -0.3, 0.2], [-0.5, 0.5, 0.5], [-0.2, 0.1, -0.6]])
   return Latents(z_where, z_what, jnp.int32(1), jnp.zeros(0))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
 def _step(model, params, image, background, noise, state, z, canvas):
   """One step of the cell, which sees no background, and the canvas with what it painted."""
-  config, nets = model
+  spec, nets = model.spec, model.networks
   painted, image = canvas - background, image - background
-  attended = nets.attend(params, image - painted) if config.residual else jnp.zeros(0)
+  attended = nets.attend(params, image - painted, 0.42)
   image_gates = nets.encode_image(params, image)
   state, h = nets.recur(params, state, image_gates, jnp.concatenate([z, attended]))
   where = nets.location(params, h, attended)
   z_where = where.mean + noise[:3] * where.std
   window = jnp.array([jax.nn.sigmoid(z_where[0]), *jnp.tanh(z_where[1:])])
-  what = nets.encode_glimpse(params, transformer.crop(image, window, config.glimpse_size))
+  what = nets.encode_glimpse(params, transformer.crop(image, window, spec.glimpse_size))
   z_what = what.mean + noise[3:] * what.std
-  canvas += transformer.paint(nets.decode_glimpse(params, z_what), window, config.canvas_size)
+  canvas += transformer.paint(nets.decode_glimpse(params, z_what), window, spec.canvas_size)
   z = jnp.concatenate([z_where, z_what])
   return nets.presence(params, h), where, what, state, z, canvas
 
@@ -114,10 +109,10 @@ def _divergence(q, noise, mean, std):
 
 def _cost_of_count(model, params, image, noise, count):
   """nll, KL, log-ratio and log q of a count, rolled out to that count and no further."""
-  config, nets = model
-  prior_mean = np.array([np.log(0.42 / 0.58), 0, 0] + config.code_size * [0])
-  prior_std = np.array([0.05, 1, 1] + config.code_size * [1])
-  state, z = nets.initial_state(params), jnp.zeros(3 + config.code_size)
+  spec, nets = model.spec, model.networks
+  prior_mean = np.array([np.log(0.42 / 0.58), 0, 0] + spec.code_size * [0])
+  prior_std = np.array([0.05, 1, 1] + spec.code_size * [1])
+  state, z = nets.initial_state(params), jnp.zeros(3 + spec.code_size)
   behind = nets.encode_background(params, image)
   background = nets.decode_background(params, behind.mean + noise.background * behind.std)
   divergence = _divergence(behind, noise.background, 0, 1)
@@ -133,7 +128,7 @@ def _cost_of_count(model, params, image, noise, count):
     canvas = painted
     q = [np.concatenate(pair) for pair in zip(where, what, strict=True)]
     divergence += _divergence(q, eps, prior_mean, prior_std)
-  nll = -scipy.stats.norm.logpdf(image, canvas, config.likelihood_std).sum()
+  nll = -scipy.stats.norm.logpdf(image, canvas, model.numbers.likelihood_std).sum()
   return nll, *divergence, log_q
 
 
@@ -216,7 +211,7 @@ def test_a_learned_size_prior_starts_as_configured_and_moves_to_the_sizes_found(
     air.priors(model, params)[0], air.priors(fixed, fixed_params)[0], strict=True
   ):
     np.testing.assert_allclose(ours, theirs)
-  params['size_change'] = jnp.array([0.5, -0.2])
+  params['size_prior'] = {'mean_shift': 0.5, 'log_std_factor': -0.2}
   mean, std = air.priors(model, params)[0]
   np.testing.assert_allclose(mean, [np.log(0.42 / 0.58) + 0.5, 0, 0], rtol=1e-6)
   np.testing.assert_allclose(std, [0.05 * np.exp(-0.2), 1, 1], rtol=1e-6)
@@ -224,7 +219,8 @@ def test_a_learned_size_prior_starts_as_configured_and_moves_to_the_sizes_found(
   @jax.jit
   @jax.grad
   def slope(change):
-    there = params | {'size_change': change}
+    prior = {'mean_shift': change[0], 'log_std_factor': change[1]}
+    there = params | {'size_prior': prior}
     rolled = air.rollout(model, there, image, noise)
     return air.elbo_terms(model, there, image, rolled, samples.SUCCESS).kl_z[3]
 
@@ -256,13 +252,12 @@ def test_the_residual_feeds_back_the_canvas_but_no_gradient(model):
 
 def test_the_baseline_sees_image_and_rollout_and_moves_nothing_but_itself(variant):
   model, params, image, noise = variant
-  rolled, terms, by_params, _ = _run(model, params, image, noise, baseline=_baseline(1.0))
+  rolled, terms, by_params, _ = _run(model, params, image, noise, baseline=[1, 1, 1])
   seen = image, rolled.presence_logits, rolled.z_where, rolled.z_what, rolled.z_background
-  guess, *_ = model.networks.baseline(params, jnp.concatenate([part.ravel() for part in seen]))
-  assert guess.shape == (3,)
-  np.testing.assert_allclose(terms.baseline.guess, guess, rtol=1e-4)
-  assert (terms.baseline.centre, terms.baseline.variance) == (0, 1)
-  assert not _is_zero(by_params.pop('baseline_net'))
+  baseline = model.networks.baseline(params, jnp.concatenate([part.ravel() for part in seen]))
+  assert baseline.shape == (3,)
+  np.testing.assert_allclose(terms.baseline, baseline, rtol=1e-4)
+  assert not _is_zero(by_params.pop('baseline'))
   assert _is_zero(by_params)
 
 
@@ -272,7 +267,7 @@ def test_products_tell_the_cost_of_any_share_of_what_is_painted(variant):
   rolled, terms, *_ = _run(model, params, image, noise)
   shares = np.array([0.7, 0.4, 0.1])
   canvas = rolled.canvases[0] + np.einsum('t,thwc->hwc', shares, np.diff(rolled.canvases, axis=0))
-  expected = -scipy.stats.norm.logpdf(image, canvas, model.config.likelihood_std).sum()
+  expected = -scipy.stats.norm.logpdf(image, canvas, model.numbers.likelihood_std).sum()
   weights = np.array([1.0, *-shares])
   change = weights @ terms.products @ weights - terms.products[0, 0]
   np.testing.assert_allclose(terms.nll[0] + 0.5 * change, expected, rtol=1e-5)
@@ -282,7 +277,7 @@ def test_products_tell_the_cost_of_any_share_of_what_is_painted(variant):
 def test_posterior_of_an_explanation_is_that_of_its_steps_up_to_its_count(variant):
   model, params, image, noise = variant
   rolled = _run(model, params, image, noise)[0]
-  log_posterior = jax.jit(air.log_posterior, static_argnums=0)
+  log_posterior = jax.jit(air.log_posterior)
   log_pdf = scipy.stats.norm.logpdf
   each = log_pdf(rolled.z_where, *rolled.where).sum(1) + log_pdf(rolled.z_what, *rolled.what).sum(1)
   behind = log_pdf(rolled.z_background, *rolled.background).sum()
@@ -302,7 +297,7 @@ def test_stopped_samples_are_the_same_and_pass_nothing_on(coloured):
     rolled = air.rollout(model, params, image, noise, sample)
     return air.elbo_terms(model, params, image, rolled, samples.SUCCESS)
 
-  ours, theirs = (run(params, sample) for sample in (air.stop_sample, air.reparameterise))
+  ours, theirs = (run(params, sample) for sample in (air.stop_sample, air.reparameterize))
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
   slope = jax.jit(jax.grad(lambda params: run(params, air.stop_sample).nll.sum()))(params)
   taught = {part for part, gradient in slope.items() if not _is_zero(gradient)}
@@ -329,9 +324,9 @@ def test_counts_by_explanation_are_of_the_canvas_that_explains_best(plain):
   """Whatever the presence head believes; here it is sure of three."""
   model, params, image, _ = plain
   changes = {'count_by': 'explanation', 'success': 0.2}
-  model = model._replace(config=dataclasses.replace(model.config, **changes))
+  model = samples.changed(model, **changes)
   chosen = set()
-  std = model.config.likelihood_std
+  std = model.numbers.likelihood_std
   for shown in (image, jnp.zeros_like(image)):
     latents, rolled = _parse(model, params, shown)
     where, what = air.priors(model, params)
@@ -358,7 +353,7 @@ def test_decoding_any_count_gives_the_canvas_after_as_many_steps(variant):
     decoded = _decode(model, params, latents._replace(count=jnp.int32(count)))
     np.testing.assert_allclose(decoded, rolled.canvases[count], atol=1e-6)
     assert np.allclose(decoded, background, atol=1e-6) == (count == 0)
-  assert bool(background.any()) == (model.config.background == 'latent')
+  assert bool(background.any()) == (model.spec.background == 'latent')
 
 
 def test_editing_an_objects_place_moves_and_resizes_its_ink(plain, latents):

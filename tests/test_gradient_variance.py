@@ -10,7 +10,7 @@ from air_jax.config import schema as configuration
 from air_jax.configs import tiny
 from air_jax.errors import UserError
 from air_jax.training import gradient_variance, train_step
-from air_jax.types import Scenes
+from air_jax.types import LabelledScenes
 from air_jax.viz import plots
 
 pytestmark = pytest.mark.usefixtures('compile_quickly')
@@ -21,7 +21,7 @@ NAMES = ['exact', 'reinforce', 'nvil', 'collapsed']
 def scenes():
   images = np.zeros((64, 50, 50, 1), np.uint8)
   images[:, 10:20, 10:20] = np.random.default_rng(0).integers(0, 256, (64, 10, 10, 1))
-  return Scenes(images, *(None for _ in range(5)))
+  return LabelledScenes(images, *(None for _ in range(5)))
 
 
 @pytest.fixture(scope='module')

@@ -12,7 +12,7 @@ from air_jax.runtime import compilation_cache
 PROGRAM = """
 import jax, logging
 from air_jax import compilation
-compilation._WORTHWHILE = 0.0
+compilation._SHORTEST_S = 0.0
 compilation.keep()
 print(jax.config.jax_compilation_cache_dir)
 hits = []

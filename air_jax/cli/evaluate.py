@@ -1,0 +1,44 @@
+"""Evaluation of a run with all its members, kept in their folders."""
+
+import os
+from typing import Any
+
+from air_jax.data import loading
+from air_jax.evaluation import held_out, population_summary
+from air_jax.inference import restore
+from air_jax.storage import run_dir
+
+
+def evaluate_run(
+  workdir: str | os.PathLike, particles: int = 0, member: int | None = None
+) -> dict[str, Any]:
+  """Evaluates a run on held-out scenes, and keeps each summary as evaluation.json.
+
+  Args:
+    workdir: folder of the run.
+    particles: samples of a tighter bound, see `held_out.evaluate`.
+    member: the only member to evaluate; None evaluates all.
+
+  Returns:
+    the member's summary, or that of all, see `population_summary.summarize`.
+
+  Raises:
+    UserError: there is no run, no such member, no checkpoint that can be read, or no data.
+  """
+  run = restore.restore(workdir)
+  scenes, summaries = loading.load(run.config.data, 'test'), {}
+  size = run.config.train.population
+  members = [run.chosen(member)] if member is not None else range(size)
+  for i in members:
+    if i in run.diverged:
+      continue
+    model = run.model(i)
+    _, summaries[i] = held_out.evaluate(
+      model.model, model.params, scenes, model.config.seed, run.step, particles
+    )
+    run_dir.write_evaluation(run.member_dir(i), summaries[i])
+  if member is not None:
+    return summaries[member]
+  summary = population_summary.summarize(summaries, run.diverged, run.config.train.success)
+  run_dir.write_evaluation(run.folder, summary)
+  return summary

@@ -1,0 +1,298 @@
+"""What each --mode does, in a table. Imports that take seconds wait until a mode needs them."""
+
+import contextlib
+import pathlib
+import shlex
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from absl.flags import FlagValues
+
+from air_jax.cli import command_line
+from air_jax.errors import UserError
+from air_jax.runtime import extras
+
+
+class Mode(NamedTuple):
+  """A mode of the program."""
+
+  run: Callable[[FlagValues], None]
+  help: str
+  flags: tuple[str, ...] = ()  # that go with it and not with all modes
+
+
+def train(flags: FlagValues) -> None:
+  """Trains the run in --workdir, or continues it."""
+  processes = _processes(flags)
+  from air_jax import api
+  from air_jax.cli.reporting import Progress
+  from air_jax.config import schema
+  from air_jax.evaluation import tables
+  from air_jax.runtime import compilation_cache, cpu_devices
+
+  members = schema.parse(flags.config).train.population
+  compilation_cache.enable()
+  if members > 1 and not (flags.distributed or flags.coordinator):
+    cpu_devices.set_cpu_device_count(members)
+  with processes:
+    _say('preparing the data and compiling the training step; the first time takes a minute')
+    print(tables.table(api.train(flags.config, flags.workdir, callbacks=[Progress()])))
+    print(f'\n{after_training(flags)}')
+
+
+def evaluate(flags: FlagValues) -> None:
+  """Evaluates a run on held-out images; a population, every member."""
+  _refuse_config(flags)
+  from air_jax.cli.evaluate import evaluate_run
+  from air_jax.evaluation import tables
+  from air_jax.runtime import compilation_cache
+
+  compilation_cache.enable()
+  print(tables.table(evaluate_run(flags.workdir, flags.particles, flags.member)))
+  print(f'\nas JSON: {flags.workdir}/evaluation.json; drawn: {_command(flags, "--mode=figures")}')
+
+
+def figures(flags: FlagValues) -> None:
+  """Draws a run, or the scenes of a configuration that has none."""
+  from air_jax.data import loading
+  from air_jax.runtime import compilation_cache
+
+  with extras.needed('plots', '--mode=figures'):
+    from air_jax.inference import run_figures
+
+  compilation_cache.enable()
+  if _is_untrained(flags):
+    from air_jax.config import schema
+
+    scenes = loading.load(schema.parse(flags.config).data, 'test')
+    paths = run_figures.draw_scenes(scenes, pathlib.Path(flags.workdir).expanduser())
+  else:
+    from air_jax.evaluation import held_out
+    from air_jax.inference import restore
+    from air_jax.storage import metric_writers
+
+    run = restore.restore(flags.workdir)
+    index = run.chosen(flags.member)
+    model, folder = run.model(index), run.member_dir(index)
+    scenes = loading.load(model.config.data, 'test')
+    evaluation, _ = held_out.evaluate(
+      model.model, model.params, scenes, model.config.seed, model.step
+    )
+    records = metric_writers.read_metrics(folder)
+    paths = run_figures.draw_run(model, scenes, evaluation, records, folder)
+    paths += run_figures.draw_animations(model, scenes, folder)
+  print('\n'.join(map(str, paths)))
+
+
+def variance(flags: FlagValues) -> None:
+  """Measures the noise of each objective's gradient."""
+  from air_jax.data import loading
+  from air_jax.runtime import compilation_cache, files
+  from air_jax.training import gradient_variance, train_step
+
+  with extras.needed('plots', '--mode=variance'):
+    from air_jax.inference import run_figures
+
+  compilation_cache.enable()
+  if _is_untrained(flags):
+    from air_jax.config import schema
+
+    config, folder = schema.parse(flags.config), pathlib.Path(flags.workdir).expanduser()
+    learner = train_step.build(config)
+    state = train_step.init(learner)
+  else:
+    config, learner, state, folder = _trained(flags)
+  which = ', '.join(flags.objectives or ['every objective'])
+  _say(f'sampling {flags.draws} gradients of {which}; each is compiled first, some seconds each')
+  scenes = loading.load(config.data, 'test')
+  summary = gradient_variance.measure(learner, state, scenes, flags.draws, flags.objectives)
+  folder.mkdir(parents=True, exist_ok=True)
+  files.write_json(folder / 'variance.json', summary)
+  run_figures.draw_variance(summary, folder)
+  print(gradient_variance.table(summary))
+  print(f'\nas JSON: {folder}/variance.json; drawn: {folder}/figures/variance.png')
+
+
+def parse(flags: FlagValues) -> None:
+  """Finds the objects of images."""
+  _refuse_config(flags)
+  if not flags.images:
+    raise UserError('--mode=parse needs --images=FOLDER, or a pattern such as "photos/*.png"')
+  with extras.needed('plots', '--mode=parse'):
+    from air_jax.inference import parse_files
+
+  out = flags.out or f'{flags.workdir}/parsed'
+  print(parse_files.run(_model(flags), flags.images, out, flags.annotate))
+
+
+def export(flags: FlagValues) -> None:
+  """Writes the parser as one file that needs JAX alone."""
+  _refuse_config(flags)
+  model = _model(flags)
+  path = pathlib.Path(flags.out or f'{flags.workdir}/parser.jax').expanduser()
+  with extras.needed('export', '--mode=export'):
+    exported = model.export()
+  try:
+    with path.open('xb') as file:
+      file.write(exported)
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
+  size = model.config.data.canvas_size
+  print(f'{path} parses [b, {size}, ...] uint8 images; see the README')
+
+
+def report(flags: FlagValues) -> None:
+  """Writes one HTML page about a run."""
+  _refuse_config(flags)
+  from air_jax.runtime import compilation_cache
+
+  with extras.needed('report', '--mode=report'):
+    from air_jax.inference.report import page
+
+  compilation_cache.enable()
+  _say('evaluating the run and drawing the report, which takes about a minute')
+
+  def gradient_norms(images):
+    from air_jax.training import gradient_norms
+
+    _, learner, state, _ = _trained(flags)
+    return gradient_norms.by_part(learner, state, images)
+
+  print(page.write(flags.workdir, flags.member, flags.compare, flags.out, gradient_norms))
+
+
+def demo(flags: FlagValues) -> None:
+  """Serves a page to draw on: of the run in --workdir, or of a small model that is trained once."""
+  _refuse_config(flags)
+  with extras.needed('demo', '--mode=demo'):
+    from air_jax.inference.demo import server
+  from air_jax.inference import restore
+  from air_jax.runtime import compilation_cache
+  from air_jax.storage import run_dir
+
+  compilation_cache.enable()
+  with server.listen(flags.host, flags.port) as listening:
+    if flags['workdir'].present or run_dir.exists(flags.workdir):
+      model = restore.load(flags.workdir, flags.member)
+    else:
+      from air_jax.cli import demo_model
+
+      model = demo_model.load_or_train(flags.config)
+    server.serve(model, listening)
+
+
+MODES = {
+  'train': Mode(
+    train,
+    'Trains the run in --workdir or continues it. The default.',
+    ('distributed', 'coordinator', 'processes', 'process'),
+  ),
+  'evaluate': Mode(
+    evaluate, 'Held-out metrics of a run, as a table and as JSON.', ('particles', 'member')
+  ),
+  'figures': Mode(
+    figures, 'Pictures of a run as PNG and GIF; without a run, the scenes of --config.', ('member',)
+  ),
+  'variance': Mode(
+    variance,
+    'How noisy the gradient of each objective is, of a run or of the untrained model of --config.',
+    ('draws', 'objectives', 'member'),
+  ),
+  'parse': Mode(
+    parse,
+    'The objects of your images, as JSON and drawn.',
+    ('images', 'out', 'annotate', 'member'),
+  ),
+  'export': Mode(export, 'The parser as one file that needs JAX alone.', ('out', 'member')),
+  'report': Mode(
+    report,
+    'One HTML page: metrics, pictures and configuration.',
+    ('compare', 'out', 'member'),
+  ),
+  'demo': Mode(demo, 'A page in the browser to draw on.', ('host', 'port', 'member')),
+}
+
+
+def after_training(flags: FlagValues) -> str:
+  """Where the files of a run are, and what to do next."""
+  steps = 2 * flags.config.train.steps
+  given = [arg for arg in sys.argv[1:] if not arg.startswith('--config.train.steps')]
+  more = shlex.join([*given, f'--config.train.steps={steps}'])
+  return '\n'.join(
+    [
+      f'The run is in {flags.workdir}: figures/ (PNG and GIF), evaluation.json, metrics.jsonl,',
+      'checkpoints/ and tensorboard/ (tensorboard --logdir shows it). Next:',
+      f'  {_command(flags, "--mode=report")}    one HTML page',
+      f'  {_command(flags, "--mode=demo")}    draw for the model',
+      f'  {_program()} {more}    train on to step {steps:,}',
+    ]
+  )
+
+
+def _command(flags: FlagValues, mode: str) -> str:
+  return f'{_program()} {mode} --workdir={shlex.quote(str(flags.workdir))}'
+
+
+def _program() -> str:
+  name = command_line.program()
+  return f'python {shlex.quote(sys.argv[0])}' if name.endswith('.py') else name
+
+
+def _say(text: str) -> None:
+  """One line to stderr about work that is silent for long."""
+  print(f'{command_line.program()}: {text}', file=sys.stderr, flush=True)
+
+
+def _refuse_config(flags: FlagValues) -> None:
+  if command_line.touches_config(sys.argv):
+    raise UserError(f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config')
+
+
+def _is_untrained(flags: FlagValues) -> bool:
+  """Whether --config is given and there is no run; both at once are refused."""
+  from air_jax.storage import run_dir
+
+  if not command_line.touches_config(sys.argv):
+    return False
+  if run_dir.exists(flags.workdir):
+    _refuse_config(flags)
+  return True
+
+
+def _trained(flags: FlagValues):
+  """A member's configuration, learner and training state, and its folder."""
+  from air_jax.inference import restore as inference_restore
+  from air_jax.training import population, restore
+
+  run = inference_restore.restore(flags.workdir)
+  index = run.chosen(flags.member)
+  members, states, _ = restore.restore(flags.workdir)
+  own = population.member(members.learner, index), population.member(states, index)
+  return run.model(index).config, *own, run.member_dir(index)
+
+
+def _model(flags: FlagValues):
+  import air_jax
+  from air_jax.runtime import compilation_cache
+
+  compilation_cache.enable()
+  return air_jax.load(flags.workdir, flags.member)
+
+
+def _processes(flags: FlagValues) -> contextlib.AbstractContextManager[None]:
+  """Joins the other processes, if there are any."""
+  count, index = flags.processes, flags.process
+  if flags.coordinator is None:
+    if (count, index) != (None, None):
+      raise UserError('--processes and --process go with --coordinator=HOST:PORT')
+    if not flags.distributed:
+      return contextlib.nullcontext()
+  elif count is None or index is None or not index < count:
+    raise UserError(
+      f'--coordinator={flags.coordinator} goes with --processes=N and --process=I, I in 0..N - 1; '
+      f'given were {count} and {index}'
+    )
+  from air_jax.runtime import distributed
+
+  return distributed.initialize(flags.coordinator, count, index)

@@ -1,0 +1,81 @@
+"""Composed scenes on disk: each set is composed once, and found again by what determines it."""
+
+import hashlib
+import os
+import pathlib
+import sys
+import tempfile
+import zipfile
+
+import numpy as np
+import tqdm
+from absl import logging
+
+from air_jax.config.schema import DataConfig
+from air_jax.data import composition, sources
+from air_jax.data.glyphs import Glyphs
+from air_jax.types import LabelledScenes
+
+
+def load(config: DataConfig, glyphs: Glyphs | None, split: str) -> LabelledScenes:
+  """Reads the scenes of a split from the cache, or composes them and writes them there.
+
+  Args:
+    config: section `data`.
+    glyphs: of the split; None for shapes.
+    split: 'train' or 'test'.
+
+  Raises:
+    UserError: the objects do not fit on the canvas.
+  """
+  path = sources.cache_folder(config) / f'scenes-{fingerprint(config, glyphs, split)}.npz'
+  try:
+    with path.open('rb') as file, np.load(file) as arrays:
+      return LabelledScenes(**arrays)
+  except FileNotFoundError:
+    pass
+  except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
+    logging.warning('composing scenes anew: %s cannot be read (%s)', path, error)
+  scenes = _compose(config, glyphs, split)
+  try:
+    _write(path, scenes)
+  except OSError as error:
+    logging.warning('composed scenes are not kept: cannot write %s (%s)', path, error)
+  return scenes
+
+
+def fingerprint(config: DataConfig, glyphs: Glyphs | None, split: str) -> str:
+  """A name for the scenes of a split by all that determines them: 24 hexadecimal digits."""
+  what = composition.VERSION, split, size(config, split), config.seed, composition.recipe(config)
+  digest = hashlib.sha256(repr(what).encode())
+  for array in glyphs or ():
+    digest.update(np.asarray(array).tobytes())
+  return digest.hexdigest()[:24]
+
+
+def size(config: DataConfig, split: str) -> int:
+  """The number of composed scenes in a split."""
+  return config.train_scenes if split == 'train' else config.test_scenes
+
+
+def _compose(config: DataConfig, glyphs: Glyphs | None, split: str) -> LabelledScenes:
+  parts, total = [], size(config, split)
+  with tqdm.tqdm(
+    total=total, unit='scene', desc=f'composing, {split}', disable=not sys.stderr.isatty()
+  ) as bar:
+    for part in composition.compose(config, glyphs, split, 0, total):
+      parts.append(part)
+      bar.update(len(part.images))
+  return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _write(path: pathlib.Path, scenes: LabelledScenes) -> None:
+  """Writes all or nothing: no reader meets half a file."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.tmp', delete=False) as file:
+    try:
+      np.savez(file, **scenes._asdict())
+      os.replace(file.name, path)
+    except BaseException:
+      os.unlink(file.name)
+      raise

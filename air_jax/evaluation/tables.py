@@ -1,0 +1,75 @@
+"""Summaries as text for the terminal."""
+
+from typing import Any
+
+
+def table(summary: dict[str, Any]) -> str:
+  """A summary of a run or of a population as text for the terminal."""
+  if 'members' not in summary:
+    return _of_run(summary)
+  lines = [
+    f'held-out images      {summary["images"]:>10,}',
+    f'members              {summary["members"]:>10,}   ({len(summary["diverged"])} diverged)',
+  ]
+  if success := summary.get('success'):
+    low, high = success['interval']
+    lines += [
+      f'successes            {success["members"]:>10,}   (count accuracy at least '
+      f'{success["from"]:.0%}; 95 % interval {low:.0%} .. {high:.0%})',
+      f'count accuracy       {summary["count_accuracy"]:>10.2%}   mean',
+      f'                     {summary["worst_count_accuracy"]:>10.2%}   worst',
+    ]
+  lines += [
+    f'ELBO                 {summary["elbo"]:>10.1f}   nats, mean',
+    f'best member          {summary["best"]:>10}   by its ELBO',
+    '',
+    'member   count accuracy        ELBO   box IoU',
+  ]
+  for i in range(summary['members']):
+    if str(i) in summary['diverged']:
+      known = summary['diverged'][str(i)]
+      lines.append(f'{i:>6}   diverged at step {known["step"]:,}: {", ".join(known["what"])}')
+      continue
+    each = summary['each'][str(i)]
+    cells = [
+      f'{each["count_accuracy"]:.2%}' if 'count_accuracy' in each else '-',
+      f'{each["elbo"]:.1f}',
+      f'{each["box_iou"]:.3f}' if 'box_iou' in each else '-',
+    ]
+    lines.append(f'{i:>6}   {cells[0]:>14}  {cells[1]:>10}   {cells[2]:>7}')
+  return '\n'.join(lines)
+
+
+def _of_run(summary: dict[str, Any]) -> str:
+  lines = [f'held-out images      {summary["images"]:>10,}']
+  if 'count_accuracy' in summary:
+    low, high = summary['count_accuracy_interval']
+    lines.append(
+      f'count accuracy       {summary["count_accuracy"]:>10.2%}'
+      f'   (95 % interval {low:.2%} .. {high:.2%})'
+    )
+  lines += [
+    f'ELBO                 {summary["elbo"]:>10.1f}   nats',
+    f'  reconstruction     {summary["nll"]:>10.1f}   nats (-log p(x | z))',
+    f'  KL                 {summary["kl"]:>10.1f}   nats',
+    f'reconstruction error {summary["reconstruction_mse"]:>10.5f}   mean square of a pixel',
+  ]
+  if 'tight_bound' in summary:
+    lines.insert(
+      -1, f'{summary["particles"]:>5}-sample bound   {summary["tight_bound"]:>10.1f}   nats'
+    )
+  if 'box_iou' in summary:
+    lines.append(f'box IoU              {summary["box_iou"]:>10.3f}')
+  if 'window_size' in summary:
+    spread = f'of the canvas; its log-odds vary by {summary["window_size_std"]:.3f} (learned)'
+    lines.append(f'window size          {summary["window_size"]:>10.3f}   {spread}')
+  found = summary['predicted_counts']
+  header = ''.join(f'{n:>8}' for n in range(len(found)))
+  lines += ['', f'true count   accuracy   predicted{header}']
+  for count, row in enumerate(summary.get('confusion', [])):
+    accuracy = summary['accuracy_by_count'].get(str(count))
+    shown = '       -' if accuracy is None else f'{accuracy:>8.2%}'
+    lines.append(f'{count:>10}   {shown}   {"":9}' + ''.join(f'{n:>8,}' for n in row))
+  if 'confusion' not in summary:
+    lines.append(f'   unknown          -   {"":9}' + ''.join(f'{n:>8,}' for n in found))
+  return '\n'.join(lines)

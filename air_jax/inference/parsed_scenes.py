@@ -1,0 +1,76 @@
+"""The result of parsing images, or of generating and editing scenes."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from air_jax.evaluation import metrics
+from air_jax.model import air
+from air_jax.model import spatial_transformer as transformer
+from air_jax.objectives import distributions
+from air_jax.types import Latents
+
+
+class ParsedScenes(NamedTuple):
+  """B scenes that a model parsed, generated or edited, as NumPy arrays.
+
+  Boxes, windows, scores and glimpses are 0 from row `counts` on. A scene that was generated or
+  edited has exact latents: their deviations are 0, its `count_probs` one-hot, its `elbo` NaN.
+  """
+
+  counts: Int[np.ndarray, ' B']
+  count_probs: Float[np.ndarray, 'B T+1']  # by the posterior that `model.count_by` names
+  boxes: Float[np.ndarray, 'B T 4']  # of the ink: top, left, height, width in pixels of the image
+  windows: Float[np.ndarray, 'B T 4']  # top, left, height, width in pixels of the model's canvas,
+  # which is the image itself where that has the canvas's size; they may reach beyond it
+  scores: Float[np.ndarray, 'B T']  # P(n > t), that the image holds the t-th object at least
+  glimpses: Float[np.ndarray, 'B T h w C']  # each object's appearance, in [0, 1]
+  canvases: Float[np.ndarray, 'B H W C']  # the reconstruction: all objects over the background
+  z_where_mean: Float[np.ndarray, 'B T 3']  # posterior of raw (scale, x, y), absent objects too
+  z_where_std: Float[np.ndarray, 'B T 3']
+  z_what_mean: Float[np.ndarray, 'B T D']  # posterior of the codes, absent objects too
+  z_what_std: Float[np.ndarray, 'B T D']
+  elbo: Float[np.ndarray, ' B']  # nats, estimate of the bound on log p(image); see `Model.parse`
+  latents: Latents  # with a leading [B]; rows of absent objects are kept
+
+
+def describe(
+  model: air.Model,
+  latents: Latents,
+  log_probs: Float[Array, ' T+1'],
+  glimpses: Float[Array, 'T h w C'],
+  painted: Float[Array, 'T H W C'],
+  canvas: Float[Array, 'H W C'],
+) -> ParsedScenes:
+  """One scene with exact latents; the caller of a parse sets deviations and bound.
+
+  Args:
+    model: the model.
+    latents: of one image.
+    log_probs: of each count.
+    glimpses: of all objects, present or not.
+    painted: each glimpse at its place on an empty canvas.
+    canvas: the reconstruction.
+  """
+  present = jnp.arange(len(glimpses)) < latents.count
+  windows = jax.vmap(transformer.place)(latents.z_where)
+  boxes = jax.vmap(lambda window: transformer.box(window, model.spec.canvas_size))(windows)
+  fields: dict[str, Any] = {
+    'counts': latents.count,
+    'count_probs': jnp.exp(log_probs),
+    'boxes': jnp.where(present[:, None], metrics.ink_boxes(painted.max(-1)), 0.0),
+    'windows': jnp.where(present[:, None], boxes, 0.0),
+    'scores': jnp.where(present, distributions.presence_probs(log_probs), 0.0),
+    'glimpses': jnp.where(present[:, None, None, None], glimpses, 0.0),
+    'canvases': canvas,
+    'z_where_mean': latents.z_where,
+    'z_where_std': jnp.zeros_like(latents.z_where),
+    'z_what_mean': latents.z_what,
+    'z_what_std': jnp.zeros_like(latents.z_what),
+    'elbo': jnp.full((), jnp.nan),
+    'latents': latents,
+  }
+  return ParsedScenes(**fields)

@@ -1,0 +1,87 @@
+"""Trained models from the folders of their runs."""
+
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from air_jax.config import schema
+from air_jax.config.members import member_config
+from air_jax.config.schema import Config
+from air_jax.errors import UserError
+from air_jax.inference.predictor import Model
+from air_jax.model import air
+from air_jax.storage import run_dir
+from air_jax.storage.checkpoints import Checkpoints
+
+
+class Run(NamedTuple):
+  """A run at its newest sound checkpoint; a run that is no population has one member."""
+
+  config: Config
+  folder: pathlib.Path
+  step: int
+  params: dict[str, Any]  # the averaged parameters, with a leading [N]
+  diverged: dict[int, dict[str, Any]]  # members that had diverged
+
+  def model(self, index: int) -> Model:
+    """The model of one member."""
+    config = member_config(self.config, index)
+    params = jax.tree.map(lambda x: jnp.asarray(x[index]), self.params)
+    return Model(config, air.build(config.model), params, self.step)
+
+  def member_dir(self, index: int) -> pathlib.Path:
+    """The folder of one member."""
+    return run_dir.member_dirs(self.folder, self.config.train.population)[index]
+
+  def chosen(self, index: int | None) -> int:
+    """The member asked for; None is the one with the highest held-out bound.
+
+    Raises:
+      UserError: there is no such member.
+    """
+    size = self.config.train.population
+    if index is None:
+      summary = run_dir.read_evaluation(self.folder) or {}
+      return summary.get('best', 0) if size > 1 else 0
+    if not 0 <= index < size:
+      raise UserError(f'member={index} is not allowed; {self.folder} has members 0..{size - 1}')
+    return index
+
+
+def restore(workdir: str | os.PathLike) -> Run:
+  """Restores a run for use.
+
+  Raises:
+    UserError: there is no run, or no checkpoint that can be read.
+  """
+  config = schema.parse(run_dir.load_config(workdir))
+  folder = pathlib.Path(os.path.expanduser(workdir))
+  size, train = config.train.population, config.train
+  params = jax.eval_shape(air.init, air.build(config.model), jax.random.key(0))
+  target = {'step': jax.ShapeDtypeStruct((), jnp.int32), 'average': params}
+  target = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), target)
+  if (folder / 'checkpoints').is_dir():
+    with Checkpoints(
+      folder / 'checkpoints', train.keep_checkpoints, train.keep_every, train.keep_best
+    ) as checkpoints:
+      if restored := checkpoints.restore(target):
+        step, state = restored
+        return Run(config, folder, step, state['average'], run_dir.diverged(folder, step))
+  raise UserError(f'{workdir} holds no checkpoint yet; train first')
+
+
+def load(workdir: str | os.PathLike, member: int | None = None) -> Model:
+  """Loads the model of a run.
+
+  Args:
+    workdir: folder of the run, or one that `Model.save` wrote.
+    member: which of a population; None is the one with the highest held-out bound.
+
+  Raises:
+    UserError: there is no run, no such member, or no checkpoint that can be read.
+  """
+  run = restore(workdir)
+  return run.model(run.chosen(member))

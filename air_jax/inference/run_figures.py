@@ -1,0 +1,199 @@
+"""Draws the figures and animations of a run into its folder."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from air_jax.callbacks import Callback, CallbackList, FigureRecord, Snapshot
+from air_jax.config.schema import Config
+from air_jax.evaluation.held_out import Evaluation
+from air_jax.inference.predictor import Model
+from air_jax.storage import metric_writers, run_dir
+from air_jax.types import LabelledScenes, Latents, Rollout
+from air_jax.viz import animations, figures, plots
+from air_jax.viz.backend import Figure
+
+EARLY_CHUNKS = 20  # intervals of train.log_every after each of which a frame is recorded
+
+
+def draw_run(
+  model: Model,
+  scenes: LabelledScenes,
+  evaluation: Evaluation,
+  records: Sequence[plots.Record],
+  folder: pathlib.Path,
+) -> list[pathlib.Path]:
+  """Draws all still figures of a run, replacing earlier ones.
+
+  Args:
+    model: the model to draw.
+    scenes: held out.
+    evaluation: of the model on these scenes.
+    records: of the run's metrics.jsonl.
+    folder: the run's; figures go to its `figures/`.
+
+  Returns:
+    paths of the PNG files.
+  """
+  chosen = figures.each_count_in_turn(np.asarray(scenes.counts))[: figures.SHOWN]
+  samples = model.generate(figures.NUMBER_OF_SAMPLES, jax.random.key(model.config.seed)).canvases
+  canvas_size = scenes.images.shape[1]
+  return _save(
+    {
+      'reconstructions': reconstructions(model, scenes, chosen),
+      'attention': figures.attention(evaluation.windows, evaluation.counts, canvas_size),
+      'training': plots.training(records),
+      'samples': figures.samples(samples),
+    },
+    folder,
+  )
+
+
+def draw_population(
+  members: Sequence[Sequence[plots.Record]], folder: pathlib.Path
+) -> list[pathlib.Path]:
+  """Draws how the members of a population learned, from the records of each."""
+  return _save({'population': plots.population(members)}, folder)
+
+
+def draw_scenes(scenes: LabelledScenes, folder: pathlib.Path) -> list[pathlib.Path]:
+  """Draws examples of a data set; this needs no model."""
+  return _save({'scenes': figures.gallery(scenes)}, folder)
+
+
+def draw_variance(summary: Mapping[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
+  """Draws the variance of gradients that `gradient_variance.measure` found."""
+  return _save({'variance': plots.variance(summary)}, folder)
+
+
+def reconstructions(model: Model, scenes: LabelledScenes, chosen: np.ndarray) -> Figure:
+  """`figures.reconstructions` of the scenes with the chosen indices."""
+  images, latents, rolled = _explain(model, scenes, chosen)
+  counts = np.asarray(scenes.counts)[chosen]
+  return figures.reconstructions(images, counts, latents, rolled)
+
+
+def record_frame(model: Model, scenes: LabelledScenes, folder: pathlib.Path) -> None:
+  """Records the model's reconstruction of a few scenes as `frames/STEP.png` of the run's folder.
+
+  A call with the same scenes at another training step shows the same few.
+  """
+  frame = animations.training_frame(model.step, *_explain(model, scenes, _for_animation(scenes)))
+  path = _frames(folder) / f'{model.step:08}.png'
+  path.parent.mkdir(exist_ok=True)
+  draft = path.with_suffix('.tmp')
+  frame.save(draft, 'png')
+  os.replace(draft, path)
+
+
+def discard_frames_after(folder: pathlib.Path, step: int) -> None:
+  """Removes frames of training steps after `step`, which an interrupted run left."""
+  for path in _frames(folder).glob('*.png'):
+    if int(path.stem) > step:
+      path.unlink()
+
+
+def draw_animations(
+  model: Model, scenes: LabelledScenes, folder: pathlib.Path
+) -> list[pathlib.Path]:
+  """Makes `inference.gif`, and `learning.gif` of the recorded frames, if there are any.
+
+  Args:
+    model: the model to draw.
+    scenes: held out.
+    folder: the run's; animations go to its `figures/`, replacing earlier ones.
+
+  Returns:
+    paths of the GIF files.
+  """
+  explained = _explain(model, scenes, _for_animation(scenes))
+  target = _figures(folder)
+  paths = [target / 'inference.gif']
+  animations.save_gif(animations.inference_frames(*explained), animations.INFERENCE_MS, paths[0])
+  if recorded := sorted(_frames(folder).glob('*.png')):
+    frames = [_read(path) for path in animations.choose_frames(recorded)]
+    paths.append(target / 'learning.gif')
+    animations.save_gif(frames, animations.TRAINING_MS, paths[1])
+  return paths
+
+
+def _explain(
+  model: Model, scenes: LabelledScenes, chosen: np.ndarray
+) -> tuple[np.ndarray, Latents, Rollout]:
+  """(images in [0, 1], `Latents`, `Rollout`) of the scenes with the chosen indices."""
+  images = np.asarray(scenes.images[chosen])
+  return images / np.float32(255), *model.explain(images)
+
+
+def _for_animation(scenes: LabelledScenes) -> np.ndarray:
+  """Indices of a few scenes, those with most objects first."""
+  counts = np.asarray(scenes.counts)
+  few = figures.each_count_in_turn(counts)[: figures.SHOWN]
+  return few[np.argsort(-counts[few], stable=True)]
+
+
+def _save(drawn: Mapping[str, Figure], folder: pathlib.Path) -> list[pathlib.Path]:
+  paths = []
+  for name, figure in drawn.items():
+    paths.append(_figures(folder) / f'{name}.png')
+    figure.savefig(paths[-1], dpi=110)
+  return paths
+
+
+def _figures(folder: pathlib.Path) -> pathlib.Path:
+  target = folder / 'figures'
+  target.mkdir(parents=True, exist_ok=True)
+  return target
+
+
+def _frames(folder: pathlib.Path) -> pathlib.Path:
+  return folder / 'frames'
+
+
+def _read(path: pathlib.Path) -> Image.Image:
+  with Image.open(path) as file:
+    return file.convert('RGB')
+
+
+class FigureWriter(Callback):
+  """Draws figures and animations into a run's folder, and reports each to other callbacks."""
+
+  def __init__(self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()):
+    """Takes the run's folder, how many members it has, and who is told of figures."""
+    self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
+    self._report_to, self._due = CallbackList(list(report_to)), False
+
+  def on_start(self, step: int, config: Config) -> None:
+    """Discards frames of later steps."""
+    for folder in run_dir.member_dirs(self._folder, self._size):
+      discard_frames_after(folder, step)
+
+  def on_snapshot(self, snapshot: Snapshot) -> None:
+    """Records a frame; draws all figures where they are due."""
+    folder = run_dir.member_dirs(self._folder, self._size)[snapshot.member or 0]
+    model = Model(snapshot.config, snapshot.model, snapshot.params, snapshot.step)
+    record_frame(model, snapshot.scenes, folder)
+    self._due = snapshot.figures
+    if snapshot.evaluation is None or not snapshot.figures:
+      return
+    records = metric_writers.read_metrics(folder)
+    paths = draw_run(model, snapshot.scenes, snapshot.evaluation, records, folder)
+    if snapshot.last:
+      paths += draw_animations(model, snapshot.scenes, folder)
+    self._report(snapshot.step, snapshot.member, paths)
+
+  def on_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
+    """Draws the population, once its members were evaluated."""
+    if self._size > 1 and self._due:
+      folders = run_dir.member_dirs(self._folder, self._size)
+      records = [metric_writers.read_metrics(folder) for folder in folders]
+      self._report(step, None, draw_population(records, self._folder))
+
+  def _report(self, step: int, member: int | None, paths: Sequence[pathlib.Path]) -> None:
+    for path in paths:
+      self._report_to.on_figure(FigureRecord(step, member, path.stem, path))

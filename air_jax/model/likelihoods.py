@@ -1,0 +1,113 @@
+"""How an image scatters about the canvas: log p(x | canvas), for every count at once.
+
+A likelihood is an object with the two methods of `Likelihood`. It is found by name in `LIKELIHOODS`
+or by import path: `model.likelihood='my_module:MyLikelihood'` names a callable without arguments
+that returns one.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from air_jax import import_path
+from air_jax.errors import UserError
+from air_jax.types import ModelNumbers
+
+
+class PrefixNll(NamedTuple):
+  """Negative log-likelihoods of the first k objects."""
+
+  nll: Float[Array, ' T+1']  # nats
+  products: Float[Array, 'T+1 T+1'] | None = None  # see `ElboTerms.products`
+
+
+class Likelihood(Protocol):
+  """The distribution of an image given its canvas; hashable: jit takes it as static."""
+
+  def prefix_nll(
+    self,
+    image: Float[Array, 'H W C'],
+    canvases: Float[Array, 'T+1 H W C'],
+    layers: Float[Array, 'T H W C'] | None,
+    numbers: ModelNumbers,
+  ) -> PrefixNll:
+    """-log p(image | canvas_k) for each count k, in nats, summed over pixels.
+
+    `layers` are what each object adds to the canvas, where canvases are sums; else None.
+    """
+
+  def sample(
+    self, canvas: Float[Array, 'H W C'], key: PRNGKeyArray, numbers: ModelNumbers
+  ) -> Float[Array, 'H W C']:
+    """An image drawn from p(image | canvas). The key is consumed."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+  """Every pixel is Normal(canvas, sigma), sigma = `model.likelihood_std`."""
+
+  def prefix_nll(self, image, canvases, layers, numbers):
+    std = numbers.likelihood_std
+    constant = image.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
+    if layers is None:
+      residuals = (image - canvases).reshape(len(canvases), -1) / std
+      return PrefixNll(0.5 * jnp.sum(residuals**2, -1) + constant)
+    # |x - sum of the first k layers|^2 for every k, from inner products: XLA's CPU is slow to make
+    # a canvas for each count and to differentiate through it.
+    vectors = jnp.concatenate([(image - canvases[0])[None], layers]) / std
+    vectors = vectors.reshape(len(vectors), -1)
+    products = jnp.dot(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
+    signs = jnp.tri(len(products)).at[:, 1:].multiply(-1.0)
+    squares = jnp.einsum('ki,ij,kj->k', signs, products, signs, precision='highest')
+    return PrefixNll(0.5 * squares + constant, products)
+
+  def sample(self, canvas, key, numbers):
+    return canvas + numbers.likelihood_std * jax.random.normal(key, canvas.shape)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+  """Every pixel is a coin that shows white with the canvas' probability, clipped to [m, 1 - m].
+
+      -log p(x | c) = -sum_pixels x log c + (1 - x) log(1 - c)
+
+  For binary images; grey pixels in (0, 1) count as mixtures, whose bound is no density.
+  """
+
+  margin: float = 1e-3
+
+  def prefix_nll(self, image, canvases, layers, numbers):
+    del layers, numbers
+    white = jnp.clip(canvases, self.margin, 1.0 - self.margin)
+    log_p = image * jnp.log(white) + (1.0 - image) * jnp.log1p(-white)
+    return PrefixNll(-jnp.sum(log_p, axis=(1, 2, 3)))
+
+  def sample(self, canvas, key, numbers):
+    del numbers
+    white = jnp.clip(canvas, self.margin, 1.0 - self.margin)
+    return jax.random.bernoulli(key, white).astype(canvas.dtype)
+
+
+LIKELIHOODS = {'gaussian': Gaussian, 'bernoulli': Bernoulli}
+
+
+@functools.cache
+def resolve(name: str) -> Likelihood:
+  """The likelihood of a name in `LIKELIHOODS` or of an import path 'module:attribute'.
+
+  Raises:
+    UserError: it cannot be imported, or is no likelihood.
+  """
+  make = LIKELIHOODS.get(name) or import_path.load(name, 'model.likelihood')
+  likelihood = make()
+  for method in ('prefix_nll', 'sample'):
+    if not callable(getattr(likelihood, method, None)):
+      raise UserError(
+        f'model.likelihood={name!r} gives {likelihood!r}, which has no method {method}; see '
+        'air_jax.model.likelihoods.Likelihood'
+      )
+  return likelihood

@@ -1,0 +1,71 @@
+"""The model as one object: its architecture, its parts, its numbers, and its priors."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from air_jax.config.schema import ModelConfig, ModelSpec, base
+from air_jax.model import likelihoods, networks
+from air_jax.model.likelihoods import Likelihood
+from air_jax.model.networks import Networks, Params
+from air_jax.model.rendering import Additive, Renderer
+from air_jax.types import ModelNumbers, Normal
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """What the functions below need to know beside the parameters.
+
+  A pytree whose leaves are `numbers`; all else is static, so that models which differ in numbers
+  alone share compiled programs.
+  """
+
+  spec: ModelSpec = dataclasses.field(metadata={'static': True})
+  networks: Networks = dataclasses.field(metadata={'static': True})
+  likelihood: Likelihood = dataclasses.field(metadata={'static': True})
+  renderer: Renderer = dataclasses.field(metadata={'static': True})
+  numbers: ModelNumbers
+
+
+def build(config: ModelConfig) -> Model:
+  """Builds the model of a configuration.
+
+  Raises:
+    UserError: `model.networks` or `model.likelihood` is an import path that cannot be used.
+  """
+  spec = base(ModelSpec, config)
+  return Model(
+    spec,
+    networks.resolve(spec),
+    likelihoods.resolve(config.likelihood),
+    Additive(),
+    ModelNumbers(*(getattr(config, name) for name in ModelNumbers._fields)),
+  )
+
+
+def init(model: Model, key: PRNGKeyArray) -> Params:
+  """Initial parameters. The key is consumed."""
+  return model.networks.init(key, model.numbers)
+
+
+def priors(model: Model, params: Params) -> tuple[Normal, Normal]:
+  """p(z_where), over raw (scale, x, y), and p(z_what), with fields [3] and [].
+
+  The prior of z_background is that of z_what. Where the prior of the scale is learned, it starts
+  at the configured one and maximises the bound like every parameter (empirical Bayes).
+  """
+  numbers = model.numbers
+  mean_shift, log_std_factor = model.networks.size_prior(params)
+  odds = numbers.size_prior_mean / (1.0 - numbers.size_prior_mean)
+  mean = jnp.array([jnp.log(odds) + mean_shift, 0.0, 0.0])
+  size_std = numbers.size_prior_std * jnp.exp(log_std_factor)
+  std = jnp.array([size_std, model.spec.shift_prior_std, model.spec.shift_prior_std])
+  return Normal(mean, std), Normal(jnp.zeros(()), jnp.ones(()))
+
+
+def window_size(model: Model, params: Params) -> Float[Array, '']:
+  """The side of a typical object's window, as a fraction of the canvas: the middle of the prior."""
+  return jax.nn.sigmoid(priors(model, params)[0].mean[0])

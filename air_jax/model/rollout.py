@@ -1,0 +1,173 @@
+"""The inference step, and the roll-out of all T of them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from air_jax.model import rendering
+from air_jax.model import spatial_transformer as transformer
+from air_jax.model.model import Model
+from air_jax.model.networks import Params
+from air_jax.types import Noise, Normal, Rollout
+
+Sampler = Callable[[Normal, Array], Array]  # a Gaussian and noise -> latents
+
+
+def sample_noise(model: Model, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Noise:
+  """Standard normal noise for `rollout`. The key is consumed.
+
+  Args:
+    model: decides the sizes.
+    key: PRNG key.
+    shape: leading axes, such as (B,) for a batch.
+
+  Returns:
+    Noise with these leading axes. With zeros in its place a roll-out takes posterior means.
+  """
+  spec = model.spec
+  object_key, background_key = jax.random.split(key)
+  return Noise(
+    jax.random.normal(object_key, (*shape, spec.max_steps, 3 + spec.code_size)),
+    jax.random.normal(background_key, (*shape, spec.background_code_size)),
+  )
+
+
+def reparameterize(normal: Normal, noise: Array) -> Array:
+  """A sample of a Gaussian that is differentiable in mean and deviation: mean + std * noise."""
+  return normal.mean + normal.std * noise
+
+
+def stop_sample(normal: Normal, noise: Array) -> Array:
+  """The same sample as a constant: no gradient passes it."""
+  return jax.lax.stop_gradient(reparameterize(normal, noise))
+
+
+class StepState(NamedTuple):
+  """What one inference step hands to the next."""
+
+  cell: Any  # state of the recurrent cell
+  z: Float[Array, ' 3+D']  # z_where and z_what of the last object
+  canvas: Float[Array, 'H W C']  # all objects so far, for residual attention; no gradient passes it
+
+
+class StepOutput(NamedTuple):
+  """What one inference step finds; the fields are those of `Rollout` without the leading [T]."""
+
+  h: Float[Array, ' L']
+  where: Normal
+  what: Normal
+  z_where: Float[Array, ' 3']
+  z_what: Float[Array, ' D']
+  crop: Float[Array, 'h w C']
+  rendered: tuple[Array, Array] | None  # glimpse and layer, where the next step needs them
+
+
+def initial_step_state(model: Model, params: Params) -> StepState:
+  """The state before the first inference step."""
+  spec = model.spec
+  return StepState(
+    model.networks.initial_state(params),
+    jnp.zeros(3 + spec.code_size),
+    jnp.zeros((spec.canvas_size, spec.canvas_size, spec.channels)),
+  )
+
+
+def inference_step(
+  model: Model,
+  params: Params,
+  foreground: Float[Array, 'H W C'],
+  encoded: Array,
+  state: StepState,
+  noise: Float[Array, ' 3+D'],
+  sample: Sampler = reparameterize,
+) -> tuple[StepState, StepOutput]:
+  """Finds one object, as if there was one more.
+
+  Args:
+    model: the model.
+    params: parameters of its networks.
+    foreground: the image minus its background.
+    encoded: `networks.encode_image` of it.
+    state: of the step before.
+    noise: of z_where and z_what.
+    sample: how latents are drawn.
+  """
+  nets = model.networks
+  reach = jnp.asarray(model.numbers.size_prior_mean)
+  attended = nets.attend(params, foreground - state.canvas, reach)
+  cell, h = nets.recur(params, state.cell, encoded, jnp.concatenate([state.z, attended]))
+  where = nets.location(params, h, attended)
+  z_where = sample(where, noise[:3])
+  crop = transformer.crop(foreground, transformer.place(z_where), model.spec.glimpse_size)
+  what = nets.encode_glimpse(params, crop)
+  z_what = sample(what, noise[3:])
+  rendered, canvas = None, state.canvas
+  if model.spec.residual:
+    rendered = render_object(model, params, z_where, z_what)
+    canvas = model.renderer.add(canvas, jax.lax.stop_gradient(rendered[1]))
+  new_state = StepState(cell, jnp.concatenate([z_where, z_what]), canvas)
+  return new_state, StepOutput(h, where, what, z_where, z_what, crop, rendered)
+
+
+def rollout(
+  model: Model,
+  params: Params,
+  image: Float[Array, 'H W C'],
+  noise: Noise,
+  sample: Sampler = reparameterize,
+) -> Rollout:
+  """Runs all T inference steps, as if each found an object.
+
+  Steps after the n-th cannot influence what was painted up to it, so that this one roll-out serves
+  every count (see `elbo_terms`).
+
+  Args:
+    model: the model.
+    params: parameters of its networks.
+    image: in [0, 1].
+    noise: from `sample_noise`; the roll-out is a deterministic function of it.
+    sample: how latents are drawn: `reparameterize`, `stop_sample`, or any other function.
+  """
+  nets = model.networks
+  background_posterior = nets.encode_background(params, image)
+  z_background = sample(background_posterior, noise.background)
+  background = nets.decode_background(params, z_background)
+  # The steps see only what the background leaves to explain.
+  foreground = image - jax.lax.stop_gradient(background)
+  encoded = nets.encode_image(params, foreground)
+
+  def step(state, noise):
+    return inference_step(model, params, foreground, encoded, state, noise, sample)
+
+  # Unrolled, for T is small: XLA then fuses across steps, and counts their work in full.
+  state = initial_step_state(model, params)
+  _, steps = jax.lax.scan(step, state, noise.objects, unroll=True)
+  # What no later step needs is done for all steps at once, in larger, faster matrix products.
+  logits = jax.vmap(lambda h: nets.presence(params, h))(steps.h)
+  glimpses, layers = steps.rendered or jax.vmap(lambda *z: render_object(model, params, *z))(
+    steps.z_where, steps.z_what
+  )
+  return Rollout(
+    presence_logits=logits,
+    where=steps.where,
+    what=steps.what,
+    background=background_posterior,
+    z_where=steps.z_where,
+    z_what=steps.z_what,
+    z_background=z_background,
+    crops=steps.crop,
+    glimpses=glimpses,
+    painted=layers,
+    canvases=rendering.compose(model.renderer, background, layers),
+  )
+
+
+def render_object(
+  model: Model, params: Params, z_where: Float[Array, ' 3'], z_what: Float[Array, ' D']
+) -> tuple[Float[Array, 'h w C'], Float[Array, 'H W C']]:
+  """One object: its glimpse, and its layer on the canvas."""
+  glimpse = model.networks.decode_glimpse(params, z_what)
+  return glimpse, model.renderer.paint(glimpse, z_where, model.spec.canvas_size)

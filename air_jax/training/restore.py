@@ -1,0 +1,40 @@
+"""Runs as they were trained, with the states of their optimisers."""
+
+import os
+import pathlib
+
+import jax
+
+from air_jax.config import schema
+from air_jax.errors import UserError
+from air_jax.storage import run_dir
+from air_jax.storage.checkpoints import Checkpoints
+from air_jax.training import population
+from air_jax.training.population import Population
+from air_jax.training.train_step import TrainState
+
+
+def restore(workdir: str | os.PathLike) -> tuple[Population, TrainState, pathlib.Path]:
+  """Restores a run with all its members, at its newest sound checkpoint.
+
+  Returns:
+    (population, states of NumPy arrays with a leading [N], the run's folder).
+
+  Raises:
+    UserError: there is no run, or no checkpoint that can be read.
+  """
+  config = schema.parse(run_dir.load_config(workdir))
+  folder, train = pathlib.Path(os.path.expanduser(workdir)), config.train
+  members = population.build(config)
+  if (folder / 'checkpoints').is_dir():
+    with Checkpoints(
+      folder / 'checkpoints', train.keep_checkpoints, train.keep_every, train.keep_best
+    ) as checkpoints:
+      if restored := checkpoints.restore(shapes(members)):
+        return members, restored[1], folder
+  raise UserError(f'{workdir} holds no checkpoint yet; train first')
+
+
+def shapes(members: Population) -> TrainState:
+  """Shapes and types of a population's states, without computing them."""
+  return jax.eval_shape(lambda: population.init(members))

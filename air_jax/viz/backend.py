@@ -1,0 +1,10 @@
+"""The parts of matplotlib that figures are made of; where it is missing, its extra is named."""
+
+from air_jax.runtime import extras
+
+with extras.needed('plots', 'drawing figures'):
+  from matplotlib.axes import Axes
+  from matplotlib.figure import Figure
+  from matplotlib.patches import Rectangle
+
+__all__ = ['Axes', 'Figure', 'Rectangle']

@@ -1,0 +1,1 @@
+"""Configurations by name: `air-jax --config=multi_mnist`. default.py explains every key."""
