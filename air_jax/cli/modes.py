@@ -51,7 +51,7 @@ def evaluate(flags: FlagValues) -> None:
 
   compilation_cache.enable()
   print(tables.table(evaluate_run(flags.workdir, flags.particles, flags.member)))
-  print(f'\nas JSON: {flags.workdir}/evaluation.json; drawn: {_command(flags, "--mode=figures")}')
+  print(f'\nalso in evaluation.json; pictures: {_command(flags, "--mode=figures")}')
 
 
 def figures(flags: FlagValues) -> None:
