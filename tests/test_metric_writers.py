@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import logging
 import sys
@@ -23,6 +24,7 @@ from air_jax.inference import restore
 from air_jax.storage import metric_writers
 from air_jax.storage.metric_writers import JsonlWriter, TensorBoardWriter
 from air_jax.training import population, train_step
+
 
 @contextlib.contextmanager
 def started(writer, step=0, members=1):
@@ -55,9 +57,7 @@ def test_metrics_of_a_chunk_are_means_over_its_steps(run_config, finished_run):
   source = loading.batch_source(parsed.data, parsed.train.batch_size)
   states = population.init(members)
   for start, line in zip((0, 5), run_folder.lines_of(finished_run, 'train'), strict=False):
-    states, reports = population.advance(
-      train_step.train_step, members, source, states, start, 5
-    )
+    states, reports = population.advance(train_step.train_step, members, source, states, start, 5)
     for name, values in reports.items():
       assert line[name] == pytest.approx(float(np.mean(values)), rel=1e-5)
 
@@ -142,6 +142,8 @@ def test_figures_are_shown_as_they_were_written_and_animations_are_not(tmp_path)
     events = EventAccumulator(str(tmp_path / mode / 'tensorboard')).Reload()
     (image,) = events.Images('shown')
     assert (image.step, image.width, image.height) == (10, 7, 5)
+    with Image.open(io.BytesIO(image.encoded_image_string)) as shown:
+      assert len(shown.getbands()) == channels
     assert image.encoded_image_string == (tmp_path / f'{mode}.png').read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: made for one configuration and one writer, refused to others, read by all."""
+"""The folder of a run: made for one configuration, written by one process, read by all."""
 
 import os
 import shutil
