@@ -43,7 +43,7 @@ def _blocks(page):
 
 
 @pytest.fixture(scope='module')
-def quick(compile_quickly, compile_cache):
+def quick(compile_cache):
   """Blocks train for a few steps, so that most of their time is compilation."""
 
 
