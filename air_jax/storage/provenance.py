@@ -55,7 +55,7 @@ def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
-  """The entries of a run, oldest first; none where an earlier version wrote it, or it is damaged."""
+  """The entries of a run, oldest first; none if it is damaged or an earlier version wrote it."""
   try:
     return _entries(folder / _NAME)
   except UserError as error:
