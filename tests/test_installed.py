@@ -1,6 +1,7 @@
 """The package as others install it: built, put elsewhere, and used from a folder of its own."""
 
 import importlib.metadata
+import json
 import os
 import pathlib
 import shutil
@@ -40,8 +41,8 @@ def installed(tmp_path_factory):
 def start(installed, tmp_path, compile_cache):
   """Runs the installed package in an empty folder; it must end well. Returns stdout."""
 
-  def starting(*command):
-    environment = compile_cache | {'PYTHONPATH': str(installed)}
+  def starting(*command, path=''):
+    environment = compile_cache | {'PYTHONPATH': f'{installed}{os.pathsep}{path}'}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -76,6 +77,48 @@ def test_extras_are_those_that_the_program_asks_for(installed):
     for part in path.read_text().split("extras.needed('")[1:]
   }
   assert asked <= extras - {'all', 'dev'} and 'demo' in asked
+
+
+LACKS = {
+  'evaluate': ('sklearn', 'data'), 'demo': ('uvicorn', 'demo'), 'export': ('flatbuffers', 'export'),
+  'figures': ('matplotlib', 'plots'), 'report': ('matplotlib', 'plots'),
+}  # fmt: skip
+OPTIONAL = {name for name, _ in LACKS.values()} | {'grain', 'requests', 'tensorflow_datasets'}
+WITHOUT_EXTRAS = """
+import sys
+import numpy as np
+import air_jax, air_jax.objectives
+from air_jax.cli import main
+print(air_jax.load(sys.argv[1]).parse(np.zeros((2, 50, 50), np.uint8)).counts.shape)
+sys.stderr = sys.stdout
+workdir, *modes = sys.argv[1:]
+for mode in modes:
+  sys.argv[1:] = [f"--mode={mode}", f"--workdir={workdir}"]
+  try:
+    main.main()
+  except SystemExit as end:
+    assert end.code == 2
+"""
+
+
+def test_without_extras_models_load_and_modes_name_what_they_lack(start, copy, tmp_path):
+  (tmp_path / 'sitecustomize.py').write_text(f"""
+import sys
+class Missing:
+  def find_spec(name, *args):
+    if name.partition('.')[0] in {OPTIONAL}:
+      raise ModuleNotFoundError('none', name=name)
+sys.meta_path.insert(0, Missing)
+""")
+  config = json.loads((copy / 'config.json').read_text())
+  config['data']['cache_dir'] = str(tmp_path / 'empty')
+  (copy / 'config.json').write_text(json.dumps(config))
+  out = start(sys.executable, '-c', WITHOUT_EXTRAS, copy, *LACKS, path=tmp_path)
+  first, *lines = out.splitlines()
+  assert first == '(2,)'
+  lines = [line for line in lines if 'which is not installed' in line]
+  for line, (name, extra) in zip(lines, LACKS.values(), strict=True):
+    assert f"needs {name}, which is not installed: pip install 'air_jax[{extra}]'" in line
 
 
 def test_command_lists_the_shipped_configurations(installed, start):

@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from air_jax.cli import command_line
 from air_jax.data import sources
 from air_jax.errors import UserError
+from air_jax.runtime import extras
 
 _DATA_DIR = flags.DEFINE_string('data_dir', None, "Folder for the records; default TFDS's own.")
 _FOLDERS = [source.folder_key for source in sources.GLYPHS.values() if source.folder_key]
@@ -58,7 +59,9 @@ def build(name: str, data_dir: str | None, folders: dict[str, str], changes: dic
     UserError: there is no such data set, a value is not allowed, or it cannot be built.
   """
   from air_jax.config import schema
-  from air_jax.data import tfds_builders
+
+  with extras.needed('data', 'building a data set'):
+    from air_jax.data import tfds_builders
 
   known = _known()
   matching = [other for other in known if other == name or other.startswith(f'{name}/')]
@@ -81,7 +84,8 @@ def build(name: str, data_dir: str | None, folders: dict[str, str], changes: dic
 
 def _known() -> dict[str, tuple[Any, Any]]:
   """Builder class and configuration of each data set, by its name."""
-  from air_jax.data import tfds_builders
+  with extras.needed('data', 'building a data set'):
+    from air_jax.data import tfds_builders
 
   return {
     f'{cls.name}/{config.name}': (cls, config)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
+from air_jax.runtime import extras
 
 _TEST_FRACTION = 0.2
 
@@ -18,7 +19,8 @@ def read(folder: pathlib.Path | None, split: str) -> Glyphs:
     split: 'train' or 'test'.
   """
   del folder
-  from sklearn import datasets  # takes a second to import, and only this source needs it
+  with extras.needed('data', "data.source='digits'"):
+    from sklearn import datasets  # takes a second to import, and only this source needs it
 
   digits = datasets.load_digits()
   order = np.random.default_rng(0).permutation(len(digits.images))

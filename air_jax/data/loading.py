@@ -10,6 +10,7 @@ from jaxtyping import ArrayLike, Int, UInt8
 from air_jax.config.schema import DataConfig
 from air_jax.data import batches, image_folder, scene_cache, sources
 from air_jax.errors import UserError
+from air_jax.runtime import extras
 from air_jax.types import LabelledScenes
 
 _FEW = 50  # images, fewer than which are memorised rather than explained
@@ -57,7 +58,8 @@ def batch_source(
   if config.online:
     return batches.online(config, found, batch_size)
   if _is_streamed(config):
-    from air_jax.data import streams, tfds_builders  # TFDS takes a second to import
+    with extras.needed('data', "data.reading='stream'"):
+      from air_jax.data import streams, tfds_builders  # TFDS takes a second to import
 
     builder = tfds_builders.for_config(config)
     tfds_builders.prepare(builder)

@@ -15,7 +15,7 @@ from air_jax.config.schema import DataConfig
 from air_jax.data import digits, image_folder, mnist, objects, omniglot
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
 from air_jax.errors import UserError
-from air_jax.runtime import cache_dir
+from air_jax.runtime import cache_dir, extras
 from air_jax.types import LabelledScenes
 
 GLYPHS: dict[str, GlyphSource] = {
@@ -76,7 +76,8 @@ def _folder(config: DataConfig) -> pathlib.Path:
   given = getattr(config, source.folder_key) if source.folder_key else ''
   if given or not source.files:
     return pathlib.Path(os.path.expanduser(given))
-  from air_jax.data import downloads  # imports TFDS, which takes a second
+  with extras.needed('data', f'downloading {config.source}'):
+    from air_jax.data import downloads  # imports TFDS, which takes a second
 
   return downloads.fetch(config.source, source, cache_folder(config) / 'downloads')
 

@@ -99,7 +99,7 @@ def _explain(model, params, images, keys) -> Any:
       'boxes': metrics.ink_boxes(rolled.painted.max(-1)),
       'squared_error': jnp.mean((image - reconstruction) ** 2),
     }
-    return Evaluation(**fields, **objectives.summary(terms))
+    return Evaluation(**fields | objectives.summary(terms))
 
   return jax.vmap(explain)(images, keys)
 

@@ -1,6 +1,8 @@
 """A trained model in use: parse images, generate and edit scenes, export the parser."""
 
 import functools
+import os
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -12,12 +14,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from PIL import Image
 
 from air_jax import objectives
+from air_jax.config import schema
 from air_jax.config.schema import Config
+from air_jax.configs import default
 from air_jax.data import pictures
 from air_jax.errors import UserError
 from air_jax.inference import parsed_scenes
 from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.model import air
+from air_jax.storage import run_dir
+from air_jax.storage.checkpoints import Checkpoints
 from air_jax.types import Latents, Rollout
 
 _BATCH = 256  # images at once, unless asked otherwise
@@ -138,6 +144,28 @@ class Model:
     images = jax.ShapeDtypeStruct((batch, *self._shape()), jnp.uint8)
     exported = jax.export.export(jax.jit(parse), platforms=('cpu', 'cuda', 'tpu'))(images)
     return bytes(exported.serialize())
+
+  def save(self, folder: str | os.PathLike) -> None:
+    """Saves the model, without what only training needs, for `air_jax.load`.
+
+    Raises:
+      UserError: the folder holds a run already, or cannot be written to.
+    """
+    path = pathlib.Path(os.path.expanduser(folder))
+    if run_dir.exists(path) or (path / 'checkpoints').exists():
+      raise UserError(f'{path} holds a run already; save the model to another folder')
+    flat = schema.to_flat(self.config)
+    flat['model.background_code_size'] = flat['model.background_code_size'] or 1  # where unused
+    config = default.get_config()
+    config.update_from_flattened_dict(flat)
+    state = {'step': jnp.int32(self.step), 'average': self._params}
+    try:
+      path.mkdir(parents=True, exist_ok=True)
+      run_dir.create_or_resume(path, config)
+    except OSError as error:
+      raise UserError(f'{path} cannot be written to: {error.strerror or error}') from error
+    with Checkpoints(path / 'checkpoints', 1) as checkpoints:
+      checkpoints.save(self.step, jax.tree.map(lambda x: jnp.asarray(x)[None], state))
 
   def _shape(self) -> tuple[int, int, int]:
     return self.config.data.canvas_size, self.config.data.canvas_size, self.config.model.channels

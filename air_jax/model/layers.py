@@ -73,6 +73,9 @@ class GaussianHead(nn.Module):
     return Normal(mean, nn.softplus(raw_std))
 
 
+LstmState = tuple[Float[Array, ' L'], Float[Array, ' L']]  # h, c
+
+
 class Lstm(nn.Module):
   """Long short-term memory (Hochreiter & Schmidhuber, 1997) with a trainable initial state.
 
@@ -87,20 +90,24 @@ class Lstm(nn.Module):
     self.initial_h = self.param('initial_h', nn.initializers.zeros, (self.size,))
     self.initial_c = self.param('initial_c', nn.initializers.zeros, (self.size,))
 
-  def initial_state(self) -> tuple[Float[Array, ' L'], Float[Array, ' L']]:
+  def initial_state(self) -> LstmState:
     return self.initial_h, self.initial_c
 
   def project(self, features: Float[Array, ' F']) -> Float[Array, ' 4L']:
     return self.image_gates(features)
 
-  def __call__(self, state, image_gates, inputs):
+  def __call__(
+    self, state: LstmState, image_gates: Float[Array, ' 4L'], inputs: Float[Array, ' I']
+  ) -> tuple[LstmState, Float[Array, ' L']]:
     h, c = state
     i, f, o, g = jnp.split(image_gates + self.gates(jnp.concatenate([inputs, h])), 4)
     c = nn.sigmoid(f + 1.0) * c + nn.sigmoid(i) * nn.tanh(g)
     h = nn.sigmoid(o) * nn.tanh(c)
     return (h, c), h
 
-  def init_all(self, features, inputs):
+  def init_all(
+    self, features: Float[Array, ' F'], inputs: Float[Array, ' I']
+  ) -> tuple[LstmState, Float[Array, ' L']]:
     """Runs both products once, so that `init` gives them parameters."""
     return self(self.initial_state(), self.project(features), inputs)
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from air_jax.config.schema import ModelConfig, ModelSpec, base
@@ -42,7 +43,8 @@ def build(config: ModelConfig) -> Model:
     networks.resolve(spec),
     likelihoods.resolve(config.likelihood),
     Additive(),
-    ModelNumbers(*(getattr(config, name) for name in ModelNumbers._fields)),
+    # Of the type that members of a population have: results are then equal to the last bit.
+    ModelNumbers._make(np.float32(getattr(config, name)) for name in ModelNumbers._fields),
   )
 
 

@@ -19,7 +19,11 @@ def needed(extra: str, purpose: str) -> Iterator[None]:
   """
   try:
     yield
-  except ModuleNotFoundError as error:
+  except ImportError as error:
+    # JAX raises an error of its own where flatbuffers is missing.
+    missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+    if not isinstance(missing, ModuleNotFoundError) or str(missing.name).startswith('air_jax'):
+      raise
     raise UserError(
-      f"{purpose} needs {error.name}, which is not installed: pip install 'air_jax[{extra}]'"
+      f"{purpose} needs {missing.name}, which is not installed: pip install 'air_jax[{extra}]'"
     ) from error

@@ -83,9 +83,7 @@ def _run(config, members, scenes, source, folder, checkpoints, callbacks, starte
   callbacks.on_start(step, config)
   try:
     if step >= intervals.steps:
-      callbacks.on_message(
-        f'nothing to do: step {step} is reached; raise --config.train.steps to go on'
-      )
+      callbacks.on_message(f'nothing to do: step {step} is reached; raise train.steps to go on')
       summary = run_dir.read_evaluation(folder) or recorder.evaluate(step, states, figures=False)
     elif step == 0:
       recorder.show(step, states)
