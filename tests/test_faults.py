@@ -22,7 +22,7 @@ from air_jax.training import loop, population, restore
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-pytestmark = pytest.mark.usefixtures('compile_quickly')
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('compile_quickly')]
 
 
 def free_port():

@@ -8,6 +8,7 @@ import logging
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -156,43 +157,83 @@ def test_a_stale_lock_is_taken_over_with_a_warning(tmp_path, caplog, age, change
   assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def clock(monkeypatch):
+  """Makes waiting instant: files grow older instead. Returns the seconds waited, and a hook."""
+  waited, hook = [], []
+
+  def sleep(seconds):
+    waited.append(seconds)
+    for path in pathlib.Path(sleep.folder).glob('run.lock'):
+      touched = path.stat().st_mtime - seconds
+      os.utime(path, (touched, touched))
+    for call in hook:
+      call(sum(waited))
+
+  monkeypatch.setattr(run_lock.time, 'sleep', sleep)
+  sleep.waited, sleep.hook = waited, hook
+  return sleep
+
+
 @pytest.mark.parametrize(
   'age, changes, remaining',
-  [(1, RESTARTED, '29 s'), (31, ELSEWHERE, '89 s'), (110, ELSEWHERE, '10 s')],
+  [(1, RESTARTED, 29), (31, ELSEWHERE, 89), (110, ELSEWHERE, 10), (20, {'started': ''}, 10)],
 )
-def test_a_lock_that_may_be_alive_is_kept(tmp_path, age, changes, remaining):
+def test_who_may_be_alive_is_waited_for_and_then_replaced(
+  tmp_path, clock, caplog, age, changes, remaining
+):
+  clock.folder = tmp_path
+  leave(tmp_path, age, **changes)
+  with caplog.at_level(logging.WARNING), run_lock.acquire(tmp_path):
+    assert json.loads((tmp_path / 'run.lock').read_text())['token'] != 'x'
+  assert sum(clock.waited) == pytest.approx(remaining, abs=1)
+  first, second = (record.getMessage() for record in caplog.records)
+  assert re.search(rf'names process \d+ on .*: waiting {remaining} s for a sign of life', first)
+  assert 'taking over' in second
+
+
+@pytest.mark.parametrize('age, changes', [(0, RESTARTED), (60, ELSEWHERE)])
+def test_who_gives_a_sign_of_life_is_not_replaced(tmp_path, clock, age, changes):
+  clock.folder = tmp_path
   leave(tmp_path, age, since='then', pid=7, **changes)
   before = (tmp_path / 'run.lock').read_text()
+  clock.hook.append(lambda waited: waited == 10 and os.utime(tmp_path / 'run.lock'))
   host = changes.get('host', platform.node())
-  says = f'process 7 on {host}, since then; if it is gone, try again in {remaining}, or remove '
-  with pytest.raises(UserError, match=says), run_lock.acquire(tmp_path):
-    pass
+  with pytest.raises(UserError, match=f'process 7 on {host}, since then; wait until it ends, or '):
+    with run_lock.acquire(tmp_path):
+      pass
+  assert sum(clock.waited) == 10
+  assert [path.name for path in tmp_path.iterdir()] == ['run.lock']
   assert (tmp_path / 'run.lock').read_text() == before
 
 
 @pytest.mark.parametrize('content', [b'', b'{"host": "a', b'\xff\xfe\x00', b'[1]', b'{"pid": 1}'])
-def test_a_lock_that_names_nobody_is_kept_for_two_minutes(tmp_path, content):
+def test_a_lock_that_names_nobody_is_waited_for_too(tmp_path, clock, content):
+  clock.folder = tmp_path
   path = tmp_path / 'run.lock'
   path.write_bytes(content)
-  with pytest.raises(UserError, match=f'an unknown process.* or remove {path}'):
-    with run_lock.acquire(tmp_path):
-      pass
-  os.utime(path, (0, 0))
+  clock.hook.append(lambda waited: waited == 3 and os.utime(path))
+  with pytest.raises(UserError, match='in use by an unknown process'), run_lock.acquire(tmp_path):
+    pass
+  clock.hook.clear()
   with run_lock.acquire(tmp_path):
     assert json.loads(path.read_text())['pid'] == os.getpid()
+  assert sum(clock.waited) == pytest.approx(123, abs=1)
 
 
-def test_a_process_that_cannot_be_looked_at_counts_as_alive_while_it_touches_its_lock(
-  tmp_path, monkeypatch
-):
-  """As on macOS, or where /proc hides the processes of others."""
-  leave(tmp_path)
-  monkeypatch.setattr(run_lock, '_started', lambda pid: '')
-  with pytest.raises(UserError, match='if it is gone'), run_lock.acquire(tmp_path):
-    pass
-  leave(tmp_path, age=31)
+def test_who_waits_gets_a_lock_that_is_released(tmp_path, clock):
+  clock.folder = tmp_path
+  leave(tmp_path, **ELSEWHERE)
+  clock.hook.append(lambda waited: waited == 5 and (tmp_path / 'run.lock').unlink())
   with run_lock.acquire(tmp_path):
+    assert sum(clock.waited) == 5
+
+
+def test_what_is_neither_there_nor_can_be_made_is_refused(tmp_path):
+  (tmp_path / 'run.lock').symlink_to('nowhere')
+  with pytest.raises(UserError, match='cannot be made or taken over'), run_lock.acquire(tmp_path):
     pass
+  assert [path.name for path in tmp_path.iterdir()] == ['run.lock']
 
 
 def test_when_a_process_started_tells_it_from_a_later_one_of_its_number():

@@ -5,8 +5,9 @@ is made by a hard link, or by exclusive creation where there are no links: both 
 disks and on NFS. A lock is stale, and is taken over,
 
 * at once, if its process ran on this machine and is gone;
-* if it has not been touched for two minutes, where that cannot be known: on another host, in
-  another container. Half a minute is enough where the host has the same name: it was started anew.
+* after two minutes without a touch, where that cannot be known: on another host, in another
+  container. Half a minute is enough where the host has the same name: it was started anew.
+  Whoever finds such a lock waits so long, and is refused as soon as it is touched.
 
 Ages are differences of times of the file system, so that clocks of hosts may differ. What this
 cannot do: on file systems without atomic creation (object stores mounted as folders), or whose
@@ -36,7 +37,8 @@ _NAME = 'run.lock'
 _TOUCH_S = 10.0  # between two signs of life
 _STALE_S = 120.0  # without a sign of life
 _RESTARTED_S = 30.0  # the same, on a host of our name
-_TRIES = 20
+_WATCH_S = 1.0  # between two looks at a lock that may be stale
+_TRIES = 200
 
 
 @contextlib.contextmanager
@@ -63,21 +65,33 @@ def acquire(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _take(path: pathlib.Path, owner: dict[str, Any]) -> None:
-  """Makes the lock, or refuses."""
-  draft = path.with_name(f'.{_NAME}.{owner["token"]}')
+  """Makes the lock, or refuses; where the owner may be gone, waits for a sign of life first."""
+  draft, seen = path.with_name(f'.{_NAME}.{owner["token"]}'), None
   draft.write_text(json.dumps(owner))
   try:
     for _ in range(_TRIES):
       with _guard(path.parent):
         if _create(path, draft):
           return
-        holder, age = _read(path), _age(path, draft)
-        if age is None:
+        holder, touched = _read(path), _touched(path)
+        if touched is None:
           continue  # it was released meanwhile
-        if remaining := _remaining(holder, age):
-          raise UserError(_refusal(path, holder, remaining))
-        _remove_stale(path, holder, draft.with_name(f'{draft.name}.stale'))
-    raise UserError(f'{path} changes hands too quickly; other programs start on this folder')
+        os.utime(draft)
+        remaining = _remaining(holder, draft.stat().st_mtime - touched)
+        if not remaining:
+          _remove_stale(path, holder, draft.with_name(f'{draft.name}.stale'))
+          continue
+      if math.isinf(remaining) or (seen and (holder != seen[0] or touched > seen[1])):
+        raise UserError(
+          f'{path.parent} is in use by {_name(holder)}, since {holder.get("since", "some time")}; '
+          'wait until it ends, or choose another folder'
+        )
+      if seen is None:
+        who, most = _name(holder), math.ceil(remaining)
+        logging.warning('%s names %s: waiting %d s for a sign of life', path, who, most)
+      seen = holder, touched
+      time.sleep(min(remaining, _WATCH_S))
+    raise UserError(f'{path} cannot be made or taken over; remove it if no program uses the folder')
   finally:
     draft.unlink(missing_ok=True)
 
@@ -113,8 +127,7 @@ def _remove_stale(path: pathlib.Path, holder: dict[str, Any], aside: pathlib.Pat
   with contextlib.suppress(FileNotFoundError):
     os.rename(path, aside)  # of several hosts one gets it; what it got may be a new lock
     if _read(aside) == holder:
-      was = holder.get('pid', '?'), holder.get('host', '?')
-      logging.warning('%s: taking over from process %s on %s, which is gone', path, *was)
+      logging.warning('%s: taking over from %s, which is gone', path, _name(holder))
     else:
       with contextlib.suppress(FileExistsError):
         os.link(aside, path)
@@ -133,31 +146,24 @@ def _remaining(holder: dict[str, Any], age: float) -> float:
   return max(0.0, limit - age)
 
 
-def _refusal(path: pathlib.Path, holder: dict[str, Any], remaining: float) -> str:
-  who = f'process {holder["pid"]} on {holder["host"]}' if holder else 'an unknown process'
-  text = f'{path.parent} is in use by {who}, since {holder.get("since", "an unknown time")}'
-  if math.isinf(remaining):
-    return f'{text}; wait until it ends, or choose another folder'
-  return f'{text}; if it is gone, try again in {math.ceil(remaining)} s, or remove {path}'
+def _name(holder: dict[str, Any]) -> str:
+  return f'process {holder["pid"]} on {holder["host"]}' if holder else 'an unknown process'
 
 
 def _keep_alive(path: pathlib.Path, owner: dict[str, Any], stop: threading.Event) -> None:
   while not stop.wait(_TOUCH_S):
     holder = _read(path)
     if holder not in (owner, {}):
-      logging.error(
-        '%s was taken over by process %s on %s: stop this one', path, holder['pid'], holder['host']
-      )
+      logging.error('%s was taken over by %s: stop this process', path, _name(holder))
       return
     with contextlib.suppress(OSError):
       os.utime(path)
 
 
-def _age(path: pathlib.Path, draft: pathlib.Path) -> float | None:
-  """Seconds since a lock was touched, by the clock of the file system; None if it is gone."""
+def _touched(path: pathlib.Path) -> float | None:
+  """When a lock was touched, by the clock of the file system; None if it is gone."""
   try:
-    os.utime(draft)
-    return draft.stat().st_mtime - path.stat().st_mtime
+    return path.stat().st_mtime
   except FileNotFoundError:
     return None
 
