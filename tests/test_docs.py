@@ -36,7 +36,8 @@ def _text(page):
 
 
 def _blocks(page):
-  return [(note or '', block) for note, block in _BLOCK.findall(_text(page))]
+  """The (note, code) of each Python block, with shorter trainings."""
+  return [(n or '', b.replace('steps=300', 'steps=20')) for n, b in _BLOCK.findall(_text(page))]
 
 
 # --- Python ---------------------------------------------------------------------------------------
@@ -44,7 +45,7 @@ def _blocks(page):
 
 @pytest.fixture(scope='module')
 def quick(compile_cache):
-  """Blocks train for a few steps, so that most of their time is compilation."""
+  """Blocks train for a few steps: most of their time is compilation, which other tests share."""
 
 
 @pytest.fixture
@@ -88,6 +89,7 @@ def _drive(callback):
   callback.on_end(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('page', [page for page in PAGES if _blocks(page)])
 def test_python_blocks_run(page, quick, folder, capsys):
   names = {'__name__': 'block'}
@@ -103,6 +105,7 @@ def test_python_blocks_run(page, quick, folder, capsys):
     assert printed.count('\n') >= 2  # one line for each evaluation
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_any_folder(quick, folder, capsys):
   notebook = json.loads(_text('docs/tour.ipynb'))
   cells = [cell for cell in notebook['cells'] if cell['cell_type'] == 'code']
