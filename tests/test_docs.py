@@ -5,6 +5,7 @@ import functools
 import importlib
 import json
 import pathlib
+import pkgutil
 import re
 import runpy
 import shlex
@@ -277,6 +278,23 @@ def test_links_resolve(page):
       linked = path.parent / target if target else path
       assert linked.exists(), target
       assert not anchor or anchor in _anchors(linked), f'{target}#{anchor}'
+
+
+_FOLDERS = '|'.join(path.name for path in (ROOT / 'air_jax').iterdir() if path.is_dir())
+_NAME = re.compile(rf'`((?:air_jax|{_FOLDERS}|objective|train|members)\.[\w.]+)`')
+_PATH = re.compile(rf'`((?:air_jax|docs|tests|{_FOLDERS})/[\w./]*)`')
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if page != 'CHANGELOG.md'])
+def test_names_in_the_text_exist(page):
+  keys = schema.flatten(default.get_config())
+  for name in set(_NAME.findall(_text(page))) - keys.keys():
+    try:
+      pkgutil.resolve_name(name if name.startswith('air_jax') else f'air_jax.{name}')
+    except (ImportError, AttributeError) as error:
+      raise AssertionError(f'{name} is neither a name of the package nor a key') from error
+  for path in _PATH.findall(_text(page)):
+    assert (ROOT / path).exists() or (ROOT / 'air_jax' / path).exists(), path
 
 
 def test_readme_is_short():
