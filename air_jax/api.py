@@ -66,7 +66,7 @@ def train(
   if data is not None:
     config.data.update(_described(data))
   size = schema.parse(config).train.population
-  writers = [JsonlWriter(workdir, size), TensorBoardWriter(workdir, size), *callbacks]
+  writers = [JsonlWriter(workdir), TensorBoardWriter(workdir), *callbacks]
   drawing = [FigureWriter(workdir, size, writers)] if figures else []
   return loop.train(config, workdir, data=data, callbacks=[*writers, *drawing])
 

@@ -21,10 +21,10 @@ import numpy as np
 from absl import app, flags, logging
 
 import air_jax
-from air_jax.config import schema as config_lib
+from air_jax.config import schema
 from air_jax.configs import multi_digits
 from air_jax.inference import predictor
-from air_jax.training import train_step
+from air_jax.model import air
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _BATCH = flags.DEFINE_integer('batch', 256, 'Images at once.', lower_bound=1)
@@ -76,9 +76,9 @@ def main(argv: list[str]) -> None:
 def _load() -> predictor.Model:
   if _WORKDIR.value:
     return air_jax.load(_WORKDIR.value)
-  learner = train_step.make(config_lib.parse(multi_digits.get_config()))
-  state = train_step.init(learner)
-  return predictor.Model(learner.config, learner.model, state.average, step=0)
+  config = schema.parse(multi_digits.get_config())
+  model = air.build(config.model)
+  return predictor.Model(config, model, air.init(model, jax.random.key(0)), step=0)
 
 
 def _batches(model: predictor.Model, number: int) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The demo, served by main.py as a person would start it, and a browser to look at it."""
+"""The demo, started through main.py, and a browser that opens its page."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 @contextlib.contextmanager
 def served(folder, env=None):
-  """The address of a demo of a run; Ctrl-C must end it without complaint."""
+  """The address of a demo of a run; Ctrl-C must end it without an error."""
   command = [sys.executable, ROOT / 'main.py', '--mode=demo', f'--workdir={folder}', '--port=0']
   with subprocess.Popen(
     command, env=env or os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -26,8 +26,8 @@ def served(folder, env=None):
       assert line.startswith('draw at http://'), process.stderr.read()
       yield line.split()[2]
       process.send_signal(signal.SIGINT)
-      _, complaints = process.communicate(timeout=60)
-      assert process.returncode == 0 and not complaints
+      _, errors = process.communicate(timeout=60)
+      assert process.returncode == 0 and not errors
     finally:
       process.kill()
 
@@ -52,7 +52,7 @@ def opened(address):
 
 
 def draw(page, *strokes):
-  """Draws strokes, each a list of points (x, y) in shares of the paper; waits for the answer."""
+  """Draws strokes, lists of points (x, y) in fractions of the canvas; waits for the answer."""
   for points in strokes:
     with answered(page):
       (x, y), *others = (_pixel(page, '#paper', point) for point in points)
@@ -64,7 +64,7 @@ def draw(page, *strokes):
 
 
 def drag(page, box, right, down):
-  """Drags what the model painted in a box (top, left, height, width), in shares of the scene."""
+  """Drags the object in a box (top, left, height, width), in fractions of the reconstruction."""
   top, left, height, width = box
   x, y = left + width / 2, top + height / 2
   with answered(page):
@@ -76,7 +76,7 @@ def drag(page, box, right, down):
 
 @contextlib.contextmanager
 def answered(page):
-  """Waits until what is asked within has been answered, the last question too."""
+  """Waits until every request made inside the block has been answered."""
   before = page.evaluate('Number(document.body.dataset.answers || 0)')
   yield
   page.wait_for_function(f'Number(document.body.dataset.answers || 0) > {before}')

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from air_jax.storage import run_dir
+from air_jax.training import restore
 
 PICTURES = {'reconstructions', 'attention', 'training', 'samples'}
 FILMS = {'learning.gif', 'inference.gif'}
@@ -51,7 +51,7 @@ def read_events(folder):
 
 def assert_same_end(folder, other):
   """Both runs ended in the same state to the last bit."""
-  a, b = (run_dir.restore(path)[1] for path in (folder, other))
+  a, b = (restore.restore(path)[1] for path in (folder, other))
   assert jax.tree.structure(a) == jax.tree.structure(b)
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
     np.testing.assert_array_equal(x, y)

@@ -1,19 +1,20 @@
 """The command line: bad input gives one line on stderr that names the mistake, harms nothing."""
 
+import functools
 import pathlib
 import re
 import subprocess
 import sys
 
+import program
 import pytest
 
 import air_jax
 from air_jax.cli import command_line, help_text, modes
-from air_jax.cli import main as program
+from air_jax.cli.main import define_flags
 from air_jax.config import saved_configs, schema
 from air_jax.errors import DivergenceError, Interrupted, UserError
 from air_jax.objectives.registry import ESTIMATORS
-from air_jax.runtime import compilation_cache
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = '--config=tiny'
@@ -24,20 +25,8 @@ pytestmark = pytest.mark.filterwarnings(r'ignore:the load_module\(\) method:Depr
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
   """Calls the program in an empty folder; returns its exit code, stdout and stderr."""
-
-  def calling(*arguments, name='air-jax'):
-    monkeypatch.setattr(sys, 'argv', [name, *arguments])
-    monkeypatch.delitem(sys.modules, 'config_config', raising=False)  # what an earlier file defined
-    code = 0
-    try:
-      program.main()
-    except SystemExit as end:
-      code = end.code
-    return code, *capsys.readouterr()
-
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(compilation_cache, 'enable', lambda: None)
-  return calling
+  return functools.partial(program.call, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -60,7 +49,7 @@ def parsed():
   """The flags of a command line."""
 
   def parsing(*arguments):
-    values = program.define_flags()
+    values = define_flags()
     assert command_line.parse(['air-jax', *arguments], values) == ['air-jax']
     return values
 
@@ -216,7 +205,7 @@ def test_help_lists_modes_flags_configurations_and_keys(call, flag):
   assert code == 0 and not error and max(map(len, out.splitlines())) <= 100
   for mode in modes.MODES.values():
     assert mode.help[:50] in out
-  for name in set(program.define_flags()) - {'mode'}:
+  for name in set(define_flags()) - {'mode'}:
     assert f'  --{name}' in out
   for name, line in command_line.configurations().items():
     assert f'  {name} ' in out and line[:50] in out
@@ -233,7 +222,7 @@ def test_help_of_the_objective_names_every_estimator():
 
 
 def test_flags_that_go_with_a_mode_are_flags():
-  values = program.define_flags()
+  values = define_flags()
   assert {flag for mode in modes.MODES.values() for flag in mode.flags} == set(values) - {
     'mode', 'workdir',
   }  # fmt: skip

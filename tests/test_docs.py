@@ -281,7 +281,7 @@ def test_links_resolve(page):
 
 
 _FOLDERS = '|'.join(path.name for path in (ROOT / 'air_jax').iterdir() if path.is_dir())
-_NAME = re.compile(rf'`((?:air_jax|{_FOLDERS}|objective|train|members)\.[\w.]+)`')
+_NAME = re.compile(rf'`((?:air_jax|{_FOLDERS}|objective|train|members)\.(?!json)[\w.]+)`')
 _PATH = re.compile(rf'`((?:air_jax|docs|tests|{_FOLDERS})/[\w./]*)`')
 
 

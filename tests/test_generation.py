@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures('compile_quickly')
 
 @pytest.fixture(scope='module')
 def generated(model):
-  """4,000 scenes from the prior: latents, pictures and the backgrounds in them."""
+  """4,000 scenes from the prior: latents, canvases and their backgrounds."""
   model, params, *_ = samples.variant(model, background='latent', background_code_size=2)
 
   def generate(key):
@@ -26,7 +26,7 @@ def generated(model):
   return jax.jit(jax.vmap(generate))(jax.random.split(jax.random.key(4), 4000))
 
 
-def test_scenes_from_the_prior_are_distributed_as_they_should_be(generated):
+def test_scenes_from_the_prior_have_its_distributions(generated):
   drawn, *_ = generated
   assert scipy.stats.chisquare(np.bincount(drawn.count, minlength=4)).pvalue > 1e-3
   for t in range(3):
@@ -35,12 +35,12 @@ def test_scenes_from_the_prior_are_distributed_as_they_should_be(generated):
     assert scipy.stats.kstest(drawn.z_what[:, t, 0], 'norm').pvalue > 1e-3
   for i in range(2):
     assert scipy.stats.kstest(drawn.z_background[:, i], 'norm').pvalue > 1e-3
-  # No two numbers of a scene come from the same randomness.
+  # All numbers of a scene are independent.
   flat = np.concatenate([part.reshape(4000, -1) for part in drawn], 1)
   assert np.abs(np.corrcoef(flat.T) - np.eye(flat.shape[1])).max() < 5 / np.sqrt(4000)
 
 
-def test_generated_pictures_are_glimpses_on_a_background_which_is_all_without_objects(generated):
+def test_generated_scenes_are_glimpses_on_a_background(generated):
   drawn, pictures, backgrounds = generated
   assert pictures.shape == (4000, 50, 50, 1)
   added = np.asarray(pictures - backgrounds).max((1, 2, 3))
@@ -62,7 +62,7 @@ def many(model):
     where_std_bias=0.8,
     what_std_bias=0.9,
   )
-  noise = air.draw_noise(model, jax.random.key(6), (10_000,))
+  noise = air.sample_noise(model, jax.random.key(6), (10_000,))
   terms = jax.lax.map(
     lambda noise: samples.terms(model, params, image, noise), noise, batch_size=1000
   )
@@ -81,11 +81,11 @@ def test_log_ratio_averages_to_the_kl(many):
   difference = np.asarray(terms.log_ratio - terms.kl_z, np.float64)
   error = difference.std(0) / np.sqrt(len(difference))
   assert (np.abs(difference.mean(0)) < 4 * error).all()
-  # An empty scene has the background's alone, and each object adds its own.
+  # The error grows with each object; that of an empty scene is the background's.
   assert (0 < error[0]) and (np.diff(error) > 0).all() and (error < 0.05).all()
 
 
-def test_posterior_and_prior_sampling_agree_on_log_p_which_no_bound_exceeds(many):
+def test_posterior_and_prior_sampling_agree_on_log_p_and_bounds_are_below(many):
   model, params, image, terms = many
   weights = logsumexp(terms.log_p - terms.nll - terms.log_ratio, axis=1)
   log_p, error = _log_mean_exp(weights)
@@ -107,4 +107,4 @@ def test_posterior_and_prior_sampling_agree_on_log_p_which_no_bound_exceeds(many
 
 def test_without_a_baseline_there_are_no_parameters_of_one(many):
   _, params, _, terms = many
-  assert terms.baseline is None and not {'baseline_net', 'signal'} & params.keys()
+  assert terms.baseline is None and 'baseline' not in params

@@ -1,4 +1,4 @@
-"""Edits of latents: what moves, what stays, and where the ends are."""
+"""Edits of latents: what they change, what they keep, and their limits."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def assert_others_stay(before, after, which):
   assert after.count == before.count
 
 
-def test_move_is_by_shares_of_the_canvas_and_ends_at_its_edge(latents):
+def test_move_is_by_fractions_of_the_canvas_and_stops_at_its_edge(latents):
   moved = latent_edits.move(latents, 1, down=0.1, right=-0.05)
   np.testing.assert_allclose(window(moved, 1) - window(latents, 1), [0, -0.1, 0.2], atol=1e-6)
   assert_others_stay(latents, moved, 1)
@@ -38,7 +38,7 @@ def test_move_is_by_shares_of_the_canvas_and_ends_at_its_edge(latents):
   assert np.isfinite(latent_edits.move(latents, 0, down=-9, right=9).z_where).all()
 
 
-def test_resize_is_about_the_centre_and_ends_at_the_canvas(latents):
+def test_resize_keeps_the_centre_and_stops_at_the_canvas(latents):
   larger = latent_edits.resize(latents, 0, 1.5)
   np.testing.assert_allclose(window(larger, 0), window(latents, 0) * [1.5, 1, 1], rtol=1e-5)
   assert_others_stay(latents, larger, 0)
@@ -48,13 +48,13 @@ def test_resize_is_about_the_centre_and_ends_at_the_canvas(latents):
     )
 
 
-def test_swap_exchanges_looks_alone(latents):
+def test_swap_exchanges_appearance_only(latents):
   swapped = latent_edits.swap(latents, 0, 2)
   np.testing.assert_array_equal(swapped.z_what, [[4, 5], [2, 3], [0, 1]])
   np.testing.assert_array_equal(swapped.z_where, latents.z_where)
 
 
-def test_remove_closes_the_gap_and_leaves_alone_what_is_not_there(latents):
+def test_remove_closes_the_gap_and_ignores_absent_objects(latents):
   removed = latent_edits.remove(latents, 0)
   assert removed.count == 1
   np.testing.assert_array_equal(removed.z_what[0], latents.z_what[1])
@@ -62,11 +62,11 @@ def test_remove_closes_the_gap_and_leaves_alone_what_is_not_there(latents):
   jax.tree.map(np.testing.assert_array_equal, latent_edits.remove(latents, 2), latents)
 
 
-def test_a_moved_object_is_painted_where_it_was_moved_to(model, params):
-  """By whole pixels, the picture is the same but shifted."""
+def test_a_moved_object_is_rendered_at_its_new_place(model, params):
+  """A move by whole pixels shifts the canvas."""
   where = jnp.zeros((3, 3)).at[0].set(jnp.array([-0.8, -0.1, 0.05]))
-  code = jax.random.normal(jax.random.key(3), (3, model.config.code_size))
-  latents = Latents(where, code, jnp.int32(1), jnp.zeros(model.config.background_code_size))
+  code = jax.random.normal(jax.random.key(3), (3, model.spec.code_size))
+  latents = Latents(where, code, jnp.int32(1), jnp.zeros(model.spec.background_code_size))
   moved = latent_edits.move(latents, 0, down=5 / 50, right=-3 / 50)
   before, after = (np.asarray(air.decode(model, params, each)) for each in (latents, moved))
   assert before.max() > 0.01

@@ -1,4 +1,4 @@
-"""main.py as a process of its own: stopped, killed, taken up again, and its other modes."""
+"""A run from end to end: stopped, killed and continued by main.py, and used in the other modes."""
 
 import json
 import pathlib
@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import program
 import pytest
 import run_folder
 from PIL import Image
@@ -18,6 +19,8 @@ from air_jax.evaluation import tables
 from air_jax.storage import run_dir
 from air_jax.training import gradient_variance
 
+# ml_collections loads configurations so.
+pytestmark = pytest.mark.filterwarnings(r'ignore:the load_module\(\) method:DeprecationWarning')
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -80,19 +83,31 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_happened(
   assert 'python' in out and '--mode=report --workdir=run' in out
 
 
-def test_other_modes_need_only_the_folder(main, copy):
+@pytest.fixture
+def call(monkeypatch, capsys):
+  """Calls the program in this process; it must end well. Returns what it prints."""
+
+  def calling(*arguments):
+    code, out, error = program.call(monkeypatch, capsys, *arguments)
+    assert code == 0, error
+    return out
+
+  return calling
+
+
+def test_other_modes_need_only_the_folder(call, copy):
   summary = run_dir.read_evaluation(copy)
   (copy / 'evaluation.json').unlink()
-  with main('--mode=evaluate', folder=copy) as process:
-    assert output(process).startswith(tables.table(summary))
-  assert json.loads((copy / 'evaluation.json').read_text()) == summary
+  assert call('--mode=evaluate', f'--workdir={copy}').startswith(tables.table(summary))
+  again = json.loads((copy / 'evaluation.json').read_text())
+  assert again == summary
 
   pictures = {
     name: np.asarray(Image.open(copy / 'figures' / f'{name}.png')) for name in run_folder.PICTURES
   }
   shutil.rmtree(copy / 'figures')
-  with main('--mode=figures', folder=copy) as process:
-    paths = [pathlib.Path(line) for line in output(process).splitlines()]
+  out = call('--mode=figures', f'--workdir={copy}')
+  paths = [pathlib.Path(line) for line in out.splitlines()]
   stills = [path for path in paths if path.suffix == '.png']
   assert {path.stem for path in stills} == run_folder.PICTURES
   assert {path.name for path in paths[len(stills) :]} == run_folder.FILMS
@@ -101,12 +116,11 @@ def test_other_modes_need_only_the_folder(main, copy):
       np.testing.assert_array_equal(np.asarray(file), pictures[path.stem])
 
 
-def test_variance_is_measured_for_a_run_or_an_untrained_model(main, copy, tmp_path, scene_cache):
+def test_variance_is_measured_for_a_run_or_an_untrained_model(call, copy, tmp_path, scene_cache):
   few = ['--mode=variance', '--draws=10', '--objectives=exact,mvd']
-  untrained = [f'--config={ROOT}/configs/tiny.py', f'--config.data.cache_dir={scene_cache}']
+  untrained = ['--config=tiny', f'--config.data.cache_dir={scene_cache}']
   for arguments, folder, step in ((few, copy, 20), (few + untrained, tmp_path / 'new', 0)):
-    with main(*arguments, folder=folder) as process:
-      out = output(process)
+    out = call(*arguments, f'--workdir={folder}')
     summary = json.loads((folder / 'variance.json').read_text())
     assert (summary['step'], list(summary['estimators'])) == (step, ['exact', 'mvd'])
     assert out.startswith(gradient_variance.table(summary))

@@ -26,11 +26,11 @@ def test_wilson_interval_is_that_of_scipy():
     assert 0 <= ours[0] <= ours[1] <= 1
 
 
-def test_wilson_interval_covers_95_percent_unless_told():
+def test_wilson_interval_covers_95_percent_by_default():
   np.testing.assert_allclose(metrics.wilson_interval(8, 10), (0.4902, 0.9433), atol=1e-4)
 
 
-def test_ink_boxes_bound_what_is_brighter_than_the_threshold():
+def test_ink_boxes_bound_pixels_brighter_than_the_threshold():
   pictures = np.zeros((2, 2, 6, 8))
   pictures[0, 0, 2, 5] = 0.3
   pictures[0, 1, 1:4, 2:7] = 1.0

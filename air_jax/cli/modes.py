@@ -29,14 +29,15 @@ def train(flags: FlagValues) -> None:
   from air_jax.cli.reporting import Progress
   from air_jax.config import schema
   from air_jax.evaluation import tables
-  from air_jax.runtime import compilation_cache, cpu_devices
+  from air_jax.runtime import compilation_cache, cpu_devices, distributed
 
   members = schema.parse(flags.config).train.population
   compilation_cache.enable()
   if members > 1 and not (flags.distributed or flags.coordinator):
     cpu_devices.set_cpu_device_count(members)
   with processes:
-    _say('preparing the data and compiling the training step; the first time takes a minute')
+    if distributed.is_primary():
+      _say('preparing the data and compiling the training step; the first time takes a minute')
     print(tables.table(api.train(flags.config, flags.workdir, callbacks=[Progress()])))
     print(f'\n{after_training(flags)}')
 
@@ -50,7 +51,7 @@ def evaluate(flags: FlagValues) -> None:
 
   compilation_cache.enable()
   print(tables.table(evaluate_run(flags.workdir, flags.particles, flags.member)))
-  print(f'\nas JSON: {flags.workdir}/evaluation.json; drawn: {_command(flags, "--mode=figures")}')
+  print(f'\nalso in evaluation.json; pictures: {_command(flags, "--mode=figures")}')
 
 
 def figures(flags: FlagValues) -> None:

@@ -44,8 +44,7 @@ class Run(NamedTuple):
     """
     size = self.config.train.population
     if index is None:
-      summary = run_dir.read_evaluation(self.folder) or {}
-      return summary.get('best', 0) if size > 1 else 0
+      return (run_dir.read_evaluation(self.folder) or {}).get('best', 0) if size > 1 else 0
     if not 0 <= index < size:
       raise UserError(f'member={index} is not allowed; {self.folder} has members 0..{size - 1}')
     return index

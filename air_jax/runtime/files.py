@@ -3,26 +3,28 @@
 import json
 import os
 import pathlib
-import tempfile
+import uuid
 from typing import Any
+
+from air_jax.errors import UserError
 
 
 def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
-  """Writes a file so that a reader, or a kill, never meets half of it.
+  """Writes a file so that a reader, a kill or a power cut never leaves half of it.
 
   Raises:
     OSError: it cannot be written; what was there before is unchanged.
   """
   path = pathlib.Path(path)
-  content = data.encode() if isinstance(data, str) else data
-  number, draft = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+  draft = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
   try:
-    with os.fdopen(number, 'wb') as file:
-      file.write(content)
-    os.chmod(draft, 0o666 & ~_umask())
+    with draft.open('xb') as file:
+      file.write(data.encode() if isinstance(data, str) else data)
+      file.flush()
+      os.fsync(file.fileno())  # some file systems rename before they write
     os.replace(draft, path)
   except BaseException:
-    os.unlink(draft)
+    draft.unlink(missing_ok=True)
     raise
 
 
@@ -32,18 +34,14 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-  """Reads a JSON file; None where there is none, or where it is not whole."""
+  """Reads a JSON file; None where there is none.
+
+  Raises:
+    UserError: it is cut short, is no JSON, or cannot be read.
+  """
   try:
-    return json.loads(pathlib.Path(path).read_text())
-  except (
-    FileNotFoundError,
-    ValueError,
-    RecursionError,
-  ):  # ValueError: also bytes that are not UTF-8
+    return json.loads(pathlib.Path(path).read_bytes())
+  except FileNotFoundError:
     return None
-
-
-def _umask() -> int:
-  current = os.umask(0)
-  os.umask(current)
-  return current
+  except (OSError, ValueError, RecursionError) as error:
+    raise UserError(f'{path} is damaged or cannot be read: {error}') from error

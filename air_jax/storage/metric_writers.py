@@ -1,9 +1,11 @@
-"""What a run writes down as it goes, as callbacks: metrics.jsonl and TensorBoard events.
+"""Callbacks that write a run's metrics: metrics.jsonl and TensorBoard events.
 
-Each writer serves the run's folder, and in a population also the folders of its members.
+A writer serves the run's folder, and in a population also the folders of its members.
 """
 
+import functools
 import json
+import math
 import os
 import pathlib
 import time
@@ -25,16 +27,17 @@ Record = dict[str, Any]  # `step`, `wall_s`, `split`, and scalars by name
 
 
 class _PerMember(Callback):
-  """Opens something for the run and for each of its members when training starts."""
+  """Opens something for the run, and for each member of a population, when training starts."""
 
-  def __init__(self, workdir: str | os.PathLike, size: int = 1):
-    """Takes the run's folder and how many members it has."""
-    self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
+  def __init__(self, workdir: str | os.PathLike):
+    """Takes the run's folder."""
+    self._folder = pathlib.Path(os.path.expanduser(workdir))
     self._open: dict[int | None, Any] = {}
 
   def on_start(self, step: int, config: Config) -> None:
-    members = dict(enumerate(run_dir.member_dirs(self._folder, self._size)))
-    folders = {None: self._folder} | (members if self._size > 1 else {})
+    folders: dict[int | None, pathlib.Path] = {None: self._folder}
+    if config.train.population > 1:
+      folders.update(enumerate(run_dir.member_dirs(self._folder, config.train.population)))
     self._open = {member: self._open_one(folder, step) for member, folder in folders.items()}
 
   def on_end(self, summary: dict[str, Any] | None) -> None:
@@ -42,7 +45,8 @@ class _PerMember(Callback):
       each.close()
 
   def _open_one(self, folder: pathlib.Path, step: int) -> Any:
-    raise TypeError(f'{type(self).__name__} opens nothing')
+    """Opens it in one folder, where training starts or resumes at a step."""
+    raise NotImplementedError
 
 
 class JsonlWriter(_PerMember):
@@ -113,7 +117,8 @@ class TensorBoardWriter(_PerMember):
   ) -> None:
     from tensorboardX import SummaryWriter, summary
 
-    # TensorBoard believes the first it reads: a file apart, which replaces an earlier one.
+    # TensorBoard takes the first that it reads. So they have a file of their own, which replaces
+    # that of an earlier end of the run.
     folder = pathlib.Path(self._open[member].logdir)
     for former in folder.glob(f'*{_HPARAMS}'):
       former.unlink()
@@ -131,20 +136,34 @@ class TensorBoardWriter(_PerMember):
 def read_metrics(folder: pathlib.Path) -> list[Record]:
   """The records of a run's metrics.jsonl.
 
-  Lines that cannot be read are left out and logged; a last line cut short by a kill is not logged.
+  Lines that hold no record are left out and their numbers are logged, once; blank lines and a last
+  line that a kill cut short are left out silently.
   """
+  path = folder / _FILE
   try:
-    content = (folder / _FILE).read_bytes()
+    *lines, last = path.read_bytes().split(b'\n')
   except FileNotFoundError:
     return []
-  records, bad = [], []
-  for number, line in enumerate(content.split(b'\n')[:-1], 1):
-    try:
-      record = json.loads(line.decode())
-      record['step'] + record['wall_s']  # both must be numbers
-      records.append(record | {'split': str(record['split'])})
-    except (ValueError, TypeError, KeyError, RecursionError):
-      bad.append(number)
+  records = [_record(line) for line in lines]
+  bad = [i for i, each in enumerate(records, 1) if each is None and lines[i - 1].strip()]
   if bad:
-    logging.warning('%s: lines %s cannot be read, and are left out', folder / _FILE, bad)
-  return records
+    _warn(f'{path}: lines without a record are left out: {", ".join(map(str, bad))}')
+  return [each for each in [*records, _record(last)] if each is not None]
+
+
+def _record(line: bytes) -> Record | None:
+  """A line as a record; None where it is none."""
+  try:
+    record = json.loads(line)
+    step, seconds = record['step'], record['wall_s']
+    good = isinstance(step, int) and isinstance(record['split'], str) and math.isfinite(seconds)
+  except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    return None
+  scalars = (value for name, value in record.items() if name != 'split')
+  return record if good and all(isinstance(x, int | float) for x in scalars) else None
+
+
+@functools.cache
+def _warn(message: str) -> None:
+  """Logs a message, the same one only once: a run's metrics are read several times."""
+  logging.warning('%s', message)

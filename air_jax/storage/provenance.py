@@ -1,4 +1,4 @@
-"""What a run was made with: `provenance.json`, an entry for each start of training."""
+"""What a run was made with: `provenance.json`, with an entry for each start of training."""
 
 import datetime
 import os
@@ -6,54 +6,91 @@ import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 import jax
+from absl import logging
 
-import air_jax
+from air_jax._version import __version__
+from air_jax.errors import UserError
 from air_jax.runtime import files
 
 _NAME = 'provenance.json'
 _LIBRARIES = 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy'
+_SOURCE = pathlib.Path(__file__).resolve().parents[2]  # of a clone
 
 
-def record(folder: pathlib.Path, step: int) -> None:
-  """Adds an entry about this process, which trains from a step on."""
-  device = jax.devices()[0]
+def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None) -> None:
+  """Adds an entry about this process, which trains from a step on.
+
+  Args:
+    folder: the run's folder.
+    step: the training step.
+    command: the command line; None takes that of this process.
+  """
+  program, *arguments = (sys.argv or ['']) if command is None else command
   entry = {
     'started': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
     'step': step,
-    'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
-    'commit': _commit(),
-    'versions': {'air_jax': air_jax.__version__, 'python': platform.python_version()}
-    | {name: metadata.version(name) for name in _LIBRARIES},
-    'device': f'{jax.device_count()} x {device.device_kind}',
+    'command': [pathlib.Path(program).name, *arguments],
+    'commit': _commit(_SOURCE),
+    'versions': {'air_jax': __version__, 'python': platform.python_version()}
+    | {name: found for name in _LIBRARIES if (found := _version(name))},
+    'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
     'processes': jax.process_count(),
     'host': platform.node(),
     'pid': os.getpid(),
   }
-  files.write_json(folder / _NAME, [*read(folder), entry])
+  path = folder / _NAME
+  try:
+    entries = _entries(path)
+  except UserError as error:
+    aside = path.with_name(f'damaged-{_NAME}')
+    logging.warning('%s; it is moved to %s', error, aside.name)
+    path.rename(aside)
+    entries = []
+  files.write_json(path, [*entries, entry])
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
-  """The entries of a run, oldest first; none where an earlier version wrote it."""
-  entries = files.read_json(folder / _NAME)
-  return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+  """The entries of a run, oldest first; none where an earlier version wrote it, or it is damaged."""
+  try:
+    return _entries(folder / _NAME)
+  except UserError as error:
+    logging.warning('%s', error)
+    return []
 
 
-def _commit() -> str | None:
-  """The commit of this source tree, with '+' where it was changed since; None for a package."""
-  root = pathlib.Path(air_jax.__file__).parents[1]
-  if not (root / '.git').exists():
+def _entries(path: pathlib.Path) -> list[dict[str, Any]]:
+  entries = files.read_json(path)
+  if entries is None:
+    return []
+  if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+    raise UserError(f'{path} is damaged: it holds no list of starts')
+  return entries
+
+
+def _version(library: str) -> str | None:
+  try:
+    return metadata.version(library)
+  except metadata.PackageNotFoundError:
     return None
 
-  def git(*arguments):
-    command = ['git', '-C', str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+
+def _commit(source: pathlib.Path) -> str | None:
+  """The commit of a source tree, with '+' where files were changed since; None outside of git."""
+  if not (source / '.git').exists():  # installed, perhaps into a tree of somebody else
+    return None
+
+  def git(*arguments: str) -> str:
+    command = ['git', '-C', str(source), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
 
   try:
-    changed = git('status', '--porcelain', '--untracked-files=no').strip()
-    return git('rev-parse', '--short=12', 'HEAD').strip() + ('+' if changed else '')
+    changed = git('status', '--porcelain', '--untracked-files=no')
+    return git('rev-parse', '--short=12', 'HEAD') + ('+' if changed else '')
   except (OSError, subprocess.SubprocessError):
     return None

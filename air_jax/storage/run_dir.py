@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, and where things are in it.
+"""A run's folder: which run it belongs to, and where its files are.
 
 config.json      the full configuration the run was started with
 provenance.json  versions, command and device of each start
@@ -34,7 +34,7 @@ _CONFIG, _DIVERGED, _EVALUATION = 'config.json', 'diverged.json', 'evaluation.js
 
 @contextlib.contextmanager
 def open_for_writing(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[pathlib.Path]:
-  """Makes a folder that of a run, or finds that it is; nobody else may write to it meanwhile.
+  """Creates a run's folder or resumes it; no other process may train in it meanwhile.
 
   Args:
     workdir: path; made where there is none.
@@ -42,7 +42,7 @@ def open_for_writing(workdir: str | os.PathLike, config: ConfigDict) -> Iterator
 
   Raises:
     UserError: it cannot be written to, is in use, or belongs to a run of another configuration.
-      More `train.steps` than before are no other configuration: they continue the run.
+      One that only has more `train.steps` continues the run.
   """
   folder = pathlib.Path(os.path.expanduser(workdir))
   with contextlib.ExitStack() as stack:
@@ -57,7 +57,7 @@ def open_for_writing(workdir: str | os.PathLike, config: ConfigDict) -> Iterator
 
 
 def create_or_resume(folder: pathlib.Path, config: ConfigDict) -> None:
-  """Writes a run's configuration to its folder, or checks that it is the one that is there.
+  """Writes a run's configuration to its folder, or checks that the folder has the same one.
 
   Raises:
     UserError: the folder belongs to a run of another configuration.
@@ -110,9 +110,16 @@ def write_evaluation(folder: pathlib.Path, summary: dict[str, Any]) -> None:
 
 
 def read_evaluation(folder: pathlib.Path) -> dict[str, Any] | None:
-  """The summary that `write_evaluation` kept; None where there is none that can be read."""
-  summary = files.read_json(folder / _EVALUATION)
-  return summary if isinstance(summary, dict) else None
+  """The summary that `write_evaluation` kept; None where there is none.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  path = folder / _EVALUATION
+  summary = files.read_json(path)
+  if summary is not None and not isinstance(summary, dict):
+    raise UserError(f'{path} is damaged: it holds no summary; evaluate the run anew')
+  return summary
 
 
 def write_diverged(folder: pathlib.Path, known: dict[int, dict[str, Any]]) -> None:
@@ -127,12 +134,10 @@ def diverged(folder: pathlib.Path, step: int) -> dict[int, dict[str, Any]]:
     UserError: the file is not what `write_diverged` wrote.
   """
   path = folder / _DIVERGED
-  if not path.exists():
-    return {}
   try:
-    known = files.read_json(path).items()
-    return {int(i): each for i, each in known if each['step'] <= step and each['what']}
-  except (AttributeError, ValueError, KeyError, TypeError) as error:
+    known = files.read_json(path) if path.exists() else {}
+    return {int(i): each for i, each in known.items() if each['step'] <= step and each['what']}
+  except (UserError, AttributeError, ValueError, KeyError, TypeError) as error:
     raise UserError(
       f'{path} is damaged; restore it, or remove it if no member had diverged'
     ) from error

@@ -1,28 +1,41 @@
 """One writer for each run: a lock file in the run's folder.
 
-The lock is `run.lock`, created with O_CREAT | O_EXCL, which is atomic on local disks and on NFS
-from version 3 on. It names the host and the process of its owner, and is touched every few seconds.
-A lock is stale, and is taken over, if its process is gone (on the same host), or if it has not been
-touched for two minutes (on another host). So on file systems whose clocks or caches differ by more
-than that between hosts (some object stores mounted as folders), two hosts can both believe that
-they own the run; use one host, or another folder, there.
+`run.lock` names the host and the process of its owner, which touches the file every few seconds. It
+is made by a hard link, or by exclusive creation where there are no links: both are atomic on local
+disks and on NFS. A lock is stale, and is taken over,
+
+* at once, if its process ran on this machine and is gone;
+* if it has not been touched for two minutes, where that cannot be known: on another host, in
+  another container. Half a minute is enough where the host has the same name: it was started anew.
+
+Ages are differences of times of the file system, so that clocks of hosts may differ. What this
+cannot do: on file systems without atomic creation (object stores mounted as folders), or whose
+hosts see each other's files minutes late, two hosts may both get the lock. A process that another
+host believed dead, since it was suspended for minutes, logs an error when it wakes up, and must be
+stopped. There, give each host a folder of its own.
 """
 
 import contextlib
+import fcntl
 import json
+import math
 import os
 import pathlib
 import platform
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
+
+from absl import logging
 
 from air_jax.errors import UserError
 
 _NAME = 'run.lock'
 _TOUCH_S = 10.0  # between two signs of life
-_STALE_S = 120.0  # without a sign of life, for a lock of another host
+_STALE_S = 120.0  # without a sign of life
+_RESTARTED_S = 30.0  # the same, on a host of our name
 _TRIES = 20
 
 
@@ -32,110 +45,165 @@ def acquire(folder: pathlib.Path) -> Iterator[None]:
 
   Raises:
     UserError: another process does; the message names its host, number and start.
+    OSError: the folder cannot be written to.
   """
   path, owner = folder / _NAME, _myself()
   _take(path, owner)
   stop = threading.Event()
-  beat = threading.Thread(target=_keep_alive, args=(path, stop), daemon=True)
-  beat.start()
+  touching = threading.Thread(target=_keep_alive, args=(path, owner, stop), daemon=True)
+  touching.start()
   try:
     yield
   finally:
     stop.set()
-    beat.join()
-    if _read(path) == owner:
-      path.unlink(missing_ok=True)
+    touching.join()
+    with contextlib.suppress(OSError), _guard(folder):
+      if _read(path) == owner:
+        path.unlink()
 
 
 def _take(path: pathlib.Path, owner: dict[str, Any]) -> None:
-  for _ in range(_TRIES):
+  """Makes the lock, or refuses."""
+  draft = path.with_name(f'.{_NAME}.{owner["token"]}')
+  draft.write_text(json.dumps(owner))
+  try:
+    for _ in range(_TRIES):
+      with _guard(path.parent):
+        if _create(path, draft):
+          return
+        holder, age = _read(path), _age(path, draft)
+        if age is None:
+          continue  # it was released meanwhile
+        if remaining := _remaining(holder, age):
+          raise UserError(_refusal(path, holder, remaining))
+        _remove_stale(path, holder, draft.with_name(f'{draft.name}.stale'))
+    raise UserError(f'{path} changes hands too quickly; other programs start on this folder')
+  finally:
+    draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _guard(folder: pathlib.Path) -> Iterator[None]:
+  """Lets one process of this machine at a time examine and change the lock."""
+  with contextlib.ExitStack() as stack:
+    with contextlib.suppress(OSError):  # where a folder cannot be locked, we go without
+      number = os.open(folder, os.O_RDONLY)
+      stack.callback(os.close, number)
+      fcntl.flock(number, fcntl.LOCK_EX)
+    yield
+
+
+def _create(path: pathlib.Path, draft: pathlib.Path) -> bool:
+  """Makes the lock in one step; False where there is one."""
+  try:
+    os.link(draft, path)
+  except FileExistsError:
+    return draft.stat().st_nlink > 1  # on NFS a link can succeed while its answer is lost
+  except OSError:  # there are no hard links
     try:
-      number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+      with path.open('x') as file:
+        file.write(draft.read_text())
     except FileExistsError:
-      holder, age = _read(path), _age(path)
-      if age is None:  # it was released meanwhile
-        continue
-      if _is_alive(holder, age):
-        raise UserError(
-          f'{path.parent} is in use by process {holder.get("pid", "?")} on '
-          f'{holder.get("host", "another host")}, since {holder.get("since", "an unknown time")}; '
-          f'choose another folder, or wait until it ends'
-        ) from None
-      _remove_stale(path, holder)
-      continue
-    with os.fdopen(number, 'w') as file:
-      json.dump(owner, file)
-    return
-  raise UserError(f'{path} changes hands too quickly; another program is starting on this folder')
+      return False
+  return True
 
 
-def _remove_stale(path: pathlib.Path, holder: dict[str, Any]) -> None:
-  """Removes a stale lock, unless another process has just replaced it.
-
-  Renaming is atomic: of several processes that see the same stale lock, one gets it. What it got
-  is looked at again, since a new owner may have been quicker.
-  """
-  aside = path.with_name(f'{_NAME}.{os.getpid()}.{threading.get_ident()}.stale')
+def _remove_stale(path: pathlib.Path, holder: dict[str, Any], aside: pathlib.Path) -> None:
+  """Removes a stale lock, unless another host has just replaced it."""
   with contextlib.suppress(FileNotFoundError):
-    os.rename(path, aside)
-    if _read(aside) != holder:
+    os.rename(path, aside)  # of several hosts one gets it; what it got may be a new lock
+    if _read(aside) == holder:
+      was = holder.get('pid', '?'), holder.get('host', '?')
+      logging.warning('%s: taking over from process %s on %s, which is gone', path, *was)
+    else:
       with contextlib.suppress(FileExistsError):
         os.link(aside, path)
-    os.unlink(aside)
+    aside.unlink()
 
 
-def _is_alive(holder: dict[str, Any], age: float) -> bool:
-  if not holder:  # it was created, and is being written
-    return age < _TOUCH_S
-  if holder.get('host') != platform.node():
-    return age < _STALE_S
-  return holder.get('started') == _started(holder.get('pid'))
+def _remaining(holder: dict[str, Any], age: float) -> float:
+  """Seconds after which a lock is stale: 0 if it is so now, infinity while its process lives."""
+  if holder.get('machine') == _machine():
+    started, then = _started(holder.get('pid')), holder.get('started')
+    if started is None or (started and then and started != then):
+      return 0.0
+    if started and then:
+      return math.inf
+  limit = _RESTARTED_S if holder.get('host') == platform.node() else _STALE_S
+  return max(0.0, limit - age)
 
 
-def _keep_alive(path: pathlib.Path, stop: threading.Event) -> None:
+def _refusal(path: pathlib.Path, holder: dict[str, Any], remaining: float) -> str:
+  who = f'process {holder["pid"]} on {holder["host"]}' if holder else 'an unknown process'
+  text = f'{path.parent} is in use by {who}, since {holder.get("since", "an unknown time")}'
+  if math.isinf(remaining):
+    return f'{text}; wait until it ends, or choose another folder'
+  return f'{text}; if it is gone, try again in {math.ceil(remaining)} s, or remove {path}'
+
+
+def _keep_alive(path: pathlib.Path, owner: dict[str, Any], stop: threading.Event) -> None:
   while not stop.wait(_TOUCH_S):
+    holder = _read(path)
+    if holder not in (owner, {}):
+      logging.error(
+        '%s was taken over by process %s on %s: stop this one', path, holder['pid'], holder['host']
+      )
+      return
     with contextlib.suppress(OSError):
       os.utime(path)
 
 
-def _age(path: pathlib.Path) -> float | None:
+def _age(path: pathlib.Path, draft: pathlib.Path) -> float | None:
+  """Seconds since a lock was touched, by the clock of the file system; None if it is gone."""
   try:
-    return time.time() - path.stat().st_mtime
+    os.utime(draft)
+    return draft.stat().st_mtime - path.stat().st_mtime
   except FileNotFoundError:
     return None
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
+  """The owner of a lock; empty where the file cannot be read or names none."""
   try:
-    holder = json.loads(path.read_text())
-  except (OSError, ValueError):
+    owner = json.loads(path.read_bytes())
+  except (OSError, ValueError, RecursionError):
     return {}
-  return holder if isinstance(holder, dict) else {}
+  return owner if isinstance(owner, dict) and {'host', 'pid'} <= owner.keys() else {}
 
 
 def _myself() -> dict[str, Any]:
-  since = time.strftime('%Y-%m-%d %H:%M:%S %z')
   pid = os.getpid()
-  owner = {'host': platform.node(), 'pid': pid, 'started': _started(pid), 'since': since}
-  return owner | {'thread': threading.get_ident()}
+  return {
+    'host': platform.node(),
+    'pid': pid,
+    'since': time.strftime('%Y-%m-%d %H:%M:%S %z'),
+    'machine': _machine(),
+    'started': _started(pid),
+    'token': uuid.uuid4().hex,
+  }
+
+
+def _machine() -> str:
+  """Where process numbers mean the same as here: a machine since it started, or a container."""
+  try:
+    boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+    return f'{boot} {os.readlink("/proc/self/ns/pid")}'
+  except OSError:  # not Linux
+    return platform.node()
 
 
 def _started(pid: Any) -> str | None:
-  """What tells a process from a later one of the same number; None where it is gone."""
-  if not isinstance(pid, int):
+  """When a process of this machine started; '' where that is not known, None if it is gone."""
+  if not isinstance(pid, int) or pid <= 0:
     return None
-  stat = pathlib.Path(f'/proc/{pid}/stat')
-  if stat.parent.parent.joinpath('self').exists():  # Linux
-    try:
-      boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
-      fields = stat.read_text().rpartition(')')[2].split()
-    except OSError:
-      return None
-    return None if fields[0] == 'Z' else f'{boot} {fields[19]}'
   try:
     os.kill(pid, 0)
-  except ProcessLookupError:
+  except (ProcessLookupError, OverflowError):
     return None
   except PermissionError:
-    pass
-  return 'alive'
+    pass  # somebody else's
+  try:
+    fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+  except OSError:  # not Linux, or not for us to see
+    return ''
+  return None if fields[0] in 'ZX' else fields[19]  # Z: its parent has not yet noticed its end

@@ -15,7 +15,7 @@ from air_jax.config.schema import Config, TrainConfig
 from air_jax.data import batches, loading
 from air_jax.errors import Interrupted
 from air_jax.runtime import distributed
-from air_jax.storage import run_dir
+from air_jax.storage import provenance, run_dir
 from air_jax.storage.checkpoints import Checkpoints
 from air_jax.training import population, restore, train_step
 from air_jax.training.interruption import Interruption
@@ -77,6 +77,8 @@ def _run(config, members, scenes, source, folder, checkpoints, callbacks, starte
   else:
     states = population.init(members)
   saved = first = step
+  if distributed.is_primary() and step < intervals.steps:
+    provenance.record(folder, step)
   recorder = Recorder(config, members, scenes, folder, step, callbacks)
   callbacks.on_start(step, config)
   try:

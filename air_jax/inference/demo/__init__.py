@@ -1,1 +1,1 @@
-"""The demo: a page to draw on, that shows what a trained model makes of it."""
+"""The demo: a page to draw on, and the server that parses the drawing."""

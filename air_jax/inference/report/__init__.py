@@ -1,1 +1,1 @@
-"""A run, or several beside each other, as one page to read."""
+"""The report: a run, or several compared, as one HTML page."""
