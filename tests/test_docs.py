@@ -30,7 +30,7 @@ def _blocks(page):
 
 
 @pytest.fixture(scope='module')
-def quick(compile_cache):
+def quick():
   """Blocks train for a few steps: most of their time is compilation, which other tests share."""
 
 
