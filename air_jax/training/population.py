@@ -137,19 +137,20 @@ def needed_bytes(population: Population, source: BatchSource) -> int:
   The sum over all devices of the data and, for each member, of its state, its gradient and update,
   and what back-propagation keeps.
   """
-  first = member(population.learner, 0)
+  # Shapes alone: other processes may hold the first member.
+  first = jax.eval_shape(lambda tree: jax.tree.map(lambda x: x[0], tree), population.learner)
   spec = first.model.spec
   state = jax.eval_shape(train_step.init, first)
   shape = population.batch_size, spec.canvas_size, spec.canvas_size, spec.channels
   images = jax.ShapeDtypeStruct(shape, jnp.uint8)
 
-  def kept(params, images, estimator):
+  def kept(learner, params, images, estimator):
     step, key = jnp.zeros((), jnp.int32), jax.random.key(0)
     return jax.vjp(
-      lambda params: train_step.mean_loss(first, params, step, images, key, estimator)[0], params
+      lambda params: train_step.mean_loss(learner, params, step, images, key, estimator)[0], params
     )
 
-  activations = jax.eval_shape(kept, state.params, images, state.estimator)
+  activations = jax.eval_shape(kept, first, state.params, images, state.estimator)
   whole = _bytes(state) + 2 * _bytes(state.params)  # on every device that shares the batch
   each = sharding.batch_shards(population.mesh) * whole + _bytes(activations)
   devices = population.mesh.size if population.mesh else 1

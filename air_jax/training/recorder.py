@@ -35,6 +35,7 @@ class Recorder:
     self._config, self._members, self._scenes = config, members, scenes
     self._folder, self._callbacks = folder, callbacks
     self._size = len(members.seeds)
+    self._learner = distributed.gather(members.learner)
     known = run_dir.diverged(folder, step)
     self._divergence = divergence.Divergence(self._size, known, self._on_divergence)
     self._unread: tuple[int, dict[str, Any]] | None = None
@@ -120,7 +121,7 @@ class Recorder:
     return summary
 
   def _snapshot(self, step, averages, i):
-    learner = population.member(self._members.learner, i)
+    learner = population.member(self._learner, i)
     return Snapshot(
       step=step,
       member=self._name(i),
