@@ -4,14 +4,28 @@ import os
 import pathlib
 import shutil
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-import air_jax
-from air_jax.config import schema as configuration
-from air_jax.configs import tiny
-from air_jax.model import air
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Programs here take longer to compile than to run: they are compiled without optimisations, and
+# what one test compiled, other tests, their processes and later calls of pytest load from disk.
+# To be set before JAX is imported.
+os.environ |= {
+  'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
+  'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.pytest_cache' / 'compiled'),
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+}
+
+import jax  # noqa: E402  # after the settings above
+
+import air_jax  # noqa: E402
+from air_jax.config import schema as configuration  # noqa: E402
+from air_jax.configs import tiny  # noqa: E402
+from air_jax.model import air  # noqa: E402
+
+_MOST_MAPS = 40_000  # of memory, of 65,530 that Linux allows a process: programs take several each
 
 
 @pytest.fixture
@@ -33,7 +47,7 @@ def omniglot_dir():
 
 
 def _shared(name):
-  folder = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data' / name
+  folder = ROOT.parent / 'shared' / 'data' / name
   if not folder.is_dir():
     pytest.skip(f'no {name} at {folder}')
   return folder
@@ -60,31 +74,13 @@ def noise(model):
   return air.sample_noise(model, jax.random.key(2))
 
 
-@pytest.fixture(scope='module')
-def compile_quickly():
-  """For modules whose programs take longer to compile than to run."""
-  jax.config.update('jax_disable_most_optimizations', True)
+@pytest.fixture(scope='module', autouse=True)
+def few_programs():
+  """Lets go of compiled programs before they are too many for a process."""
   yield
-  jax.config.update('jax_disable_most_optimizations', False)
-  jax.clear_caches()  # what else was compiled so differs in the last digits
-
-
-@pytest.fixture(scope='session')
-def compile_cache(tmp_path_factory):
-  """Runs compile the same few functions: they share them, through the environment returned."""
-  settings = {
-    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
-    'jax_persistent_cache_min_compile_time_secs': 0.0,
-    'jax_persistent_cache_min_entry_size_bytes': -1,
-  }
-  former = {name: getattr(jax.config, name) for name in settings}
-  for name, value in settings.items():
-    jax.config.update(name, value)
-  compilation_cache.reset_cache()  # it looks at its settings but once
-  yield os.environ | {name.upper(): str(value) for name, value in settings.items()}
-  for name, value in former.items():
-    jax.config.update(name, value)
-  compilation_cache.reset_cache()
+  maps = pathlib.Path('/proc/self/maps')
+  if maps.exists() and maps.read_bytes().count(b'\n') > _MOST_MAPS:
+    jax.clear_caches()
 
 
 @pytest.fixture(scope='session')
@@ -93,14 +89,14 @@ def scene_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def run_config(tiny_config, scene_cache, compile_cache):
+def run_config(tiny_config, scene_cache):
   """A fresh ConfigDict to train by."""
   tiny_config.data.cache_dir = scene_cache
   return tiny_config
 
 
 @pytest.fixture(scope='session')
-def finished_run(scene_cache, compile_cache, tmp_path_factory):
+def finished_run(scene_cache, tmp_path_factory):
   """The folder of a run of the tiny configuration that was never interrupted; not to be changed."""
   config = tiny.get_config()
   config.data.cache_dir = scene_cache

@@ -16,8 +16,6 @@ from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives import distributions
 from air_jax.types import ElboTerms, Latents, Noise
 
-pytestmark = pytest.mark.usefixtures('compile_quickly')
-
 VARIANTS = {
   'plain': {},
   'residual': {'residual': True},

@@ -31,7 +31,7 @@ def make_scenes(counts):
 
 
 @pytest.fixture(scope='module')
-def make_online(compile_cache):
+def make_online():
   def make(seed):
     source = batches.online(CONFIG, small_glyphs(), BATCH)
     gather = jax.jit(source.gather)

@@ -30,8 +30,8 @@ def model(finished_run):
 
 
 @pytest.fixture(scope='module')
-def address(finished_run, compile_cache):
-  with demo_page.served(finished_run, compile_cache) as address:
+def address(finished_run):
+  with demo_page.served(finished_run) as address:
     yield address
 
 

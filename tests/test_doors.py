@@ -262,10 +262,10 @@ def test_arrays_in_memory_are_fitted_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
   ('images', 'changes', 'says'),
   (
-    (np.zeros((9, 8)), {}, r'shape \(9, 8\)'),
+    (np.zeros((9, 8)), {}, r'shape \[9, 8\]'),
     (np.zeros((9, 8, 7)), {}, 'square'),
     (np.full((9, 8, 8), 2.0), {}, r'\[0, 1\]'),
-    (np.full((9, 8, 8), np.nan), {}, 'NaN'),
+    (np.full((9, 8, 8), np.nan), {}, r'\[nan, nan\]; floats must be finite'),
     (np.zeros((9, 8, 8), np.int64), {}, 'int64'),
     (np.zeros((90, 8, 8)), {'max_objects': 0}, 'max_objects=0 is not allowed'),
     (np.zeros((90, 8, 8)), {'object_size': 9}, r'object_size=9 is not allowed; .*\(0, 8\) pixels'),

@@ -13,8 +13,6 @@ from air_jax.objectives import multi_sample
 from air_jax.training import train_step
 from air_jax.types import ElboTerms
 
-pytestmark = pytest.mark.usefixtures('compile_quickly')
-
 DRAWS, K = 4000, 3
 
 

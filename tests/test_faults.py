@@ -4,8 +4,10 @@ The claims are about processes, so there are many here; what they are compared w
 this one. They draw no figures, and share what is compiled.
 """
 
+import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +24,7 @@ from air_jax.training import loop, population, restore
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('compile_quickly')]
+pytestmark = pytest.mark.slow
 
 
 def free_port():
@@ -31,12 +33,20 @@ def free_port():
     return listener.getsockname()[1]
 
 
+def link(source, target):
+  try:
+    os.link(source, target)
+  except OSError:  # it is on another disk
+    shutil.copy2(source, target)
+
+
 @pytest.fixture(scope='module')
-def environment(compile_cache, tmp_path_factory):
-  """Compiles quickly too, and into a folder apart from that of other tests: the killed spoil it."""
-  folder = tmp_path_factory.mktemp('spoilt')
-  quickly = {'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true', 'JAX_COMPILATION_CACHE_DIR': str(folder)}
-  return compile_cache | quickly
+def environment(tmp_path_factory):
+  """Compiled programs go to a folder apart, for the killed spoil it; what is known is there."""
+  known, folder = os.environ['JAX_COMPILATION_CACHE_DIR'], tmp_path_factory.mktemp('spoilt')
+  if os.path.isdir(known):
+    shutil.copytree(known, folder, copy_function=link, dirs_exist_ok=True)
+  return os.environ | {'JAX_COMPILATION_CACHE_DIR': str(folder)}
 
 
 WITHOUT_FIGURES = """

@@ -10,8 +10,6 @@ from jax.scipy.special import logsumexp
 from air_jax import objectives
 from air_jax.model import air
 
-pytestmark = pytest.mark.usefixtures('compile_quickly')
-
 
 @pytest.fixture(scope='module')
 def generated(model):

@@ -13,7 +13,6 @@ from air_jax.training import gradient_variance, train_step
 from air_jax.types import LabelledScenes
 from air_jax.viz import plots
 
-pytestmark = pytest.mark.usefixtures('compile_quickly')
 NAMES = ['exact', 'reinforce', 'nvil', 'collapsed']
 
 

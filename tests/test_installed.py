@@ -38,11 +38,11 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture
-def start(installed, tmp_path, compile_cache):
+def start(installed, tmp_path):
   """Runs the installed package in an empty folder; it must end well. Returns stdout."""
 
   def starting(*command, path=''):
-    environment = compile_cache | {'PYTHONPATH': f'{installed}{os.pathsep}{path}'}
+    environment = os.environ | {'PYTHONPATH': f'{installed}{os.pathsep}{path}'}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

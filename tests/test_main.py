@@ -25,13 +25,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture
-def main(tmp_path, compile_cache):
+def main(tmp_path):
   """Starts main.py on folder `run` or another."""
 
   def start(*arguments, folder='run'):
     return subprocess.Popen(
       [sys.executable, ROOT / 'main.py', *arguments, f'--workdir={folder}'], cwd=tmp_path,
-      env=compile_cache, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
   return start

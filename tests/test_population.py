@@ -23,8 +23,6 @@ from air_jax.storage import run_dir
 from air_jax.training import loop, population, sharding, train_step
 from air_jax.training import restore as training_restore
 
-pytestmark = pytest.mark.usefixtures('compile_quickly')
-
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -107,7 +105,7 @@ def test_a_population_of_one_makes_the_steps_of_its_learner(run_config):
   assert_close(population.member(states, 0).params, expected.params)
 
 
-def test_other_seeds_and_numbers_compile_nothing_anew(two, compile_cache):
+def test_other_seeds_and_numbers_compile_nothing_anew(two):
   two.members.learning_rate = (1e-3, 2e-3)
   members, *_ = advanced(two, 2)
   before = population._advance._cache_size()
@@ -272,15 +270,13 @@ SPREADS = (
 
 
 @pytest.mark.slow
-def test_devices_share_members_and_batches_and_nobody_learns_otherwise(
-  run_config, tmp_path, compile_cache
-):
+def test_devices_share_members_and_batches_and_nobody_learns_otherwise(run_config, tmp_path):
   """One process has four devices for all the cases, since its start takes seconds."""
   cases = [
     {'train.population': size, 'data.cache_dir': run_config.data.cache_dir, **more}
     for size, more, *_ in SPREADS
   ]
-  done = spread(cases, tmp_path, compile_cache)
+  done = spread(cases, tmp_path)
   assert done.returncode == 0, done.stderr
   expected = [f'{mesh} {parts}' for *_, mesh, parts in SPREADS]
   assert done.stdout.strip().splitlines() == expected

@@ -15,8 +15,6 @@ from air_jax.objectives.baseline import SignalAverages
 from air_jax.objectives.registry import ESTIMATORS
 from air_jax.training import train_step
 
-pytestmark = pytest.mark.usefixtures('compile_quickly')
-
 _train_step = jax.jit(train_step.train_step)
 
 

@@ -84,11 +84,11 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
       standard one. Where a part has a layer `output`, that starts at the configured bias.
 
   Raises:
-    TypeError: a role is unknown.
+    UserError: a role is unknown.
   """
   parts = _standard_parts(spec, replaced.get('image_encoder'))
   if unknown := replaced.keys() - parts.keys():
-    raise TypeError(f'no part {min(unknown)!r} of this model; it has {", ".join(parts)}')
+    raise UserError(f'no part {min(unknown)!r} of this model; it has {", ".join(parts)}')
   parts |= replaced
   canvas = spec.canvas_size, spec.canvas_size, spec.channels
   glimpse = spec.glimpse_size, spec.glimpse_size, spec.channels
