@@ -9,10 +9,10 @@ import jax
 def set_cpu_device_count(members: int) -> None:
   """Makes JAX see several devices in the cores of this machine.
 
-  On one device all cores share each operation of all members, which takes a fifth longer. The
-  number of devices is that of the cores, or more where the members are then spread evenly. A number
-  that was asked for (JAX_NUM_CPU_DEVICES, XLA_FLAGS) is kept. Call it before JAX computes anything;
-  it makes no difference to accelerators.
+  On one device all cores share each operation of all members, which takes a fifth longer. There is
+  a device for each core, or more where that spreads the members evenly. A number that the user
+  chose (JAX_NUM_CPU_DEVICES, XLA_FLAGS) is kept. Call it before JAX computes anything; it makes no
+  difference to accelerators.
   """
   asked = 'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
   settings: Any = jax.config  # whose options mypy does not see

@@ -1,7 +1,7 @@
 """Several processes as one program, on one host or on many.
 
-All of them run the same lines, each with its own devices, and compute the same. The primary process
-alone writes logs and figures; all write checkpoints, into a folder that they share.
+All run the same code, each with its own devices, and get the same results. Only the primary process
+writes metrics and figures; all write checkpoints, into a folder that they share.
 """
 
 import atexit
@@ -40,7 +40,7 @@ def initialize(
   Raises:
     UserError: the others cannot be found, or one of them was lost.
   """
-  # JAX would take SIGTERM for itself, and training would not hear of it.
+  # JAX's service would handle SIGTERM itself, and training could not stop with a checkpoint.
   jax.config.update('jax_enable_preemption_service', False)
   try:
     jax.distributed.initialize(
@@ -76,9 +76,9 @@ def initialize(
 
 
 def is_connection_loss(error: BaseException) -> bool:
-  """Whether an exception tells that another process is gone."""
-  told = isinstance(error, (ValueError, RuntimeError)) and jax.process_count() > 1
-  return told and any(word in str(error) for word in _LOST)
+  """Whether an exception means that another process is gone."""
+  possible = isinstance(error, (ValueError, RuntimeError)) and jax.process_count() > 1
+  return possible and any(word in str(error) for word in _LOST)
 
 
 def is_primary() -> bool:
@@ -112,7 +112,7 @@ def max_over_processes(number: int) -> int:
 def gather(tree: Any) -> Any:
   """The arrays of a tree, which may be sharded over processes, in full as NumPy arrays."""
 
-  def whole(x):
+  def whole(x: Any) -> np.ndarray:
     if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
       return multihost_utils.process_allgather(x, tiled=True)
     return np.asarray(x)
@@ -120,10 +120,10 @@ def gather(tree: Any) -> Any:
   return jax.tree.map(whole, tree)
 
 
-def _leave_at_exit(code):
+def _leave_at_exit(code: int) -> None:
   """Exits without JAX's shutdown, which waits for the others while they wait for this process."""
 
-  def leave():
+  def leave() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -131,5 +131,5 @@ def _leave_at_exit(code):
   atexit.register(leave)
 
 
-def _first_line(error):
+def _first_line(error: BaseException) -> str:
   return (str(error).strip().splitlines() or [type(error).__name__])[0]

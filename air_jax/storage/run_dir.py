@@ -143,12 +143,14 @@ def diverged(folder: pathlib.Path, step: int) -> dict[int, dict[str, Any]]:
     ) from error
 
 
-def _check_continues(folder, old, new, changed):
-  old, new = schema.flatten(old), schema.flatten(new)
-  if changed == ['train.steps'] and new['train.steps'] > old['train.steps']:
+def _check_continues(
+  folder: pathlib.Path, old: ConfigDict, new: ConfigDict, changed: list[str]
+) -> None:
+  there, now = schema.flatten(old), schema.flatten(new)
+  if changed == ['train.steps'] and now['train.steps'] > there['train.steps']:
     return
   differences = ', '.join(
-    f'{key} ({old.get(key)!r} there, {new.get(key)!r} now)' for key in changed
+    f'{key} ({there.get(key)!r} there, {now.get(key)!r} now)' for key in changed
   )
   raise UserError(
     f'{folder} belongs to a run of another configuration: {differences}; choose another folder, '
