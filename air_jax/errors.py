@@ -1,4 +1,4 @@
-"""What main.py reports in one line, without a traceback."""
+"""Errors that the program reports in one line, without a traceback."""
 
 
 class UserError(Exception):
@@ -8,14 +8,14 @@ class UserError(Exception):
 
 
 class DivergenceError(UserError):
-  """Training left the realm of finite numbers. The message names the step and the term."""
+  """Training produced NaN or infinity. The message names the training step and the quantity."""
 
   exit_code = 3
 
 
 class Interrupted(UserError):
-  """Training was asked to stop by a signal, and has kept a checkpoint."""
+  """Training was stopped by a signal, after it had written a checkpoint."""
 
-  def __init__(self, signal_number, step):
+  def __init__(self, signal_number: int, step: int):
     super().__init__(f'interrupted at step {step}; the same command goes on from there')
     self.exit_code = 128 + signal_number
