@@ -86,7 +86,7 @@ def _seeds(first):
 
 def _run(name):
   """One run: trains it, evaluates its seeds, keeps their results."""
-  from air_jax.training import loop
+  from air_jax import api
   from configs import multi_mnist_nvil
 
   layout, objective, seed, steps = name.split('/')
@@ -97,35 +97,35 @@ def _run(name):
   config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
   config.train.population = len(_seeds(config.seed))
   workdir = jobs.folder(_BENCHMARK) / name / 'run'
-  loop.train(config, workdir)
+  api.train(config, workdir, figures=False)
   for found in _evaluated(workdir):
     result = {'layout': layout, 'objective': objective, 'steps': int(steps)} | found
     jobs.finish(jobs.folder(_BENCHMARK) / _name(result), result)
 
 
 def _evaluated(workdir):
-  """What became of the seeds of a run that have not diverged."""
+  """Results of the seeds of a run that have not diverged."""
   from air_jax.data import loading
   from air_jax.evaluation import held_out
+  from air_jax.inference import restore
   from air_jax.storage import metric_writers, run_dir
-  from air_jax.training import population
 
-  members, states, folder = run_dir.restore_all(workdir)
-  scenes = loading.load(members.learners[0].config.data, 'test')
-  homes = run_dir.homes(folder, len(members.learners))
-  diverged = run_dir.diverged(folder, states.step[0])
-  for i, (learning, home) in enumerate(zip(members.learners, homes, strict=True)):
-    if i in diverged:
+  run = restore.restore(workdir)
+  scenes = loading.load(run.config.data, 'test')
+  for i in range(run.config.train.population):
+    if i in run.diverged:
       continue
-    summary = held_out.read(home)
+    model, folder = run.model(i), run.member_dir(i)
+    summary = run_dir.read_evaluation(folder)
     result = {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
-    state = population.member(states, i)
     for samples, images in _BOUNDS:
-      _, tight = held_out.held_out(learning, state, _first(scenes, images), samples)
+      _, tight = held_out.evaluate(
+        model.model, model.params, _first(scenes, images), model.config.seed, model.step, samples
+      )
       result[f'bound_{samples}'] = tight['tight_bound']
-    lines = [line for line in metric_writers.read(home) if line['split'] == 'test']
+    lines = [line for line in metric_writers.read_metrics(folder) if line['split'] == 'test']
     result['curve'] = [[line['step'], line['count_accuracy']] for line in lines]
-    yield {'seed': learning.config.seed} | result
+    yield {'seed': model.config.seed} | result
 
 
 def _first(scenes, number):
