@@ -58,7 +58,7 @@ def test_frames_are_recorded_from_the_first_step_to_the_last(finished_run):
 
 
 def test_an_interrupted_run_discards_later_frames_and_records_them_again(
-  copy, finished_run, run_config, no_pictures, monkeypatch
+  copy, finished_run, run_config, monkeypatch
 ):
   for step in ('15', '20'):
     shutil.rmtree(copy / 'checkpoints' / step)

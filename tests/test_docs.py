@@ -9,6 +9,7 @@ import subprocess
 import sys
 from unittest import mock
 
+import jax
 import pytest
 from documents import PAGES, ROOT, text
 
@@ -27,11 +28,6 @@ def _blocks(page):
 
 
 # --- Python ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope='module')
-def quick():
-  """Blocks train for a few steps: most of their time is compilation, which other tests share."""
 
 
 @pytest.fixture
@@ -77,7 +73,7 @@ def _drive(callback):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('page', [page for page in PAGES if _blocks(page)])
-def test_python_blocks_run(page, quick, folder, capsys):
+def test_python_blocks_run(page, folder, capsys):
   names = {'__name__': 'block'}
   _run(page, names)
   printed = capsys.readouterr().out
@@ -91,8 +87,16 @@ def test_python_blocks_run(page, quick, folder, capsys):
     assert printed.count('\n') >= 2  # one line for each evaluation
 
 
+@pytest.fixture
+def optimised():
+  """Compiles as users do: the notebook trains for long enough to make up for it."""
+  jax.config.update('jax_disable_most_optimizations', False)
+  yield
+  jax.config.update('jax_disable_most_optimizations', True)
+
+
 @pytest.mark.slow
-def test_the_notebook_runs_from_any_folder(quick, folder, capsys):
+def test_the_notebook_runs_from_any_folder(optimised, folder, capsys):
   notebook = json.loads(text('docs/tour.ipynb'))
   cells = [cell for cell in notebook['cells'] if cell['cell_type'] == 'code']
   assert not any(cell['outputs'] or cell['execution_count'] for cell in cells), 'clear the outputs'

@@ -18,14 +18,15 @@ NAMES = ['exact', 'reinforce', 'nvil', 'collapsed']
 
 @pytest.fixture(scope='module')
 def scenes():
-  images = np.zeros((64, 50, 50, 1), np.uint8)
-  images[:, 10:20, 10:20] = np.random.default_rng(0).integers(0, 256, (64, 10, 10, 1))
+  images = np.zeros((64, 20, 20, 1), np.uint8)
+  images[:, 5:15, 5:15] = np.random.default_rng(0).integers(0, 256, (64, 10, 10, 1))
   return LabelledScenes(images, *(None for _ in range(5)))
 
 
 @pytest.fixture(scope='module')
 def learning():
   config = tiny.get_config()
+  config.data.canvas_size = 20
   config.objective.update(name='exact', centre=True, smoothing=0.0)
   config.objective.update(prior_start=1.0, prior_end=1.0)
   return train_step.build(configuration.parse(config))

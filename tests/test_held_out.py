@@ -102,7 +102,7 @@ def test_summary_where_everything_is_known():
   boxes[1] = (8, 8, 4, 2), (0, 0, 4, 4)  # half a box, a whole one
   boxes[2, 0] = boxes[3, 0] = (0, 0, 4, 4)
   summary = _summarise([0, 2, 1, 1], boxes)
-  interval = metrics.wilson_interval(3, 4)
+  interval = [*metrics.wilson_interval(3, 4)]
   assert summary == {
     'images': 4,
     'count_accuracy': 0.75,
@@ -141,7 +141,7 @@ def test_accuracy_is_over_the_images_whose_count_is_known():
   summary = _summarise([0, -1, 2, -1], np.zeros((4, 0, 4), np.float32))
   assert summary['images'] == 4 and summary['predicted_counts'] == [1, 1, 2, 0]
   assert summary['count_accuracy'] == 0.5
-  assert summary['count_accuracy_interval'] == metrics.wilson_interval(1, 2)
+  assert summary['count_accuracy_interval'] == [*metrics.wilson_interval(1, 2)]
   assert summary['accuracy_by_count'] == {'0': 1.0, '2': 0.0}
   assert summary['confusion'] == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
   rows = _rows(summary)

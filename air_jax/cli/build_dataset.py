@@ -18,7 +18,9 @@ from air_jax.runtime import extras
 _DATA_DIR = flags.DEFINE_string('data_dir', None, "Folder for the records; default TFDS's own.")
 _FOLDERS = [source.folder_key for source in sources.GLYPHS.values() if source.folder_key]
 for _name in _FOLDERS:
-  flags.DEFINE_string(_name, '', f'data.{_name}: a folder of original files; default: download.')
+  # Another program of this process, such as a benchmark, may have a flag of the same name.
+  text = f'data.{_name}: a folder of original files; default: download.'
+  flags.DEFINE_string(_name, '', text, allow_override=True)
 _CHANGES = ('canvas_size', 'min_objects', 'max_objects', 'train_scenes', 'test_scenes', 'seed')
 for _name in _CHANGES:
   flags.DEFINE_integer(_name, None, f'data.{_name}, in place of the value of the data set.')

@@ -193,7 +193,7 @@ def _count_summary(predicted, truth, max_steps):
   confusion = metrics.confusion_matrix(truth, predicted, int(truth.max()), max_steps)
   return {
     'count_accuracy': float(correct.mean()),
-    'count_accuracy_interval': metrics.wilson_interval(int(correct.sum()), len(truth)),
+    'count_accuracy_interval': [*metrics.wilson_interval(int(correct.sum()), len(truth))],
     'accuracy_by_count': {str(n): float(correct[truth == n].mean()) for n in np.unique(truth)},
     'confusion': confusion.tolist(),
   }

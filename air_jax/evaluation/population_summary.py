@@ -45,7 +45,7 @@ def summarize(
         'from': success,
         'members': successes,
         'rate': successes / size,
-        'interval': metrics.wilson_interval(successes, size),
+        'interval': [*metrics.wilson_interval(successes, size)],
       },
     }
   return summary | {'each': {str(i): each for i, each in summaries.items()}}

@@ -80,8 +80,8 @@ def _run(config, members, scenes, source, folder, checkpoints, callbacks, starte
   if distributed.is_primary() and step < intervals.steps:
     provenance.record(folder, step)
   recorder = Recorder(config, members, scenes, folder, step, callbacks)
-  callbacks.on_start(step, config)
   try:
+    callbacks.on_start(step, config)
     if step >= intervals.steps:
       callbacks.on_message(f'nothing to do: step {step} is reached; raise train.steps to go on')
       summary = run_dir.read_evaluation(folder) or recorder.evaluate(step, states, figures=False)
