@@ -34,7 +34,9 @@ def make_state(step):
   }
   opt_state = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)).init(params)
   opt_state = jax.tree.map(lambda x: x + step, opt_state)
-  return TrainState(jnp.asarray(step, jnp.int32), params, params, opt_state, {'mean': 1.0 * step})
+  return TrainState(
+    jnp.asarray(step, jnp.int32), params, params, opt_state, {'mean': jnp.float32(step)}
+  )
 
 
 def assert_identical(a, b):
