@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# A process for each core; the tests of a file share one, and so what they set up.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install train test test-fast lint docs notebook clean
 
@@ -21,10 +23,10 @@ train: install  ## trains on the embedded digits, a few minutes
 	$(RUN) main.py
 
 test: install  ## all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(PARALLEL)
 
 test-fast: install  ## the tests that take little time
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest $(PARALLEL) -m "not slow"
 
 lint: install  ## formatting, style and types
 	$(VENV)/bin/ruff check .

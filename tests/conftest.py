@@ -28,6 +28,18 @@ from air_jax.model import air  # noqa: E402
 _MOST_MAPS = 40_000  # of memory, of 65,530 that Linux allows a process: programs take several each
 
 
+_TRAINING = {'finished_run', 'copy', 'run_config'}  # fixtures of tests that train
+
+
+def pytest_collection_modifyitems(items):
+  """Marks tests that train as slow; files of slow tests run first, so that no process waits."""
+  for item in items:
+    if _TRAINING & {*item.fixturenames}:
+      item.add_marker('slow')
+  slow = {item.path for item in items if item.get_closest_marker('slow')}
+  items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def tiny_config():
   """A fresh ConfigDict that a test may change."""

@@ -9,6 +9,8 @@ import pytest
 
 from air_jax.runtime import compilation_cache
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import jax, logging
 from air_jax.runtime import compilation_cache

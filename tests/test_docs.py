@@ -163,6 +163,7 @@ def test_sample_pictures_are_those_of_their_script(tmp_path):
   assert sum(path.stat().st_size for path in kept) < 50_000
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path):
   """A process of its own: MkDocs and its plugins emit Python warnings that are errors here."""
   pytest.importorskip('mkdocstrings')

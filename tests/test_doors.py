@@ -235,6 +235,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 def test_arrays_in_memory_are_fitted_saved_and_loaded(tmp_path):
   images, counts = squares(200)
   records = []

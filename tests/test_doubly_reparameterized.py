@@ -13,6 +13,8 @@ from air_jax.objectives import multi_sample
 from air_jax.training import train_step
 from air_jax.types import ElboTerms
 
+pytestmark = pytest.mark.slow
+
 DRAWS, K = 4000, 3
 
 

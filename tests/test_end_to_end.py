@@ -10,6 +10,8 @@ import demo_page
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 1200
 MEMBERS = 2

@@ -10,6 +10,8 @@ from jax.scipy.special import logsumexp
 from air_jax import objectives
 from air_jax.model import air
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def generated(model):

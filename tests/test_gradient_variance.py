@@ -13,6 +13,8 @@ from air_jax.training import gradient_variance, train_step
 from air_jax.types import LabelledScenes
 from air_jax.viz import plots
 
+pytestmark = pytest.mark.slow
+
 NAMES = ['exact', 'reinforce', 'nvil', 'collapsed']
 
 

@@ -13,6 +13,8 @@ import pytest
 import air_jax
 from air_jax.cli import command_line
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -104,6 +106,7 @@ for mode in modes:
 def test_without_extras_models_load_and_modes_name_what_they_lack(start, copy, tmp_path):
   (tmp_path / 'sitecustomize.py').write_text(f"""
 import sys
+
 class Missing:
   def find_spec(name, *args):
     if name.partition('.')[0] in {OPTIONAL}:

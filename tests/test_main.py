@@ -20,7 +20,10 @@ from air_jax.storage import run_dir
 from air_jax.training import gradient_variance
 
 # ml_collections loads configurations so.
-pytestmark = pytest.mark.filterwarnings(r'ignore:the load_module\(\) method:DeprecationWarning')
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.filterwarnings(r'ignore:the load_module\(\) method:DeprecationWarning'),
+]
 ROOT = pathlib.Path(__file__).parent.parent
 
 

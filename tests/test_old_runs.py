@@ -50,6 +50,7 @@ def test_its_model_parses(old):
   assert model.parse(np.zeros((2, 20, 20), np.uint8)).counts.shape == (2,)
 
 
+@pytest.mark.slow
 def test_its_training_state_arrives_and_goes_on(old):
   _, states, _ = restore.restore(old)
   # The averages start at 0 and 1; each cost is far from that.

@@ -17,7 +17,10 @@ from air_jax.cli import build_dataset, command_line
 from air_jax.data import batches, composition, loading, streams, tfds_builders
 from air_jax.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings('ignore::ResourceWarning')  # of TFDS's temporary folders
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.filterwarnings('ignore::ResourceWarning'),  # of TFDS's temporary folders
+]
 
 
 @pytest.fixture(scope='module')

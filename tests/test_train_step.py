@@ -61,6 +61,7 @@ def test_loss_is_the_objective_of_the_terms_at_the_schedules_of_the_step(
   assert report['predicted_count'] == np.argmax(q)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ('iwae', 'vimco', 'collapsed_iwae', 'rws'))
 def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, name):
   tiny_config.objective.update(
@@ -90,6 +91,7 @@ def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, n
   assert state.step == 1 and all(np.isfinite(value).all() for value in report.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [name for name in ESTIMATORS if not ESTIMATORS[name].particles])
 def test_every_loss_of_one_roll_out_trains(tiny_config, name):
   tiny_config.objective.update(name=name, centre=True, normalise=True)
@@ -118,6 +120,7 @@ def test_presences_are_relaxed_at_the_temperature_of_the_step(tiny_config, param
   np.testing.assert_allclose(*run(params), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_sleep_teaches_all_but_the_decoder_to_explain_dreams(tiny_config, params, image):
   tiny_config.objective.update(name='rws', particles=2, prior_start=1.0, prior_end=1.0)
   awake = train_step.build(configuration.parse(tiny_config))
