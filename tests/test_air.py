@@ -25,9 +25,6 @@ VARIANTS = {
   },
 }  # fmt: skip
 
-_parse = jax.jit(air.parse)
-_decode = jax.jit(air.decode)
-
 
 @pytest.fixture(params=VARIANTS)
 def variant(request, model):
@@ -67,14 +64,6 @@ def _run(model, params, image, noise, **weights):
 
 def _is_zero(tree):
   return all((leaf == 0).all() for leaf in jax.tree.leaves(tree))
-
-
-@pytest.fixture(scope='module')
-def latents(model):
-  """Three objects, the first well inside the canvas."""
-  z_what = jax.random.normal(jax.random.key(3), (3, model.spec.code_size))
-  z_where = jnp.array([[-1.0, -0.3, 0.2], [-0.5, 0.5, 0.5], [-0.2, 0.1, -0.6]])
-  return Latents(z_where, z_what, jnp.int32(1), jnp.zeros(0))
 
 
 @jax.jit
@@ -302,74 +291,6 @@ def test_stopped_samples_are_the_same_and_pass_nothing_on(coloured):
   assert taught == {'glimpse_decoder', 'background_decoder'}
   slope = jax.jit(jax.grad(lambda params: run(params, air.stop_sample).log_ratio[2]))(params)
   assert _is_zero([slope['glimpse_decoder'], slope['background_decoder'], slope['presence_head']])
-
-
-@pytest.mark.parametrize('variant', ('plain', 'coloured scenes'), indirect=True)
-def test_parse_takes_posterior_means_and_the_most_probable_count(variant):
-  model, params, image, _ = variant
-  blind = params | {'presence_head': jax.tree.map(jnp.zeros_like, params['presence_head'])}
-  for used, count in ((params, 3), (blind, 0)):
-    latents, rolled = _parse(model, used, image)
-    assert latents.count == count
-    np.testing.assert_allclose(latents.z_where, rolled.where.mean, rtol=1e-6)
-    np.testing.assert_allclose(latents.z_what, rolled.what.mean, rtol=1e-6)
-    np.testing.assert_allclose(latents.z_background, rolled.background.mean, rtol=1e-6)
-    decoded = _decode(model, used, latents)
-    np.testing.assert_allclose(decoded, rolled.canvases[count], atol=1e-6)
-
-
-def test_counts_by_explanation_are_of_the_canvas_that_explains_best(plain):
-  """Whatever the presence head believes; here it is sure of three."""
-  model, params, image, _ = plain
-  changes = {'count_by': 'explanation', 'success': 0.2}
-  model = samples.changed(model, **changes)
-  chosen = set()
-  std = model.numbers.likelihood_std
-  for shown in (image, jnp.zeros_like(image)):
-    latents, rolled = _parse(model, params, shown)
-    where, what = air.priors(model, params)
-    kl = [
-      distributions.normal_kl(q, p).sum(-1) for q, p in ((rolled.where, where), (rolled.what, what))
-    ]
-    costs = [
-      -scipy.stats.norm.logpdf(shown, rolled.canvases[k], std).sum()
-      + sum(each[:k].sum() for each in kl)
-      - k * np.log(0.2)
-      for k in range(4)
-    ]
-    assert latents.count == np.argmin(costs)
-    chosen.add(int(latents.count))
-  assert chosen == {0, 3}
-
-
-@pytest.mark.parametrize('variant', ('plain', 'coloured scenes'), indirect=True)
-def test_decoding_any_count_gives_the_canvas_after_as_many_steps(variant):
-  model, params, image, _ = variant
-  latents, rolled = _parse(model, params, image)
-  background = model.networks.decode_background(params, latents.z_background)
-  for count in range(4):
-    decoded = _decode(model, params, latents._replace(count=jnp.int32(count)))
-    np.testing.assert_allclose(decoded, rolled.canvases[count], atol=1e-6)
-    assert np.allclose(decoded, background, atol=1e-6) == (count == 0)
-  assert bool(background.any()) == (model.spec.background == 'latent')
-
-
-def test_editing_an_objects_place_moves_and_resizes_its_ink(plain, latents):
-  model, params, *_ = plain
-
-  def ink(z_where):
-    moved = latents._replace(z_where=latents.z_where.at[0].set(jnp.array(z_where)))
-    canvas = np.asarray(_decode(model, params, moved))[..., 0]
-    centre = np.indices(canvas.shape).reshape(2, -1) @ canvas.ravel() / canvas.sum()
-    return canvas.sum(), *centre
-
-  mass, row, column = ink([-1.0, -0.3, 0.2])
-  right = ink([-1.0, np.arctanh(np.tanh(-0.3) + 2 * 10 / 50), 0.2])
-  np.testing.assert_allclose(right, (mass, row, column + 10), rtol=1e-3)
-  down = ink([-1.0, -0.3, np.arctanh(np.tanh(0.2) + 2 * 5 / 50)])
-  np.testing.assert_allclose(down, (mass, row + 5, column), rtol=1e-3)
-  larger = ink([scipy.special.logit(1.4 * scipy.special.expit(-1.0)), -0.3, 0.2])
-  np.testing.assert_allclose(larger[0], 1.4**2 * mass, rtol=0.02)
 
 
 def test_a_batch_of_rollouts_is_a_loop_of_single_ones(coloured):
