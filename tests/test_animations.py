@@ -57,16 +57,24 @@ def test_frames_are_recorded_from_the_first_step_to_the_last(finished_run):
   assert len(frames_of(finished_run / 'figures' / 'inference.gif')) == 4
 
 
+def frames_in(folder, step):
+  assert step in (15, 20)
+  return sorted(path.stem for path in (folder / 'frames').iterdir())
+
+
 def test_an_interrupted_run_discards_later_frames_and_records_them_again(
   copy, finished_run, run_config, monkeypatch
 ):
   for step in ('15', '20'):
     shutil.rmtree(copy / 'checkpoints' / step)
-  (copy / 'frames' / '00000010.png').write_bytes(b'kept')
-  air_jax.train(run_config, copy)
-  assert sorted(path.stem for path in (copy / 'frames').iterdir()) == [
-    '00000000', '00000005', '00000010',
-  ]  # fmt: skip
+  before = (copy / 'frames' / '00000010.png').read_bytes()
+  seen = []
+  monkeypatch.setattr(
+    run_figures, 'record_frame', lambda model, *_: seen.append(frames_in(copy, model.step))
+  )
+  air_jax.train(run_config, copy)  # from step 10 on
+  assert seen == [['00000000', '00000005', '00000010']] * 2  # at steps 15 and 20
+  assert (copy / 'frames' / '00000010.png').read_bytes() == before
   monkeypatch.undo()
   model = air_jax.load(finished_run)
   run_figures.record_frame(model, loading.load(model.config.data, 'test'), copy)

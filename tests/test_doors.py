@@ -4,15 +4,17 @@ import json
 import pathlib
 import sys
 import textwrap
+import types
 
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 import air_jax
 from air_jax.errors import UserError
 from air_jax.inference import restore
-from air_jax.model import air
+from air_jax.model import air, likelihoods
 from air_jax.storage import run_dir
 
 
@@ -116,6 +118,19 @@ def test_a_likelihood_of_a_user_decides_the_bound(short, module, tmp_path):
   distance = np.abs(image - rolled.canvases).sum((1, 2, 3))
   expected = distance / 0.2 + image.size * np.log(0.4)
   np.testing.assert_allclose(terms.nll, expected, rtol=1e-4)
+
+
+def test_the_gaussian_is_the_same_by_layers_and_by_canvases():
+  rng = np.random.default_rng(0)
+  image, background, *layers = rng.uniform(size=(5, 6, 6, 1)).astype(np.float32)
+  canvases = np.cumsum([background, *layers], axis=0)
+  numbers = types.SimpleNamespace(likelihood_std=0.3)
+  by_layers = likelihoods.Gaussian().prefix_nll(image, canvases, np.array(layers), numbers)
+  by_canvases = likelihoods.Gaussian().prefix_nll(image, canvases, None, numbers)
+  expected = -scipy.stats.norm.logpdf(image, canvases, 0.3).sum((1, 2, 3))
+  np.testing.assert_allclose(by_layers.nll, expected, rtol=1e-5)
+  np.testing.assert_allclose(by_canvases.nll, expected, rtol=1e-5)
+  assert by_canvases.products is None
 
 
 def test_bernoulli_is_the_second_likelihood(short, tmp_path):
@@ -251,6 +266,8 @@ def test_arrays_in_memory_are_fitted_saved_and_loaded(tmp_path):
   assert 'count_accuracy' in records[-1].scalars
   assert model.config.model.size_prior_mean == pytest.approx(4 / 3 * 5 / 20)
   found = model.parse(images[:8])
+  assert air_jax.fit(images, max_objects=2, steps=1, workdir=tmp_path / 'run', **SMALL).step == 1
+  assert (tmp_path / 'run' / 'figures').is_dir()
   model.save(tmp_path / 'kept')
   again = air_jax.load(tmp_path / 'kept')
   assert again.step == 30 and repr(again) == repr(model)

@@ -195,6 +195,10 @@ def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, c
   _, alone, _ = advanced(two, 10)
   _, kept, _ = training_restore.restore(tmp_path)
   assert_close(population.member(kept, 1).params, population.member(alone, 1).params)
+  again = evaluate_run(tmp_path)
+  assert again['diverged'].keys() == known.keys() and again['each'].keys() == {'1'}
+  one = evaluate_run(tmp_path, particles=3, member=1)
+  assert one['particles'] == 3 and one['tight_bound'] > one['elbo']
   two.train.steps = 15  # also when it goes on from there
   assert loop.train(two, tmp_path)['diverged'] == known
 

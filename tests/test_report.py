@@ -5,15 +5,18 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+import types
 
 import numpy as np
 import pytest
 
+from air_jax.cli import modes
 from air_jax.errors import UserError
 from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.inference.report import code_figures, page
+from air_jax.runtime import compilation_cache
 from air_jax.storage import run_dir
-from air_jax.training import gradient_norms, population, restore
 from air_jax.types import LabelledScenes, Latents
 
 STARTS = [
@@ -65,15 +68,12 @@ def other(finished_run, tmp_path_factory):
 @pytest.fixture(scope='module')
 def text(finished_run, other, tmp_path_factory):
   out = tmp_path_factory.mktemp('report') / 'page.html'
-
-  def norms(images):
-    members, states, _ = restore.restore(finished_run)
-    state = population.member(states, 0)
-    return gradient_norms.by_part(population.member(members.learner, 0), state, images)
-
+  given = {'workdir': finished_run, 'member': None, 'compare': [str(other)], 'out': str(out)}
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(page.provenance, 'read', lambda folder: STARTS)
-    assert page.write(finished_run, None, [str(other)], str(out), norms) == out
+    patch.setattr(compilation_cache, 'enable', lambda: None)
+    patch.setattr(sys, 'argv', ['air-jax', '--mode=report'])
+    modes.MODES['report'].run(types.SimpleNamespace(mode='report', **given))
   return out.read_text()
 
 
