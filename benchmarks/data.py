@@ -80,27 +80,24 @@ def _compose(data: Any) -> None:
 
 
 def _stream(config: Any) -> None:
-  import jax
+  from benchmarks import trainings
 
-  from air_jax.data import loading
-  from air_jax.training import population
-
-  members = population.make(config)
   readings = ['stream'] if _SCENES.value >= 1_000_000 else ['resident', 'stream']
   with contextlib.ExitStack() as stack:
-    batch_sources, states = {}, {}
+    members, batch_sources, states = {}, {}, {}
     times: dict[str, list[float]] = {reading: [] for reading in readings}
     for reading in readings:
       data = dataclasses.replace(config.data, reading=reading)
-      source = loading.batch_source(data, config.train.batch_size)
+      members[reading], source, states[reading] = trainings.prepare(
+        dataclasses.replace(config, data=data)
+      )
       batch_sources[reading] = stack.enter_context(contextlib.closing(source))
-      states[reading] = population.init(members)
     for round_number in range(_ROUNDS.value + 1):
       for reading, source in batch_sources.items():
         started = time.perf_counter()
         start = round_number * _STEPS.value
-        states[reading], _ = jax.block_until_ready(
-          population.advance(members, source, states[reading], start, _STEPS.value)
+        states[reading] = trainings.advance(
+          members[reading], source, states[reading], start, _STEPS.value
         )
         if round_number:  # the first compiles
           times[reading].append((time.perf_counter() - started) / _STEPS.value)

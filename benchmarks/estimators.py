@@ -1,26 +1,27 @@
-"""Every objective on the same model, data and budget: which counts best, how soon, how surely.
+"""All objectives on the same model, data and budget: count accuracy, bounds, speed, failed seeds.
 
     python -m benchmarks.estimators --mnist_dir=FOLDER
-        [--folder=runs/estimators] [--layouts=disjoint,touching] [--objectives=exact,nvil,...]
-        [--seeds=3] [--population=1] [--steps=5000] [--jobs=2]
-        [--kept=docs/estimators/results.json] [--costs=docs/estimators/costs.json]
-    python -m benchmarks.estimators --report     what is there so far, without training more
+        [--folder=runs/estimators] [--layouts=disjoint,touching]
+        [--objectives=exact,nvil,my_module:my_loss] [--seeds=3] [--population=1] [--steps=5000]
+        [--jobs=2] [--kept=docs/estimators/results.json] [--costs=docs/estimators/costs.json]
+    python -m benchmarks.estimators --report     only reports the results so far
 
-All runs share the recipe of configs/multi_mnist_nvil.py: the presence head rests at first, as those
-need that draw the count. What is finished is kept in the folder, and what was interrupted goes on;
-each run has its own share of the cores. What --kept holds counts as finished too; --kept= starts
-afresh. Runs of different machines have no seconds in common: seconds here are steps times what a
-step takes by --costs, where `python -m benchmarks.costs` has timed all objectives side by side. The
-report goes to the terminal, and to --kept with `accuracy.png` beside it.
+All runs use configs/multi_mnist_nvil.py, where the presence head gets no gradient at first, because
+objectives that sample the count need that. Each run has cores of its own. Finished runs are kept in
+the folder, and interrupted ones continue. Results in --kept count as finished too; --kept= ignores
+them. Times of different machines do not compare. So a time here is a number of steps, multiplied by
+the time of a step in --costs, where `python -m benchmarks.costs` timed all objectives side by side.
+The report is printed; the results are written to --kept, with `accuracy.png` in the same folder.
 
-On a GPU, --population=N has so many seeds learn in one program; for several such programs on one
-GPU, XLA_PYTHON_CLIENT_PREALLOCATE=false.
+On a GPU, --population=N trains N seeds in one program. Several such programs on one GPU need
+XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
 import itertools
 import json
 import pathlib
 import statistics
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from absl import app, flags, logging
@@ -28,14 +29,19 @@ from matplotlib.figure import Figure
 
 from air_jax.cli import command_line
 from air_jax.errors import UserError
+from air_jax.objectives import registry
 from air_jax.objectives.registry import ESTIMATORS
+from air_jax.types import LabelledScenes
 from benchmarks import jobs
+from benchmarks.jobs import Result
 
-_LAYOUTS = flags.DEFINE_list('layouts', ['disjoint', 'touching'], 'Rules of composition.')
-_OBJECTIVES = flags.DEFINE_list('objectives', list(ESTIMATORS), 'Names of objectives.')
-_POPULATION = flags.DEFINE_integer('population', 1, 'Seeds to train at once.', lower_bound=1)
+_LAYOUTS = flags.DEFINE_list('layouts', ['disjoint', 'touching'], 'Layouts of the digits.')
+_OBJECTIVES = flags.DEFINE_list(
+  'objectives', list(ESTIMATORS), 'Names of objectives, or module:attribute.'
+)
+_POPULATION = flags.DEFINE_integer('population', 1, 'Seeds trained in one program.', lower_bound=1)
 _COSTS = flags.DEFINE_string(
-  'costs', 'docs/estimators/costs.json', 'Seconds a step by objective; see benchmarks/costs.py.'
+  'costs', 'docs/estimators/costs.json', 'Seconds per step by objective, from benchmarks/costs.py.'
 )
 _BENCHMARK = 'estimators'
 _STEPS = 5000
@@ -46,31 +52,43 @@ _SUCCESS = 0.95
 
 
 @command_line.one_line_errors
-def main(argv):
+def main(argv: list[str]) -> None:
   """Trains what is missing, then reports."""
   del argv
-  logging.set_verbosity(logging.WARNING)  # orbax tells every rename
+  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
   if jobs.ONE.value:
     _run(jobs.ONE.value)
     return
-  if unknown := set(_OBJECTIVES.value) - set(ESTIMATORS):
-    raise UserError(f'--objectives={min(unknown)} is none of {", ".join(ESTIMATORS)}')
-  costs = _costs()
+  wanted = [] if jobs.REPORT.value else _OBJECTIVES.value
+  for name in wanted:
+    registry.resolve(name)  # a wrong name is refused before anything is trained
+  found = [run['objective'] for run in jobs.results(_BENCHMARK, _name)]
+  costs = _costs({'exact', *wanted, *found})
   results = _ordered(jobs.run_all(_BENCHMARK, _wanted(), _name))
   jobs.keep_figure(_BENCHMARK, 'accuracy.png', _curves(results, costs))
   print(_table(results, costs))
 
 
-def _costs():
-  """Seconds a step by objective."""
-  path = pathlib.Path(_COSTS.value)
-  if not path.is_file():
-    raise UserError(f'--costs={path} is missing; python -m benchmarks.costs --kept={path} makes it')
-  return json.loads(path.read_text())
+def _costs(objectives: Iterable[str]) -> dict[str, float]:
+  """Seconds per step by objective; all of these must be there."""
+  path, needed = pathlib.Path(_COSTS.value), _in_order(objectives)
+  costs = json.loads(path.read_text()) if path.is_file() else {}
+  if missing := [name for name in needed if name not in costs]:
+    raise UserError(
+      f'--costs={path} has no time of {", ".join(missing)}; python -m benchmarks.costs '
+      f'--objectives={",".join(needed)} --kept=FILE measures the times that --costs=FILE reads'
+    )
+  return costs
 
 
-def _wanted():
-  """Runs asked for and their results, both by name; seeds are the outermost loop."""
+def _in_order(objectives: Iterable[str]) -> list[str]:
+  """Names of objectives, each once: those of the package, then those by import path."""
+  names = set(objectives)
+  return [*(name for name in ESTIMATORS if name in names), *sorted(names - set(ESTIMATORS))]
+
+
+def _wanted() -> dict[str, list[str]]:
+  """The names of the results of each run, by the run's name; seeds are the outermost loop."""
   first = range(0, jobs.SEEDS.value, _POPULATION.value)
   steps, wanted = jobs.STEPS.value or _STEPS, {}
   for seed, layout, objective in itertools.product(first, _LAYOUTS.value, _OBJECTIVES.value):
@@ -79,15 +97,15 @@ def _wanted():
   return wanted
 
 
-def _seeds(first):
-  """Those that learn together, of which the first is given."""
+def _seeds(first: int) -> range:
+  """The seeds that are trained together, from the first one."""
   return range(first, min(first + _POPULATION.value, jobs.SEEDS.value))
 
 
-def _run(name):
-  """One run: trains it, evaluates its seeds, keeps their results."""
-  from air_jax import api
-  from configs import multi_mnist_nvil
+def _run(name: str) -> None:
+  """Trains one run, evaluates its seeds and keeps their results."""
+  import air_jax
+  from air_jax.configs import multi_mnist_nvil
 
   layout, objective, seed, steps = name.split('/')
   config = multi_mnist_nvil.get_config()
@@ -97,13 +115,13 @@ def _run(name):
   config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
   config.train.population = len(_seeds(config.seed))
   workdir = jobs.folder(_BENCHMARK) / name / 'run'
-  api.train(config, workdir, figures=False)
+  air_jax.train(config, workdir, figures=False)
   for found in _evaluated(workdir):
     result = {'layout': layout, 'objective': objective, 'steps': int(steps)} | found
     jobs.finish(jobs.folder(_BENCHMARK) / _name(result), result)
 
 
-def _evaluated(workdir):
+def _evaluated(workdir: pathlib.Path) -> Iterator[Result]:
   """Results of the seeds of a run that have not diverged."""
   from air_jax.data import loading
   from air_jax.evaluation import held_out
@@ -128,24 +146,24 @@ def _evaluated(workdir):
     yield {'seed': model.config.seed} | result
 
 
-def _first(scenes, number):
-  return type(scenes)(*(field[:number] for field in scenes))
+def _first(scenes: LabelledScenes, number: int) -> LabelledScenes:
+  return LabelledScenes(*(field[:number] for field in scenes))
 
 
-def _ordered(results):
-  order = list(ESTIMATORS)
+def _ordered(results: Sequence[Result]) -> list[Result]:
+  order = _in_order(run['objective'] for run in results)
   return sorted(
     results, key=lambda r: (r['layout'], r['steps'], order.index(r['objective']), r['seed'])
   )
 
 
-def _name(run):
+def _name(run: Result) -> str:
   return '/'.join(str(run[key]) for key in ('layout', 'objective', 'seed', 'steps'))
 
 
-def _table(results, costs):
-  """Markdown, a table for each layout and number of steps."""
-  lines = []
+def _table(results: Sequence[Result], costs: dict[str, float]) -> str:
+  """Markdown tables, one for each layout and number of steps."""
+  lines: list[str] = []
   for (layout, steps), group in _grouped(results, 'layout', 'steps'):
     own = {objective: list(runs) for (objective,), runs in _grouped(group, 'objective')}
     budget = steps * costs['exact']
@@ -177,29 +195,29 @@ def _table(results, costs):
   return '\n'.join(lines)
 
 
-def _grouped(results, *names):
+def _grouped(results: Iterable[Result], *names: str) -> Iterator[tuple[tuple, Iterator[Result]]]:
   return itertools.groupby(results, key=lambda run: tuple(run[name] for name in names))
 
 
-def _accuracy_after(run, step):
-  """Between evaluations, along a line; beyond the last, the last."""
+def _accuracy_after(run: Result, step: float) -> float:
+  """The accuracy at a step, interpolated between evaluations; after the last one, the last."""
   steps, accuracy = zip(*run['curve'], strict=True)
   return float(np.interp(step, [0, *steps], [1 / 3, *accuracy]))
 
 
-def _median_steps(runs, level):
-  """The steps after which half of the seeds were there; '-' where fewer got there."""
+def _median_steps(runs: Sequence[Result], level: float) -> str:
+  """The steps after which half of the seeds had an accuracy; '-' where fewer reached it."""
   never = float('inf')
   first = [next((step for step, a in run['curve'] if a >= level), never) for run in runs]
   median = statistics.median_high(first)
   return '-' if median == never else f'{median:,}'
 
 
-def _curves(results, costs):
+def _curves(results: Sequence[Result], costs: dict[str, float]) -> Figure:
   layouts = list(dict.fromkeys(run['layout'] for run in results))
   figure = Figure(figsize=(10.0, 3.8 * len(layouts)), layout='constrained')
   axes = figure.subplots(len(layouts), 2, squeeze=False, sharey=True)
-  names = [name for name in ESTIMATORS if any(run['objective'] == name for run in results)]
+  names = _in_order(run['objective'] for run in results)
   styles = itertools.cycle(itertools.product(('-', '--'), [f'C{i}' for i in range(10)]))
   for name, (dashes, colour) in zip(names, styles, strict=False):
     for run in (run for run in results if run['objective'] == name):
@@ -211,7 +229,9 @@ def _curves(results, costs):
         axis.plot(x, 1 - accuracy, dashes, color=colour, label=label, linewidth=1.1)
   for layout, row in zip(layouts, axes, strict=True):
     for axis, label in zip(row, ('step', 'seconds of training'), strict=True):
-      axis.set(title=f'{layout}: share of held-out scenes miscounted', xlabel=label, yscale='log')
+      axis.set(
+        title=f'{layout}: fraction of held-out scenes miscounted', xlabel=label, yscale='log'
+      )
       axis.grid(alpha=0.3, which='both')
     row[1].set_xscale('log')
   figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside right center', fontsize=8)

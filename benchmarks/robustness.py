@@ -1,36 +1,40 @@
-"""How far initialisation, optimiser and recipe can be moved, one at a time, before training fails.
+"""How far initial values, optimiser and recipe can be changed, one at a time, until training fails.
 
     python -m benchmarks.robustness [--scenes=multi_digits] [--mnist_dir=FOLDER]
         [--factors=output_bias,learning_rate,...] [--seeds=3] [--steps=1500]
         [--jobs=2] [--folder=runs/robustness] [--kept=docs/robustness/results.json]
-    python -m benchmarks.robustness --factors=recipe     without one ingredient of the recipe each
-    python -m benchmarks.robustness --report             what is there so far
+    python -m benchmarks.robustness --factors=recipe     each run without one part of the recipe
+    python -m benchmarks.robustness --report             only reports the results so far
 
-Each point is the configuration that --scenes names with one change. What is finished is kept in the
-folder, and what was interrupted goes on; each run has a core to itself. What --kept holds counts as
-finished too; --kept= starts afresh. The report goes to the terminal, and to --kept with a map of
-success beside it.
+Each point is the configuration that --scenes names with one change. Each run has cores of its own.
+Finished runs are kept in the folder, and interrupted ones continue. Results in --kept count as
+finished too; --kept= ignores them. The report is printed; the results are written to --kept, with
+`map.png`, a map of success, in the same folder.
 """
 
 import importlib
 import itertools
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
 from air_jax.cli import command_line
 from air_jax.errors import UserError
 from benchmarks import jobs
+from benchmarks.jobs import Result
 
 
-def _inverse_softplus(std):
+def _inverse_softplus(std: float) -> float:
   return math.log(math.expm1(std))
 
 
-_WHERE_STD = math.log1p(math.exp(-1.0))  # the initial deviation of z_where by the default recipe
-# What is changed, and how it is shown, by factor.
-SWEEP = {
+_WHERE_STD = math.log1p(math.exp(-1.0))  # the initial deviation of z_where in configs/default.py
+# The changes of each factor, by the name of its value.
+SWEEP: dict[str, dict[str, dict[str, Any]]] = {
   'output_bias': {str(b): {'model.output_bias': float(b)} for b in range(-4, 3)},
   'where_spread': {
     f'x{m}': {'model.where_std_bias': _inverse_softplus(m * _WHERE_STD)}
@@ -45,7 +49,7 @@ SWEEP = {
   'batch_size': {str(n): {'train.batch_size': n} for n in (32, 64, 128, 256, 512)},
   'likelihood_std': {str(s): {'model.likelihood_std': s} for s in (0.1, 0.2, 0.3, 0.4, 0.5)},
 }  # fmt: skip
-RECIPE = {
+RECIPE: dict[str, dict[str, Any]] = {
   'as it is': {},
   'no smoothing': {'objective.smoothing': 0.0, 'objective.smoothing_steps': 0},
   'no KL warm-up': {'objective.kl_warmup': 1.0, 'objective.kl_warmup_steps': 0},
@@ -63,38 +67,36 @@ RECIPE = {
 }
 FACTORS = SWEEP | {'recipe': RECIPE}
 
-_SCENES = flags.DEFINE_string('scenes', 'multi_digits', 'Which of configs/ to change.')
+_SCENES = flags.DEFINE_string('scenes', 'multi_digits', 'Name of the configuration to change.')
 _FACTORS = flags.DEFINE_list('factors', list(SWEEP), f'Some of {", ".join(FACTORS)}.')
 _BENCHMARK = 'robustness'
 _TEST_SCENES = 4000
 
 
 @command_line.one_line_errors
-def main(argv):
+def main(argv: list[str]) -> None:
   """Trains what is missing, then reports."""
   del argv
-  logging.set_verbosity(logging.WARNING)  # orbax tells every rename
+  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
   if jobs.ONE.value:
     _run(jobs.ONE.value)
     return
   if unknown := set(_FACTORS.value) - set(FACTORS):
-    raise UserError(f'--factors={min(unknown)} is none of {", ".join(FACTORS)}')
+    raise UserError(
+      f'--factors={min(unknown)} is not allowed; it must be some of {", ".join(FACTORS)}'
+    )
   results = jobs.run_all(_BENCHMARK, {name: [name] for name in _wanted()}, _name)
   sweep = [run for run in results if run['factor'] in SWEEP]
   jobs.keep_figure(_BENCHMARK, 'map.png', draw(sweep))
   print(table(results))
 
 
-def table(results):
-  """Markdown: for each factor its values, and the count accuracy of each seed.
+def table(results: Sequence[Result]) -> str:
+  """Markdown tables, one for each configuration and number of steps.
 
-  Args:
-    results: list of dicts that runs have put down.
-
-  Returns:
-    text, a table for each of the scenes and number of steps.
+  They show the values of each factor with the count accuracy of each seed.
   """
-  lines = []
+  lines: list[str] = []
   for (scenes, steps), group in _grouped(results, 'scenes', 'steps'):
     sweep = [worst >= runs[0]['success'] for _, runs, worst in _points(group)]
     lines += [
@@ -113,15 +115,8 @@ def table(results):
   return '\n'.join(lines)
 
 
-def draw(results):
-  """A map of success: a row for each factor, a field for each value, the worst seed's accuracy.
-
-  Args:
-    results: list of dicts that runs have put down.
-
-  Returns:
-    matplotlib Figure.
-  """
+def draw(results: Sequence[Result]) -> Figure:
+  """A map of success: a row for each factor, a field for each value, the worst seed's accuracy."""
   groups = list(_grouped(results, 'scenes', 'steps'))
   figure = Figure(figsize=(7.6, 0.6 + 3.2 * max(len(groups), 1)), layout='constrained')
   for axis, ((scenes, steps), group) in zip(
@@ -143,25 +138,25 @@ def draw(results):
   return figure
 
 
-def _wanted():
-  """Names of all runs asked for; seeds are the outermost loop."""
+def _wanted() -> Iterator[str]:
+  """The names of all runs; seeds are the outermost loop."""
   steps = jobs.STEPS.value or _config().train.steps
   for seed, factor in itertools.product(range(jobs.SEEDS.value), _FACTORS.value):
     for value in FACTORS[factor]:
       yield f'{_SCENES.value}/{steps}/{factor}/{value}/{seed}'
 
 
-def _config():
-  try:
-    return importlib.import_module(f'configs.{_SCENES.value}').get_config()
-  except ModuleNotFoundError as error:
-    raise UserError(f'--scenes={_SCENES.value} is not the name of a file in configs/') from error
+def _config() -> ConfigDict:
+  name, known = _SCENES.value, command_line.configurations()
+  if name not in known:
+    raise UserError(f'--scenes={name} is not allowed; it must be one of {", ".join(known)}')
+  return importlib.import_module(f'air_jax.configs.{name}').get_config()
 
 
-def _run(name):
-  """One run: trains it, keeps its result."""
+def _run(name: str) -> None:
+  """Trains one run and keeps its result."""
+  import air_jax
   from air_jax.errors import DivergenceError
-  from air_jax.training import loop
 
   scenes, steps, factor, value, seed = name.split('/')
   config = _config()
@@ -171,7 +166,7 @@ def _run(name):
   config.update_from_flattened_dict(FACTORS[factor][value])
   folder = jobs.folder(_BENCHMARK) / name
   try:
-    summary = loop.train(config, folder / 'run')
+    summary = air_jax.train(config, folder / 'run', figures=False)
   except DivergenceError:
     summary = {'count_accuracy': 0.0, 'elbo': float('-inf')}
   jobs.finish(
@@ -189,12 +184,12 @@ def _run(name):
   )
 
 
-def _name(run):
+def _name(run: Result) -> str:
   return '/'.join(str(run[key]) for key in ('scenes', 'steps', 'factor', 'value', 'seed'))
 
 
-def _points(results):
-  """((factor, value), its runs, the worst of their accuracies), in the order of `FACTORS`."""
+def _points(results: Sequence[Result]) -> Iterator[tuple[tuple[str, str], list[Result], float]]:
+  """Yields ((factor, value), its runs, their lowest accuracy), in the order of `FACTORS`."""
   for factor, values in FACTORS.items():
     for value in values:
       runs = [run for run in results if (run['factor'], run['value']) == (factor, value)]
@@ -202,7 +197,7 @@ def _points(results):
         yield (factor, value), runs, min(run['count_accuracy'] for run in runs)
 
 
-def _grouped(results, *names):
+def _grouped(results: Iterable[Result], *names: str) -> Iterator[tuple[tuple, list[Result]]]:
   order = sorted(results, key=lambda run: [run[name] for name in names])
   for key, runs in itertools.groupby(order, key=lambda run: tuple(run[name] for name in names)):
     yield key, list(runs)

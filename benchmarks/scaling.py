@@ -1,11 +1,11 @@
-"""Whether several devices compute what one computes, and how much they tell each other.
+"""Whether several devices compute the same as one, and how many bytes they exchange.
 
     python -m benchmarks.scaling [--devices=2,4,8]
 
-Each number of devices is a process of its own, of as many virtual CPU devices, which share the
-batches of one run. Training is chaotic: what differs in the last digit differs in the first one
-some tens of steps later. Beside the distance from one device stands therefore that of one device
-from itself with every initial parameter changed by a ten-millionth. Prints one table.
+Each number of devices is tried in a process of its own with that many virtual CPU devices, which
+share the batches of one run. Training is chaotic: a difference in the last digit reaches the first
+digit some tens of steps later. So the table shows, beside the distance of several devices from one,
+the distance of one device from itself when every initial parameter is changed by about 1e-7.
 """
 
 import os
@@ -13,22 +13,23 @@ import re
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import numpy as np
 from absl import app, flags
 
 from air_jax.configs import multi_digits
 
-_DEVICES = flags.DEFINE_list('devices', ['2', '4', '8'], 'Numbers of devices beside one.')
-_CASE = flags.DEFINE_string('case', None, 'Of use to this program alone: what one process does.')
+_DEVICES = flags.DEFINE_list('devices', ['2', '4', '8'], 'Numbers of devices to compare with one.')
+_CASE = flags.DEFINE_string('case', None, 'Internal: what one process does.')
 _AFTER = (1, 5, 50)  # steps
 _CHANGE = 1e-7
 _COLLECTIVES = r'all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter'
 _BYTES = {'f32': 4, 's32': 4, 'u32': 4, 'u8': 1, 'pred': 1}
 
 
-def main(argv):
-  """Starts the processes, and prints what they found."""
+def main(argv: list[str]) -> None:
+  """Starts the processes, and prints their results."""
   del argv
   if _CASE.value:
     _run(*_CASE.value.split(',', 1))
@@ -38,7 +39,7 @@ def main(argv):
     found = [_start(*case, f'{folder}/{i}.npz') for i, case in enumerate(cases)]
   one = found[1]
   steps = ''.join(f'{f"after {step} steps":>16}' for step in _AFTER)
-  print(f'{"":24}{steps}{"bytes exchanged a step":>26}')
+  print(f'{"":24}{steps}{"bytes exchanged per step":>26}')
   names = ['1, changed by 1e-7', '1', *_DEVICES.value]
   for name, each in zip(names, found, strict=True):
     distances = ''.join(
@@ -49,7 +50,7 @@ def main(argv):
   print(f'{one["params"][0].nbytes:,} bytes of parameters')
 
 
-def _start(devices, change, path):
+def _start(devices: str, change: float, path: str) -> Any:
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
@@ -60,35 +61,32 @@ def _start(devices, change, path):
   return np.load(path)
 
 
-def _run(change, path):
-  """One process: trains, and keeps the parameters and what devices exchange in a step."""
+def _run(change: str, path: str) -> None:
+  """Trains in one process, and keeps the parameters and the bytes exchanged in a step."""
   import jax
 
-  from air_jax.config import schema as config_lib
-  from air_jax.data import loading
-  from air_jax.training import population
+  from air_jax.config import schema
+  from air_jax.training import population, train_step
+  from benchmarks import trainings
 
-  config = config_lib.parse(multi_digits.get_config())
-  members = population.make(config)
-  source = population.share(members, loading.batch_source(config.data, config.train.batch_size))
-  states = population.init(members)
-  noise, change = np.random.default_rng(0), float(change)
+  members, source, states = trainings.prepare(schema.parse(multi_digits.get_config()))
+  noise, size = np.random.default_rng(0), float(change)
   changed = jax.tree.map(
-    lambda x: (x * (1.0 + change * noise.standard_normal(x.shape))).astype(x.dtype), states.params
+    lambda x: (x * (1.0 + size * noise.standard_normal(x.shape))).astype(x.dtype), states.params
   )
   states = population.place(members, states._replace(params=changed))
   kept = []
-  compiled = population.compiled(members, source, states, 1)
+  compiled = population.compiled(train_step.train_step, members, source, states, 1)
   for step in range(max(_AFTER)):
-    states, _ = population.advance(members, source, states, step, 1)
+    states = trainings.advance(members, source, states, step, 1)
     if step + 1 in _AFTER:
       leaves = jax.tree.leaves(states.params)
       kept.append(np.concatenate([np.asarray(leaf).ravel() for leaf in leaves]))
   np.savez(path, params=np.stack(kept), exchanged=_exchanged(compiled.as_text()))
 
 
-def _exchanged(program):
-  """Bytes that a device hands to collective operations in a program of XLA."""
+def _exchanged(program: str) -> int:
+  """Bytes that a device gives to collective operations in an XLA program."""
   total = 0
   for shapes in re.findall(rf'= (.*?) (?:{_COLLECTIVES})(?:-start)?\(', program):
     for kind, sides in re.findall(r'(\w+)\[([\d,]*)\]', shapes):
