@@ -7,7 +7,7 @@ comment beside a key, or above it, is also what `--help` shows.
 from ml_collections import ConfigDict
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the default configuration."""
   config = ConfigDict()
   config.seed = 0  # in [0, 2**32); decides initial parameters, batches and noise of training

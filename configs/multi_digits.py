@@ -3,9 +3,11 @@
 air-jax
 """
 
+from ml_collections import ConfigDict
+
 from air_jax.configs import default
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the configuration."""
   return default.get_config()

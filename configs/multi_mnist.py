@@ -3,10 +3,12 @@
 air-jax --config=multi_mnist
 """
 
+from ml_collections import ConfigDict
+
 from air_jax.configs import default
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = default.get_config()
   config.data.source = 'mnist'

@@ -7,10 +7,12 @@ other layout.
 air-jax --config=multi_mnist_best
 """
 
+from ml_collections import ConfigDict
+
 from air_jax.configs import multi_mnist, plain
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = plain.simplify(multi_mnist.get_config())
   config.data.online = True

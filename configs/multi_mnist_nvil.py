@@ -6,10 +6,12 @@ seeds keep counting no objects or always three.
 air-jax --config=multi_mnist_nvil
 """
 
+from ml_collections import ConfigDict
+
 from air_jax.configs import multi_mnist, plain
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = plain.simplify(multi_mnist.get_config())
   config.objective.name = 'nvil_to_go'

@@ -3,10 +3,12 @@
 air-jax --config=multi_mnist_touching
 """
 
+from ml_collections import ConfigDict
+
 from air_jax.configs import multi_mnist
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = multi_mnist.get_config()
   config.data.layout = 'touching'

@@ -6,15 +6,17 @@ of configs/default.py are measured on them.
 air-jax --config=plain
 """
 
+from ml_collections import ConfigDict
+
 from air_jax.configs import default
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the plain settings on the default scenes."""
   return simplify(default.get_config())
 
 
-def simplify(config, size=0.42):
+def simplify(config: ConfigDict, size: float = 0.42) -> ConfigDict:
   """Changes a configuration, and returns it.
 
   Args:

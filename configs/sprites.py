@@ -3,10 +3,12 @@
 air-jax --config=sprites
 """
 
+from ml_collections import ConfigDict
+
 from air_jax.configs import default, plain
 
 
-def get_config():
+def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = plain.simplify(default.get_config(), size=0.33)
   config.data.source = 'sprites'

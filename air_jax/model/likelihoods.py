@@ -17,6 +17,8 @@ from air_jax import import_path
 from air_jax.errors import UserError
 from air_jax.types import ModelNumbers
 
+Image = Float[Array, 'H W C']
+
 
 class PrefixNll(NamedTuple):
   """Negative log-likelihoods of the first k objects."""
@@ -30,7 +32,7 @@ class Likelihood(Protocol):
 
   def prefix_nll(
     self,
-    image: Float[Array, 'H W C'],
+    image: Image,
     canvases: Float[Array, 'T+1 H W C'],
     layers: Float[Array, 'T H W C'] | None,
     numbers: ModelNumbers,
@@ -40,9 +42,7 @@ class Likelihood(Protocol):
     `layers` are what each object adds to the canvas, where canvases are sums; else None.
     """
 
-  def sample(
-    self, canvas: Float[Array, 'H W C'], key: PRNGKeyArray, numbers: ModelNumbers
-  ) -> Float[Array, 'H W C']:
+  def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
     """An image drawn from p(image | canvas). The key is consumed."""
 
 
@@ -50,7 +50,9 @@ class Likelihood(Protocol):
 class Gaussian:
   """Every pixel is Normal(canvas, sigma), sigma = `model.likelihood_std`."""
 
-  def prefix_nll(self, image, canvases, layers, numbers):
+  def prefix_nll(
+    self, image: Image, canvases: Array, layers: Array | None, numbers: ModelNumbers
+  ) -> PrefixNll:
     std = numbers.likelihood_std
     constant = image.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
     if layers is None:
@@ -65,7 +67,7 @@ class Gaussian:
     squares = jnp.einsum('ki,ij,kj->k', signs, products, signs, precision='highest')
     return PrefixNll(0.5 * squares + constant, products)
 
-  def sample(self, canvas, key, numbers):
+  def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
     return canvas + numbers.likelihood_std * jax.random.normal(key, canvas.shape)
 
 
@@ -80,13 +82,15 @@ class Bernoulli:
 
   margin: float = 1e-3
 
-  def prefix_nll(self, image, canvases, layers, numbers):
+  def prefix_nll(
+    self, image: Image, canvases: Array, layers: Array | None, numbers: ModelNumbers
+  ) -> PrefixNll:
     del layers, numbers
     white = jnp.clip(canvases, self.margin, 1.0 - self.margin)
     log_p = image * jnp.log(white) + (1.0 - image) * jnp.log1p(-white)
     return PrefixNll(-jnp.sum(log_p, axis=(1, 2, 3)))
 
-  def sample(self, canvas, key, numbers):
+  def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
     del numbers
     white = jnp.clip(canvas, self.margin, 1.0 - self.margin)
     return jax.random.bernoulli(key, white).astype(canvas.dtype)

@@ -8,6 +8,8 @@ from jaxtyping import Array, Float
 
 from air_jax.model import spatial_transformer
 
+Image = Float[Array, 'H W C']
+
 
 class Renderer(Protocol):
   """Paints glimpses and composes them; hashable, for it is a static argument of jit."""
@@ -18,12 +20,10 @@ class Renderer(Protocol):
 
   def paint(
     self, glimpse: Float[Array, 'h w C'], z_where: Float[Array, ' 3'], canvas_size: int
-  ) -> Float[Array, 'H W C']:
+  ) -> Image:
     """One object's layer: its glimpse at its window on an empty canvas."""
 
-  def add(
-    self, canvas: Float[Array, 'H W C'], layer: Float[Array, 'H W C']
-  ) -> Float[Array, 'H W C']:
+  def add(self, canvas: Image, layer: Image) -> Image:
     """The canvas with one more object."""
 
 
@@ -33,11 +33,13 @@ class Additive:
 
   additive = True
 
-  def paint(self, glimpse, z_where, canvas_size):
+  def paint(
+    self, glimpse: Float[Array, 'h w C'], z_where: Float[Array, ' 3'], canvas_size: int
+  ) -> Image:
     window = spatial_transformer.place(z_where)
     return spatial_transformer.paint(glimpse, window, canvas_size)
 
-  def add(self, canvas, layer):
+  def add(self, canvas: Image, layer: Image) -> Image:
     return canvas + layer
 
 
