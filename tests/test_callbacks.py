@@ -1,4 +1,4 @@
-"""Callbacks: the base class ignores every event, a list passes each on, training reports in order."""
+"""Callbacks: the base class ignores every event, a list passes each on, a run reports in order."""
 
 import inspect
 
