@@ -1,5 +1,6 @@
 """Checkpoints: what is kept comes back bit by bit, or not at all."""
 
+import errno
 import gc
 import math
 import pathlib
@@ -106,6 +107,18 @@ def test_abstract_target_is_enough(saved):
   assert_identical(state, make_state(10))
 
 
+def test_a_part_of_the_state_is_enough_and_a_part_of_a_part_is_not(saved):
+  whole = make_state(10)
+  target = jax.eval_shape(lambda: {'step': whole.step, 'average': whole.average})
+  with Checkpoints(saved, 3) as checkpoints:
+    step, part = checkpoints.restore(target)
+    assert step == 10
+    assert_identical(part, {'step': whole.step, 'average': whole.average})
+    del target['average']['baseline_net']
+    with pytest.raises(UserError, match='are of another model'):
+      checkpoints.restore(target)
+
+
 def test_nothing_saved_is_nothing_restored(tmp_path):
   assert restore(tmp_path / 'new') is None
 
@@ -201,6 +214,64 @@ def test_all_damaged_is_an_error_that_moves_nothing(folder):
   with pytest.raises(UserError, match=r'every checkpoint in .*checkpoints is damaged'):
     restore(folder)
   assert steps_in(folder) == [5, 10]
+
+
+def test_who_may_only_read_leaves_what_is_damaged_where_it_is(folder, caplog, monkeypatch):
+  flip_a_byte(largest(folder / '10'))
+
+  def refuse(*_):
+    raise PermissionError(errno.EACCES, 'Permission denied')
+
+  monkeypatch.setattr(pathlib.Path, 'rename', refuse)
+  assert restore(folder)[0] == 5
+  assert 'checkpoint 10 is damaged: not moved, Permission denied, using that of 5' in caplog.text
+  assert steps_in(folder) == [5, 10]
+
+
+def test_who_reads_while_another_trains_gets_the_one_that_replaced_it(tmp_path, monkeypatch):
+  read = Checkpoints._read
+
+  def too_late(reader, step):
+    if step == 5:
+      writer.save(10, make_state(10))
+      assert steps_in(tmp_path) == [10]
+    return read(reader, step)
+
+  with Checkpoints(tmp_path, 1) as writer:
+    writer.save(5, make_state(5))
+    with Checkpoints(tmp_path, 1) as reader:
+      monkeypatch.setattr(Checkpoints, '_read', too_late)
+      step, state = reader.restore(make_state(0))
+  assert step == 10
+  assert_identical(state, make_state(10))
+  assert steps_in(tmp_path) == [10]
+
+
+def test_who_reads_while_another_trains_misses_no_bound_that_is_deleted(tmp_path, monkeypatch):
+  for step in (5, 10):
+    with Checkpoints(tmp_path, 1, best=2) as checkpoints:
+      checkpoints.save(step, make_state(step), float(step))
+  read_text, deleted = pathlib.Path.read_text, []
+
+  def read_too_late(path, *args):
+    if path.name == 'metrics' and path.parts[-3] == '5' and not deleted:
+      deleted.append(shutil.rmtree(tmp_path / '5'))
+    return read_text(path, *args)
+
+  monkeypatch.setattr(pathlib.Path, 'read_text', read_too_late)
+  assert restore(tmp_path)[0] == 10 and deleted
+
+
+@pytest.mark.parametrize('size', [1, 3])
+def test_states_of_other_populations_are_not_restored(tmp_path, size):
+  def members(number):
+    return jax.tree.map(lambda x: jnp.stack([x] * number), make_state(1))
+
+  with Checkpoints(tmp_path, 1) as checkpoints:
+    checkpoints.save(1, members(2))
+    assert_identical(checkpoints.restore(members(2))[1], members(2))
+    with pytest.raises(UserError, match='are of another model than its configuration describes'):
+      checkpoints.restore(members(size))
 
 
 def test_state_of_another_shape_is_not_restored_nor_called_damaged(folder):

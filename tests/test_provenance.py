@@ -1,6 +1,7 @@
 """What a run was made with: an entry for each start, kept whatever becomes of the file."""
 
 import datetime
+import errno
 import importlib.metadata
 import logging
 import os
@@ -55,6 +56,19 @@ def test_a_damaged_file_is_named_and_set_aside(tmp_path, caplog, text):
   assert all('provenance.json is damaged' in record.getMessage() for record in caplog.records)
   assert [start['step'] for start in provenance.read(tmp_path)] == [5]
   assert (tmp_path / 'damaged-provenance.json').read_text() == text
+
+
+def test_a_full_disk_is_logged_and_keeps_nobody_from_training(tmp_path, monkeypatch, caplog):
+  provenance.record(tmp_path, 0)
+
+  def fail(*_):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(os, 'fsync', fail)
+  with caplog.at_level(logging.WARNING):
+    provenance.record(tmp_path, 5)
+  assert 'provenance.json cannot be written: No space left on device' in caplog.text
+  assert [start['step'] for start in provenance.read(tmp_path)] == [0]
 
 
 def test_the_commit_and_whether_files_were_changed(tmp_path, monkeypatch):

@@ -98,10 +98,14 @@ class Checkpoints:
       UserError: there are checkpoints, and all are damaged or of another model.
     """
     damaged, sound = [], []
-    for step in sorted(self._manager.all_steps(), reverse=True):
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    for step in steps:
       try:
         arrays = self._read(step)
       except Exception:  # Orbax raises whatever a broken file made its libraries raise
+        self._manager.reload()
+        if max(self._manager.all_steps(), default=step) > steps[0]:
+          return self.restore(target)  # a process that trains has saved more, and deleted this one
         damaged.append(step)
         continue
       sound.append(step)
@@ -126,20 +130,26 @@ class Checkpoints:
     for path in self._folder.glob('*/metrics/metrics'):
       try:
         float(_bound(json.loads(path.read_text())))
+      except FileNotFoundError:
+        pass  # a process that trains has just deleted that checkpoint
       except (ValueError, KeyError, TypeError):
         path.unlink()
         step = path.parent.parent.name
         logging.warning('the bound of checkpoint %s is damaged, and no longer counts', step)
 
   def _set_aside(self, damaged, used):
-    """Moves damaged checkpoints out of the way, where the folder may be written to."""
+    """Moves damaged checkpoints out of the way, unless the folder is only to be read."""
     if not damaged:
       return
     distributed.barrier('all know what is damaged')
     for step in damaged if distributed.is_primary() else ():
       aside = self._folder / f'damaged-{step}-{time.time_ns()}'
-      (self._folder / str(step)).rename(aside)
-      logging.warning('checkpoint %d is damaged: moved to %s, using that of %d', step, aside, used)
+      try:
+        (self._folder / str(step)).rename(aside)
+        done = f'moved to {aside}'
+      except OSError as error:
+        done = f'not moved, {error.strerror}'
+      logging.warning('checkpoint %d is damaged: %s, using that of %d', step, done, used)
     distributed.barrier('damaged checkpoints are set aside')
     self._manager.reload()
 

@@ -23,7 +23,7 @@ _SOURCE = pathlib.Path(__file__).resolve().parents[2]  # of a clone
 
 
 def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None) -> None:
-  """Adds an entry about this process, which trains from a step on.
+  """Adds an entry about this process, which trains from a step on; logs it if that is impossible.
 
   Args:
     folder: the run's folder.
@@ -45,13 +45,9 @@ def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None
   }
   path = folder / _NAME
   try:
-    entries = _entries(path)
-  except UserError as error:
-    aside = path.with_name(f'damaged-{_NAME}')
-    logging.warning('%s; it is moved to %s', error, aside.name)
-    path.rename(aside)
-    entries = []
-  files.write_json(path, [*entries, entry])
+    files.write_json(path, [*_sound_entries(path), entry])
+  except OSError as error:  # no reason not to train
+    logging.warning('%s cannot be written: %s', path, error.strerror)
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -60,6 +56,17 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     return _entries(folder / _NAME)
   except UserError as error:
     logging.warning('%s', error)
+    return []
+
+
+def _sound_entries(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The entries; a damaged file is moved away."""
+  try:
+    return _entries(path)
+  except UserError as error:
+    aside = path.with_name(f'damaged-{_NAME}')
+    logging.warning('%s; it is moved to %s', error, aside.name)
+    path.rename(aside)
     return []
 
 
