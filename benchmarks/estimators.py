@@ -22,6 +22,7 @@ import json
 import pathlib
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
@@ -134,7 +135,7 @@ def _evaluated(workdir: pathlib.Path) -> Iterator[Result]:
     if i in run.diverged:
       continue
     model, folder = run.model(i), run.member_dir(i)
-    summary = run_dir.read_evaluation(folder)
+    summary: Any = run_dir.read_evaluation(folder)
     result = {name: summary[name] for name in ('count_accuracy', 'elbo', 'box_iou')}
     for samples, images in _BOUNDS:
       _, tight = held_out.evaluate(

@@ -82,7 +82,7 @@ def _run(change: str, path: str) -> None:
     if step + 1 in _AFTER:
       leaves = jax.tree.leaves(states.params)
       kept.append(np.concatenate([np.asarray(leaf).ravel() for leaf in leaves]))
-  np.savez(path, params=np.stack(kept), exchanged=_exchanged(compiled.as_text()))
+  np.savez(path, params=np.stack(kept), exchanged=_exchanged(compiled.as_text() or ''))
 
 
 def _exchanged(program: str) -> int:

@@ -33,24 +33,24 @@ def main(argv: list[str]) -> None:
   del argv
   logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
   generator = random.Random(0)
-  with tempfile.TemporaryDirectory() as folder:
-    folder = pathlib.Path(folder)
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
     _train(folder / 'compiles').wait()
     begun = time.monotonic()
     _train(folder / 'whole').wait()
     length = time.monotonic() - begun
     killed = same = lost = runs = 0
     while killed < _KILLS.value:
-      name = folder / f'run{runs}'
+      run = folder / f'run{runs}'
       for _ in range(min(_KILLS_A_RUN, _KILLS.value - killed)):
-        before, running = _steps(name), _train(name)
+        before, running = _steps(run), _train(run)
         time.sleep(generator.uniform(0.0, 1.1 * length))
         running.kill()
         running.wait()
         killed += 1
-        lost += bool(before) and max(_steps(name), default=0) < max(before)
+        lost += bool(before) and max(_steps(run), default=0) < max(before)
       runs += 1
-      same += _train(name).wait() == 0 and _same(name, folder / 'whole')
+      same += _train(run).wait() == 0 and _same(run, folder / 'whole')
       print(
         f'{killed} kills: {same} of {runs} runs end the same, {lost} checkpoints lost',
         flush=True,

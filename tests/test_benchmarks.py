@@ -1,17 +1,19 @@
-"""What the benchmarks make of finished runs, and of compiled programs."""
+"""The reports of the benchmarks, which runs they start, and the training step that they time."""
 
 import json
 import math
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from air_jax.config import schema as config_lib
+from air_jax.config import schema
 from air_jax.configs import default
 from air_jax.errors import UserError
-from benchmarks import estimators, jobs, robustness, scaling
+from air_jax.training import population, train_step
+from benchmarks import estimators, jobs, robustness, scaling, trainings
 
 
 def _run(objective, seed, accuracies, layout='disjoint'):
@@ -48,7 +50,7 @@ def test_table_counts_failures_and_takes_medians():
   assert '(`exact` trains 15 s)' in estimators._table(RUNS, COSTS)
 
 
-def test_layouts_are_told_apart():
+def test_each_layout_has_a_table():
   table = estimators._table([*RUNS, _run('mvd', 0, [0.5], layout='touching')], COSTS)
   head, tail = table.split('touching, 500 steps')
   assert 'mvd' in tail and 'mvd' not in head
@@ -66,7 +68,7 @@ def test_curves_show_every_run_over_steps_and_seconds():
 
 @pytest.fixture
 def folder(tmp_path):
-  """Where runs are; beside it the file of results that are kept."""
+  """The folder of the runs; the file of --kept is in the folder `docs` beside it."""
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(['test'])
   with flagsaver.flagsaver(
@@ -111,13 +113,33 @@ def test_a_report_of_nothing_says_so(folder):
     jobs.run_all('robustness', {}, robustness._name)
 
 
-def test_costs_that_were_never_measured_are_asked_for(folder, tmp_path):
+def test_missing_costs_are_named_with_the_command_that_measures_all(folder, tmp_path):
   path = tmp_path / 'costs.json'
   with flagsaver.flagsaver(costs=str(path)):
-    with pytest.raises(UserError, match=f'python -m benchmarks.costs --kept={path} makes it'):
-      estimators._costs()
+    with pytest.raises(UserError, match='has no time of exact, mvd; python -m benchmarks.costs'):
+      estimators._costs({'mvd', 'exact'})
     path.write_text(json.dumps(COSTS))
-    assert estimators._costs() == COSTS
+    assert estimators._costs({'mvd', 'exact'}) == COSTS
+    command = '--objectives=exact,nvil,half_kl:loss --kept=FILE'
+    with pytest.raises(UserError, match=f'has no time of half_kl:loss; .* {command}'):
+      estimators._costs(['half_kl:loss', 'exact', 'nvil'])
+
+
+def test_an_objective_by_import_path_comes_last_in_table_and_legend():
+  runs = estimators._ordered([_run('a_module:loss', 0, [0.96]), _run('nvil', 0, [0.9])])
+  costs = COSTS | {'a_module:loss': 0.04}
+  assert [run['objective'] for run in runs] == ['nvil', 'a_module:loss']
+  rows = [line for line in estimators._table(runs, costs).splitlines() if line.startswith('| `')]
+  assert rows[1].startswith('| `a_module:loss` | 1 | 1 | 96.00 |') and rows[1].endswith('| 40 |')
+  (legend,) = estimators._curves(runs, costs).legends
+  assert [label.get_text() for label in legend.get_texts()] == ['nvil', 'a_module:loss']
+
+
+def test_an_unknown_objective_is_refused_before_anything_is_trained(folder):
+  with flagsaver.flagsaver(objectives=['exat'], report=False, kept=''):
+    with pytest.raises(SystemExit) as ended:
+      estimators.main([])
+  assert ended.value.code == UserError.exit_code and not folder.exists()
 
 
 def test_a_level_never_reached_is_no_number():
@@ -146,7 +168,7 @@ def test_every_point_of_a_factor_is_a_configuration_of_its_own(factor):
   for changes in robustness.FACTORS[factor].values():
     config = default.get_config()
     config.update_from_flattened_dict(changes)
-    points.append(config_lib.parse(config))
+    points.append(schema.parse(config))
   assert len(set(points)) == len(points) > 1
 
 
@@ -180,3 +202,35 @@ def test_bytes_that_devices_exchange_are_those_of_collective_operations():
     %other = f32[7]{0} fusion(%all-gather.1), calls=%all-reduce.4
   """
   assert scaling._exchanged(program) == 4 * 6 + 4 + 5 + 4 * 8
+
+
+def test_a_timed_training_makes_the_steps_of_the_training_program(run_config):
+  """Compiles two programs: what is timed is the whole step, of all members."""
+  run_config.train.population = 2
+  members, source, states = trainings.prepare(schema.parse(run_config))
+  timed = trainings.advance(members, source, states, 0, 2)
+  np.testing.assert_array_equal(timed.step, [2, 2])
+  for i in range(2):
+    learner = population.member(members.learner, i)
+    state = train_step.init(learner)
+    for step in range(2):
+      indices = source.sample_indices(int(learner.seed), step, 1)[0]
+      state, _ = jax.jit(train_step.train_step)(
+        learner, state, *source.gather(source.arrays, indices)
+      )
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(timed.params), strict=True):
+      np.testing.assert_allclose(a, b[i], rtol=1e-4, atol=1e-5)
+
+
+def test_each_call_of_a_training_continues_it(run_config, monkeypatch):
+  starts = []
+
+  def advance(members, source, states, start, steps):
+    starts.append((states, steps))
+    return states + steps
+
+  monkeypatch.setattr(trainings, 'prepare', lambda config: (None, None, 0))
+  monkeypatch.setattr(trainings, 'advance', advance)
+  train = trainings.build(run_config, 3)
+  train(), train()
+  assert starts == [(0, 3), (3, 3)]
