@@ -60,9 +60,9 @@ class Gaussian:
       return PrefixNll(0.5 * jnp.sum(residuals**2, -1) + constant)
     # |x - sum of the first k layers|^2 for every k, from inner products: XLA's CPU is slow to make
     # a canvas for each count and to differentiate through it.
-    vectors = jnp.concatenate([(image - canvases[0])[None], layers]) / std
+    vectors = jnp.concatenate([(image - canvases[0])[None], layers])
     vectors = vectors.reshape(len(vectors), -1)
-    products = jnp.dot(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
+    products = jnp.dot(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST) / std**2
     signs = jnp.tri(len(products)).at[:, 1:].multiply(-1.0)
     squares = jnp.einsum('ki,ij,kj->k', signs, products, signs, precision='highest')
     return PrefixNll(0.5 * squares + constant, products)
