@@ -1,11 +1,15 @@
 """What happens to runs of days: processes come and go, disks fill up, machines die.
 
 The claims are about processes, so there are many here; what they are compared with is trained in
-this one. They draw no figures, and share what is compiled.
+this one. They draw no figures, and share what is compiled. Where the claim is about processes that
+lose each other, they only meet.
 """
 
+import contextlib
+import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
@@ -19,7 +23,8 @@ import numpy as np
 import pytest
 import run_folder
 
-from air_jax.errors import UserError
+from air_jax.runtime import compilation_cache, files
+from air_jax.storage import provenance
 from air_jax.training import loop, population, restore
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -42,11 +47,17 @@ def link(source, target):
 
 @pytest.fixture(scope='module')
 def environment(tmp_path_factory):
-  """Compiled programs go to a folder apart, for the killed spoil it; what is known is there."""
-  known, folder = os.environ['JAX_COMPILATION_CACHE_DIR'], tmp_path_factory.mktemp('spoilt')
-  if os.path.isdir(known):
-    shutil.copytree(known, folder, copy_function=link, dirs_exist_ok=True)
-  return os.environ | {'JAX_COMPILATION_CACHE_DIR': str(folder)}
+  """Compiled programs go to a folder apart, since a killed process may leave half of one; what is
+  known is there, and what is new and whole is known from then on."""
+  known = pathlib.Path(os.environ['JAX_COMPILATION_CACHE_DIR'])
+  known.mkdir(parents=True, exist_ok=True)
+  folder = tmp_path_factory.mktemp('spoilt')
+  shutil.copytree(known, folder, copy_function=link, dirs_exist_ok=True)
+  yield os.environ | {'JAX_COMPILATION_CACHE_DIR': str(folder)}
+  for path in folder.glob('*-cache'):
+    content = path.read_bytes()
+    if not (known / path.name).exists() and compilation_cache._whole(content):
+      files.write_atomic(known / path.name, content)
 
 
 WITHOUT_FIGURES = """
@@ -67,27 +78,35 @@ def program(tmp_path_factory):
 
 
 @pytest.fixture
-def start(tmp_path, scene_cache, environment, program):
-  """Starts the program on tiny.py in a run's folder; what still runs at the end is killed."""
+def run(environment):
+  """Starts a command on one CPU device; what still runs at the end is killed."""
   started = []
 
-  def starting(*more, folder='run', devices=1, before=()):
-    command = [
-      *before, sys.executable, program, f'--config={ROOT}/configs/tiny.py',
-      f'--workdir={tmp_path / folder}', f'--config.data.cache_dir={scene_cache}', *more,
-    ]  # fmt: skip
-    flags = f'--xla_force_host_platform_device_count={devices}'
+  def running(*command):
+    one = {'XLA_FLAGS': '--xla_force_host_platform_device_count=1', 'PYTHONPATH': str(ROOT)}
     process = subprocess.Popen(
-      command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env=environment | {'XLA_FLAGS': flags, 'PYTHONPATH': str(ROOT)},
-    )  # fmt: skip
+      command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment | one
+    )
     started.append(process)
     return process
 
-  yield starting
+  yield running
   for process in started:
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def start(run, tmp_path, scene_cache, program):
+  """Starts the program on tiny.py in a run's folder."""
+
+  def starting(*more, folder='run', before=()):
+    return run(
+      *before, sys.executable, program, f'--config={ROOT}/configs/tiny.py',
+      f'--workdir={tmp_path / folder}', f'--config.data.cache_dir={scene_cache}', *more,
+    )  # fmt: skip
+
+  return starting
 
 
 @pytest.fixture
@@ -138,26 +157,22 @@ def assert_close_end(folder, other):
   assert np.linalg.norm(first - second) < 1e-3 * np.linalg.norm(second - start)
 
 
-def test_two_processes_train_as_one_does_and_go_on_as_one_and_back(
-  start, start_two, run_config, tmp_path
-):
+def assert_logs(folder, steps):
+  assert [line['step'] for line in run_folder.lines_of(folder, 'train')] == steps
+  assert run_folder.checkpoints_of(folder) == steps
+
+
+def test_two_processes_train_as_one_does_and_one_goes_on(start_two, run_config, tmp_path):
   both = end(*start_two('--config.train.steps=2'))
   assert [status for status, _, _ in both] == [0, 0], both
   assert 'step       2: held-out count accuracy' in both[0][1]
   assert all('[Gloo]' in line for line in both[1][1].splitlines())
   assert_logs(tmp_path / 'run', [2])
-  assert end(start('--config.train.steps=4', devices=2))[0][0] == 0
-  both = end(*start_two('--config.train.steps=6'))
-  assert [status for status, _, _ in both] == [0, 0], both
-  assert_logs(tmp_path / 'run', [2, 4, 5, 6])
-  for run_config.train.steps in (2, 4, 6):  # the rate follows a schedule of all the steps
+  for run_config.train.steps in (2, 4):  # the rate follows a schedule of all the steps
     loop.train(run_config, tmp_path / 'alone')
+  loop.train(run_config, tmp_path / 'run')
+  assert_logs(tmp_path / 'run', [2, 4])
   assert_close_end(tmp_path / 'run', tmp_path / 'alone')
-
-
-def assert_logs(folder, steps):
-  assert [line['step'] for line in run_folder.lines_of(folder, 'train')] == steps
-  assert run_folder.checkpoints_of(folder) == steps[-3:]
 
 
 @pytest.mark.parametrize(
@@ -165,15 +180,19 @@ def assert_logs(folder, steps):
   [{'train.population': 2, 'data.online': True}, {'data.reading': 'stream'}],
   ids=['population online', 'stream'],
 )
-def test_processes_divide_members_and_every_kind_of_batch_source(
+def test_two_processes_go_on_where_one_ended_by_every_batch_source(
   start_two, run_config, changes, tmp_path
 ):
-  changes |= {'train.steps': 5}
-  two = start_two(*(f'--config.{key}={value}' for key, value in changes.items()))
-  run_config.update_from_flattened_dict(changes)
+  run_config.update_from_flattened_dict(changes | {'train.steps': 2})
+  loop.train(run_config, tmp_path / 'run')
+  shutil.copytree(tmp_path / 'run', tmp_path / 'alone')
+  two = start_two(*(f'--config.{key}={value}' for key, value in changes.items()),
+                  '--config.train.steps=5')  # fmt: skip
+  run_config.train.steps = 5
   loop.train(run_config, tmp_path / 'alone')
   ended = end(*two)
   assert [status for status, _, _ in ended] == [0, 0], ended
+  assert_logs(tmp_path / 'run', [2, 5])
   assert_close_end(tmp_path / 'run', tmp_path / 'alone')
 
 
@@ -188,10 +207,29 @@ def test_a_signal_to_one_process_stops_all_of_them_with_a_checkpoint(start_two, 
     assert int(stopped[1]) == run_folder.checkpoints_of(tmp_path / 'run')[-1]
 
 
+MEETING = """
+import pathlib, sys
+from air_jax.cli import command_line
+from air_jax.runtime import distributed
+address, number, folder = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
+
+@command_line.one_line_errors
+def meet():
+  with distributed.initialize(address, 2, number):
+    while True:
+      assert distributed.max_over_processes(number) == 1
+      (folder / f'met{number}').touch()
+
+meet()
+"""
+
+
 @pytest.mark.parametrize('lost', [0, 1])
-def test_who_loses_the_other_process_ends_at_once_and_says_so(start_two, lost, tmp_path):
-  two = start_two('--config.train.steps=100000')
-  wait_for_step(tmp_path / 'run', 5, two[0])
+def test_who_loses_the_other_process_ends_at_once_and_says_so(run, lost, tmp_path):
+  address = f'127.0.0.1:{free_port()}'
+  two = [run(sys.executable, '-c', MEETING, address, str(i), tmp_path) for i in range(2)]
+  for i, process in enumerate(two):
+    wait_until((tmp_path / f'met{i}').exists, process)
   two[lost].kill()
   status, _, errors = end(two[1 - lost])[0]
   if lost == 1:
@@ -216,21 +254,6 @@ def test_processes_that_cannot_meet_say_why(start):
   assert 'Traceback' not in errors
 
 
-def test_a_second_program_on_a_folder_is_refused_and_harms_nothing(start, run_config, tmp_path):
-  first = start('--config.train.steps=100000')
-  wait_for_step(tmp_path / 'run', 5, first)
-  run_config.train.steps = 100_000
-  with pytest.raises(UserError, match=f'run is in use by process {first.pid} on .* since 20'):
-    loop.train(run_config, tmp_path / 'run')
-  step = run_folder.checkpoints_of(tmp_path / 'run')[-1]
-  wait_for_step(tmp_path / 'run', step + 10, first)
-  first.send_signal(signal.SIGTERM)
-  assert end(first)[0][0] == 128 + signal.SIGTERM
-  steps = [line['step'] for line in run_folder.lines_of(tmp_path / 'run', 'train')]
-  assert steps == list(range(5, steps[-1] + 1, 5))
-  assert not (tmp_path / 'run' / 'run.lock').exists()
-
-
 def test_a_disk_that_fills_up_costs_no_checkpoint(start, run_config, tmp_path):
   run_config.train.steps = 10
   loop.train(run_config, tmp_path / 'run')
@@ -242,15 +265,36 @@ def test_a_disk_that_fills_up_costs_no_checkpoint(start, run_config, tmp_path):
   assert run_folder.checkpoints_of(tmp_path / 'run') == [10, 15, 20]
 
 
-def test_killed_at_any_moment_a_run_ends_the_same(start, run_config, tmp_path):
-  """Two of the moments that benchmarks/soak.py tries many of."""
+def test_killed_or_met_by_another_a_run_ends_the_same(start, run_config, tmp_path):
+  """Two of the moments of which benchmarks/soak.py tries many."""
   loop.train(run_config, tmp_path / 'whole')
-  for moment in (0.0, 0.1):
-    running = start()
-    wait_until((tmp_path / 'run' / 'config.json').exists, running)
-    time.sleep(moment)
-    running.kill()
-    running.communicate()
+  folder = tmp_path / 'run'
+  killed = start()
+  wait_until((folder / 'config.json').exists, killed)
+  killed.kill()
+  killed = start()
+  wait_for_step(folder, 5, killed)
+  killed.kill()
+  killed.wait()
+
+  running = start()  # takes over the lock that the other left
+  wait_until(lambda: owner(folder) == running.pid, running)
+  running.send_signal(signal.SIGSTOP)  # so that it cannot end too early
   status, _, errors = end(start())[0]
+  running.send_signal(signal.SIGCONT)
+  assert status == 2
+  (line,) = [line for line in errors.splitlines() if 'preparing the data' not in line]
+  assert f'{folder} is in use by process {running.pid} on {platform.node()}, since 20' in line
+
+  status, _, errors = end(running)[0]
   assert status == 0, errors
-  run_folder.assert_same_end(tmp_path / 'run', tmp_path / 'whole')
+  assert not (folder / 'run.lock').exists()
+  assert run_folder.lines_of(folder) == run_folder.lines_of(tmp_path / 'whole')
+  run_folder.assert_same_end(folder, tmp_path / 'whole')
+  assert [each['pid'] for each in provenance.read(folder)][-1] == running.pid
+
+
+def owner(folder):
+  """The process that holds a run's lock."""
+  with contextlib.suppress(OSError, ValueError):
+    return json.loads((folder / 'run.lock').read_text())['pid']
