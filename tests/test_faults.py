@@ -25,6 +25,7 @@ import run_folder
 
 from air_jax.runtime import compilation_cache, files
 from air_jax.storage import provenance
+from air_jax.storage.metric_writers import JsonlWriter
 from air_jax.training import loop, population, restore
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -60,21 +61,14 @@ def environment(tmp_path_factory):
       files.write_atomic(known / path.name, content)
 
 
-WITHOUT_FIGURES = """
+# The program, but for the figures.
+PROGRAM = """
 import functools
 from air_jax import api
 from air_jax.cli import main
 api.train = functools.partial(api.train, figures=False)
 main.main()
 """
-
-
-@pytest.fixture(scope='module')
-def program(tmp_path_factory):
-  """A file that is the program, but for the figures."""
-  path = tmp_path_factory.mktemp('program') / 'main.py'
-  path.write_text(WITHOUT_FIGURES)
-  return path
 
 
 @pytest.fixture
@@ -97,12 +91,12 @@ def run(environment):
 
 
 @pytest.fixture
-def start(run, tmp_path, scene_cache, program):
+def start(run, tmp_path, scene_cache):
   """Starts the program on tiny.py in a run's folder."""
 
   def starting(*more, folder='run', before=()):
     return run(
-      *before, sys.executable, program, f'--config={ROOT}/configs/tiny.py',
+      *before, sys.executable, '-c', PROGRAM, f'--config={ROOT}/configs/tiny.py',
       f'--workdir={tmp_path / folder}', f'--config.data.cache_dir={scene_cache}', *more,
     )  # fmt: skip
 
@@ -143,6 +137,11 @@ def wait_for_step(folder, step, process):
   )
 
 
+def train(config, folder):
+  """Trains as the program does, in this process."""
+  loop.train(config, folder, callbacks=[JsonlWriter(folder)])
+
+
 def assert_close_end(folder, other):
   """Checks that both ended in the same state, but for the order of sums.
 
@@ -169,8 +168,8 @@ def test_two_processes_train_as_one_does_and_one_goes_on(start_two, run_config, 
   assert all('[Gloo]' in line for line in both[1][1].splitlines())
   assert_logs(tmp_path / 'run', [2])
   for run_config.train.steps in (2, 4):  # the rate follows a schedule of all the steps
-    loop.train(run_config, tmp_path / 'alone')
-  loop.train(run_config, tmp_path / 'run')
+    train(run_config, tmp_path / 'alone')
+  train(run_config, tmp_path / 'run')
   assert_logs(tmp_path / 'run', [2, 4])
   assert_close_end(tmp_path / 'run', tmp_path / 'alone')
 
@@ -184,12 +183,12 @@ def test_two_processes_go_on_where_one_ended_by_every_batch_source(
   start_two, run_config, changes, tmp_path
 ):
   run_config.update_from_flattened_dict(changes | {'train.steps': 2})
-  loop.train(run_config, tmp_path / 'run')
+  train(run_config, tmp_path / 'run')
   shutil.copytree(tmp_path / 'run', tmp_path / 'alone')
   two = start_two(*(f'--config.{key}={value}' for key, value in changes.items()),
                   '--config.train.steps=5')  # fmt: skip
   run_config.train.steps = 5
-  loop.train(run_config, tmp_path / 'alone')
+  train(run_config, tmp_path / 'alone')
   ended = end(*two)
   assert [status for status, _, _ in ended] == [0, 0], ended
   assert_logs(tmp_path / 'run', [2, 5])
@@ -256,18 +255,18 @@ def test_processes_that_cannot_meet_say_why(start):
 
 def test_a_disk_that_fills_up_costs_no_checkpoint(start, run_config, tmp_path):
   run_config.train.steps = 10
-  loop.train(run_config, tmp_path / 'run')
+  train(run_config, tmp_path / 'run')
   status, _, errors = end(start(before=('bash', '-c', 'ulimit -f 20; exec "$@"', 'limited')))[0]
   assert status == 2 and 'cannot write the checkpoint of step 15' in errors, errors
   assert run_folder.checkpoints_of(tmp_path / 'run') == [5, 10]
   run_config.train.steps = 20
-  loop.train(run_config, tmp_path / 'run')
+  train(run_config, tmp_path / 'run')
   assert run_folder.checkpoints_of(tmp_path / 'run') == [10, 15, 20]
 
 
 def test_killed_or_met_by_another_a_run_ends_the_same(start, run_config, tmp_path):
   """Two of the moments of which benchmarks/soak.py tries many."""
-  loop.train(run_config, tmp_path / 'whole')
+  train(run_config, tmp_path / 'whole')
   folder = tmp_path / 'run'
   killed = start()
   wait_until((folder / 'config.json').exists, killed)
