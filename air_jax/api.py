@@ -10,13 +10,13 @@ from ml_collections import ConfigDict
 
 from air_jax import import_path
 from air_jax.callbacks import Callback
-from air_jax.config import schema
 from air_jax.configs import default
 from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
 from air_jax.inference.restore import load
 from air_jax.inference.run_figures import FigureWriter
+from air_jax.progress import Progress
 from air_jax.storage.metric_writers import JsonlWriter, TensorBoardWriter
 from air_jax.training import loop
 
@@ -32,6 +32,7 @@ def train(
   likelihood: Callable[[], Any] | str | None = None,
   callbacks: Sequence[Callback] = (),
   figures: bool = True,
+  progress: bool = True,
 ) -> dict[str, Any]:
   """Trains, or goes on training, the run in a folder until `config.train.steps`.
 
@@ -48,6 +49,7 @@ def train(
       `air_jax.model.likelihoods.Likelihood`, or its import path.
     callbacks: receive every record and figure; see `air_jax.callbacks`.
     figures: whether to draw figures and animations.
+    progress: whether to show a progress bar and a line for each evaluation.
 
   Returns:
     the summary of the evaluation after the last step; see `population_summary.summarize`.
@@ -65,10 +67,10 @@ def train(
       config.model[key] = path
   if data is not None:
     config.data.update(_described(data))
-  size = schema.parse(config).train.population
   writers = [JsonlWriter(workdir), TensorBoardWriter(workdir), *callbacks]
-  drawing = [FigureWriter(workdir, size, writers)] if figures else []
-  return loop.train(config, workdir, data=data, callbacks=[*writers, *drawing])
+  drawing = [FigureWriter(workdir, writers)] if figures else []
+  shown = [Progress()] if progress else []
+  return loop.train(config, workdir, data=data, callbacks=[*writers, *drawing, *shown])
 
 
 def fit(
@@ -81,6 +83,7 @@ def fit(
   seed: int = 0,
   workdir: str | os.PathLike | None = None,
   callbacks: Sequence[Callback] = (),
+  progress: bool = True,
   **overrides: Any,
 ) -> Model:
   """Trains a model on images in memory, without labels.
@@ -95,6 +98,7 @@ def fit(
     seed: decides initial parameters, batches and noise, and which images are held out.
     workdir: folder to keep the run in; None keeps nothing on disk.
     callbacks: receive every record; see `air_jax.callbacks`.
+    progress: whether to show a progress bar and a line for each evaluation.
     overrides: other keys of the configuration, as in `train__batch_size=32`.
 
   Raises:
@@ -108,10 +112,11 @@ def fit(
       raise UserError(f'fit has no argument {name!r}; keys are given as in train__batch_size=32')
     config[section][key] = value
   if workdir is not None:
-    train(config, workdir, data=data, callbacks=callbacks)
+    train(config, workdir, data=data, callbacks=callbacks, progress=progress)
     return load(workdir)
   with tempfile.TemporaryDirectory() as folder:
-    loop.train(config, folder, data=data, callbacks=callbacks)
+    shown = [Progress()] if progress else []
+    loop.train(config, folder, data=data, callbacks=[*callbacks, *shown])
     return load(folder)
 
 

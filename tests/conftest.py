@@ -18,12 +18,12 @@ os.environ |= {
   'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
 }
 
-import jax  # noqa: E402  # after the settings above
+import jax
 
-import air_jax  # noqa: E402
-from air_jax.config import schema as configuration  # noqa: E402
-from air_jax.configs import tiny  # noqa: E402
-from air_jax.model import air  # noqa: E402
+import air_jax
+from air_jax.config import schema as configuration
+from air_jax.configs import tiny
+from air_jax.model import air
 
 _MOST_MAPS = 40_000  # of memory, of 65,530 that Linux allows a process: programs take several each
 

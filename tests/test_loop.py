@@ -12,11 +12,11 @@ from PIL import Image
 
 from air_jax import api
 from air_jax.callbacks import Callback, MetricsRecord
-from air_jax.cli.reporting import Progress
 from air_jax.config import schema
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, Interrupted
 from air_jax.evaluation import held_out
+from air_jax.progress import Progress
 from air_jax.storage import run_dir
 from air_jax.storage.metric_writers import JsonlWriter
 from air_jax.training import loop, population, restore, train_step
@@ -25,7 +25,7 @@ from air_jax.training.interruption import Interruption
 
 def train(config, folder):
   """Trains with all that the program does, but without figures: they take longest."""
-  return api.train(config, folder, callbacks=[Progress()], figures=False)
+  return api.train(config, folder, figures=False)
 
 
 def after_chunk(monkeypatch, number, do):

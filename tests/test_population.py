@@ -14,7 +14,6 @@ import run_folder
 
 from air_jax import api
 from air_jax.cli.evaluate import evaluate_run
-from air_jax.cli.reporting import Progress
 from air_jax.config import schema as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, UserError
@@ -163,7 +162,7 @@ def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
   assert json.loads(json.dumps(again)) == each[other]
   with pytest.raises(UserError, match=r'member=2 is not allowed; .* has members 0\.\.1'):
     restore.load(tmp_path, 2)
-  assert json.loads(json.dumps(evaluate_run(tmp_path))) == json.loads(json.dumps(summary))
+  assert json.loads(json.dumps(evaluate_run(tmp_path)[0])) == json.loads(json.dumps(summary))
 
 
 def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path):
@@ -182,7 +181,7 @@ def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path):
 def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, capsys):
   two.train.update(steps=10, eval_every=10, checkpoint_every=5)
   two.members.learning_rate = (1e30, 2e-3)
-  summary = api.train(two, tmp_path, callbacks=[Progress()], figures=False)
+  summary = api.train(two, tmp_path, figures=False)
   known = json.loads((tmp_path / 'diverged.json').read_text())
   assert json.loads(json.dumps(summary['diverged'])) == known and known.keys() == {'0'}
   assert known['0']['step'] == 2 and 'loss' in known['0']['what']
@@ -195,9 +194,12 @@ def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, c
   _, alone, _ = advanced(two, 10)
   _, kept, _ = training_restore.restore(tmp_path)
   assert_close(population.member(kept, 1).params, population.member(alone, 1).params)
-  again = evaluate_run(tmp_path)
+  again, _ = evaluate_run(tmp_path)
   assert again['diverged'].keys() == known.keys() and again['each'].keys() == {'1'}
-  one = evaluate_run(tmp_path, particles=3, member=1)
+  one, folder = evaluate_run(tmp_path, particles=3, member=1)
+  assert folder == tmp_path / 'members' / '001'
+  broken, _ = evaluate_run(tmp_path, member=0)  # when asked for by itself
+  assert broken['step'] == 10
   assert one['particles'] == 3 and one['tight_bound'] > one['elbo']
   two.train.steps = 15  # also when it goes on from there
   assert loop.train(two, tmp_path)['diverged'] == known

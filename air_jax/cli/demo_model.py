@@ -5,7 +5,6 @@ import hashlib
 from ml_collections import ConfigDict
 
 from air_jax import api
-from air_jax.cli.reporting import Progress
 from air_jax.config import saved_configs
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
@@ -23,6 +22,6 @@ def load_or_train(config: ConfigDict) -> Model:
     model = None
   if model is None or model.step < config.train.steps:
     print('no run found: training a small model once, for about a minute; it is kept')
-    api.train(config, folder, callbacks=[Progress()], figures=False)
+    api.train(config, folder, figures=False)
     model = load(folder)
   return model

@@ -1,6 +1,7 @@
 """Evaluation of a run with all its members, kept in their folders."""
 
 import os
+import pathlib
 from typing import Any
 
 from air_jax.data import loading
@@ -11,7 +12,7 @@ from air_jax.storage import run_dir
 
 def evaluate_run(
   workdir: str | os.PathLike, particles: int = 0, member: int | None = None
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], pathlib.Path]:
   """Evaluates a run on held-out scenes, and keeps each summary as evaluation.json.
 
   Args:
@@ -20,7 +21,8 @@ def evaluate_run(
     member: the only member to evaluate; None evaluates all.
 
   Returns:
-    the member's summary, or that of all, see `population_summary.summarize`.
+    (the member's summary, or that of all, see `population_summary.summarize`; the folder that
+    keeps it).
 
   Raises:
     UserError: there is no run, no such member, no checkpoint that can be read, or no data.
@@ -30,7 +32,7 @@ def evaluate_run(
   size = run.config.train.population
   members = [run.chosen(member)] if member is not None else range(size)
   for i in members:
-    if i in run.diverged:
+    if member is None and i in run.diverged:
       continue
     model = run.model(i)
     _, summaries[i] = held_out.evaluate(
@@ -38,7 +40,7 @@ def evaluate_run(
     )
     run_dir.write_evaluation(run.member_dir(i), summaries[i])
   if member is not None:
-    return summaries[member]
+    return summaries[member], run.member_dir(member)
   summary = population_summary.summarize(summaries, run.diverged, run.config.train.success)
   run_dir.write_evaluation(run.folder, summary)
-  return summary
+  return summary, run.folder

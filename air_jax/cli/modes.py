@@ -26,7 +26,6 @@ def train(flags: FlagValues) -> None:
   """Trains the run in --workdir, or continues it."""
   processes = _processes(flags)
   from air_jax import api
-  from air_jax.cli.reporting import Progress
   from air_jax.config import schema
   from air_jax.evaluation import tables
   from air_jax.runtime import compilation_cache, cpu_devices, distributed
@@ -38,7 +37,7 @@ def train(flags: FlagValues) -> None:
   with processes:
     if distributed.is_primary():
       _say('preparing the data and compiling the training step; the first time takes a minute')
-    print(tables.table(api.train(flags.config, flags.workdir, callbacks=[Progress()])))
+    print(tables.table(api.train(flags.config, flags.workdir)))
     print(f'\n{after_training(flags)}')
 
 
@@ -50,8 +49,9 @@ def evaluate(flags: FlagValues) -> None:
   from air_jax.runtime import compilation_cache
 
   compilation_cache.enable()
-  print(tables.table(evaluate_run(flags.workdir, flags.particles, flags.member)))
-  print(f'\nalso in evaluation.json; pictures: {_command(flags, "--mode=figures")}')
+  summary, folder = evaluate_run(flags.workdir, flags.particles, flags.member)
+  print(tables.table(summary))
+  print(f'\nalso in {folder}/evaluation.json; pictures: {_command(flags, "--mode=figures")}')
 
 
 def figures(flags: FlagValues) -> None:

@@ -13,8 +13,7 @@ from air_jax.config.schema import Config
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
 from air_jax.model import air
-from air_jax.storage import run_dir
-from air_jax.storage.checkpoints import Checkpoints
+from air_jax.storage import checkpoints, run_dir
 
 
 class Run(NamedTuple):
@@ -58,18 +57,12 @@ def restore(workdir: str | os.PathLike) -> Run:
   """
   config = schema.parse(run_dir.load_config(workdir))
   folder = pathlib.Path(os.path.expanduser(workdir))
-  size, train = config.train.population, config.train
+  size = config.train.population
   params = jax.eval_shape(air.init, air.build(config.model), jax.random.key(0))
   target = {'step': jax.ShapeDtypeStruct((), jnp.int32), 'average': params}
   target = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), target)
-  if (folder / 'checkpoints').is_dir():
-    with Checkpoints(
-      folder / 'checkpoints', train.keep_checkpoints, train.keep_every, train.keep_best
-    ) as checkpoints:
-      if restored := checkpoints.restore(target):
-        step, state = restored
-        return Run(config, folder, step, state['average'], run_dir.diverged(folder, step))
-  raise UserError(f'{workdir} holds no checkpoint yet; train first')
+  step, state = checkpoints.restore_run(folder, config.train, target)
+  return Run(config, folder, step, state['average'], run_dir.diverged(folder, step))
 
 
 def load(workdir: str | os.PathLike, member: int | None = None) -> Model:

@@ -20,8 +20,6 @@ from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import animations, figures, plots
 from air_jax.viz.backend import Figure
 
-EARLY_CHUNKS = 20  # intervals of train.log_every after each of which a frame is recorded
-
 
 def draw_run(
   model: Model,
@@ -164,19 +162,21 @@ def _read(path: pathlib.Path) -> Image.Image:
 class FigureWriter(Callback):
   """Draws figures and animations into a run's folder, and reports each to other callbacks."""
 
-  def __init__(self, workdir: str | os.PathLike, size: int = 1, report_to: Sequence[Callback] = ()):
-    """Takes the run's folder, how many members it has, and who is told of figures."""
-    self._folder, self._size = pathlib.Path(os.path.expanduser(workdir)), size
-    self._report_to, self._due = CallbackList(list(report_to)), False
+  def __init__(self, workdir: str | os.PathLike, report_to: Sequence[Callback] = ()):
+    """Takes the run's folder, and the callbacks that receive the figures."""
+    self._folder = pathlib.Path(os.path.expanduser(workdir))
+    self._report_to, self._due = CallbackList(report_to), False
+    self._folders = [self._folder]  # of the members
 
   def on_start(self, step: int, config: Config) -> None:
     """Discards frames of later steps."""
-    for folder in run_dir.member_dirs(self._folder, self._size):
+    self._folders = run_dir.member_dirs(self._folder, config.train.population)
+    for folder in self._folders:
       discard_frames_after(folder, step)
 
   def on_snapshot(self, snapshot: Snapshot) -> None:
     """Records a frame; draws all figures where they are due."""
-    folder = run_dir.member_dirs(self._folder, self._size)[snapshot.member or 0]
+    folder = self._folders[snapshot.member or 0]
     model = Model(snapshot.config, snapshot.model, snapshot.params, snapshot.step)
     record_frame(model, snapshot.scenes, folder)
     self._due = snapshot.figures
@@ -190,9 +190,8 @@ class FigureWriter(Callback):
 
   def on_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
     """Draws the population, once its members were evaluated."""
-    if self._size > 1 and self._due:
-      folders = run_dir.member_dirs(self._folder, self._size)
-      records = [metric_writers.read_metrics(folder) for folder in folders]
+    if len(self._folders) > 1 and self._due:
+      records = [metric_writers.read_metrics(folder) for folder in self._folders]
       self._report(step, None, draw_population(records, self._folder))
 
   def _report(self, step: int, member: int | None, paths: Sequence[pathlib.Path]) -> None:

@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
+from air_jax.config.schema import TrainConfig
 from air_jax.errors import UserError
 from air_jax.runtime import distributed
 from air_jax.storage import checkpoint_formats as formats
@@ -165,6 +166,26 @@ class Checkpoints:
     if about['sha256'] != digest(arrays, version):
       raise ValueError('its contents do not match its digest')
     return formats.upgrade(arrays, version)
+
+
+def of_run(folder: pathlib.Path, train: TrainConfig) -> Checkpoints:
+  """The checkpoints of the run in a folder, kept as its configuration asks."""
+  return Checkpoints(
+    folder / 'checkpoints', train.keep_checkpoints, train.keep_every, train.keep_best
+  )
+
+
+def restore_run(folder: pathlib.Path, train: TrainConfig, target: Any) -> tuple[int, Any]:
+  """The newest sound checkpoint of the run in a folder, see `Checkpoints.restore`.
+
+  Raises:
+    UserError: there is none that can be read.
+  """
+  if (folder / 'checkpoints').is_dir():
+    with of_run(folder, train) as checkpoints:
+      if restored := checkpoints.restore(target):
+        return restored
+  raise UserError(f'{folder} holds no checkpoint yet; train first')
 
 
 def _bound(metrics):

@@ -15,8 +15,7 @@ from air_jax.config.schema import Config, TrainConfig
 from air_jax.data import batches, loading
 from air_jax.errors import Interrupted
 from air_jax.runtime import distributed
-from air_jax.storage import provenance, run_dir
-from air_jax.storage.checkpoints import Checkpoints
+from air_jax.storage import checkpoints, provenance, run_dir
 from air_jax.training import population, restore, train_step
 from air_jax.training.interruption import Interruption
 from air_jax.training.recorder import Recorder
@@ -59,20 +58,15 @@ def train(
       source = population.replicate(members, source)
       population.check_memory(members, source)
       folder = stack.enter_context(run_dir.open_for_writing(workdir, given))
-    best = config.train.keep_best
-    checkpoints = stack.enter_context(
-      Checkpoints(
-        folder / 'checkpoints', config.train.keep_checkpoints, config.train.keep_every, best
-      )
-    )
+    kept = stack.enter_context(checkpoints.of_run(folder, config.train))
     told = CallbackList(callbacks if distributed.is_primary() else ())
-    return _run(config, members, scenes, source, folder, checkpoints, told, started)
+    return _run(config, members, scenes, source, folder, kept, told, started)
 
 
-def _run(config, members, scenes, source, folder, checkpoints, callbacks, started):
+def _run(config, members, scenes, source, folder, kept, callbacks, started):
   """The loop itself; returns the summary of the last evaluation."""
   intervals, summary, step = config.train, None, 0
-  if restored := checkpoints.restore(restore.shapes(members)):
+  if restored := kept.restore(restore.shapes(members)):
     step, states = restored[0], population.place(members, restored[1])
   else:
     states = population.init(members)
@@ -113,12 +107,12 @@ def _run(config, members, scenes, source, folder, checkpoints, callbacks, starte
         elif showing:
           recorder.show(step, states)
         if saving:
-          checkpoints.save(step, states, bound)
+          kept.save(step, states, bound)
           saved = step
       if step < intervals.steps:
         if saved < step:
           recorder.check(step, states)
-          checkpoints.save(step, states)
+          kept.save(step, states)
         raise Interrupted(stopped, step)
   except BaseException:
     callbacks.on_end(None)

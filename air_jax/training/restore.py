@@ -6,9 +6,7 @@ import pathlib
 import jax
 
 from air_jax.config import schema
-from air_jax.errors import UserError
-from air_jax.storage import run_dir
-from air_jax.storage.checkpoints import Checkpoints
+from air_jax.storage import checkpoints, run_dir
 from air_jax.training import population
 from air_jax.training.population import Population
 from air_jax.training.train_step import TrainState
@@ -24,15 +22,9 @@ def restore(workdir: str | os.PathLike) -> tuple[Population, TrainState, pathlib
     UserError: there is no run, or no checkpoint that can be read.
   """
   config = schema.parse(run_dir.load_config(workdir))
-  folder, train = pathlib.Path(os.path.expanduser(workdir)), config.train
-  members = population.build(config)
-  if (folder / 'checkpoints').is_dir():
-    with Checkpoints(
-      folder / 'checkpoints', train.keep_checkpoints, train.keep_every, train.keep_best
-    ) as checkpoints:
-      if restored := checkpoints.restore(shapes(members)):
-        return members, restored[1], folder
-  raise UserError(f'{workdir} holds no checkpoint yet; train first')
+  folder, members = pathlib.Path(os.path.expanduser(workdir)), population.build(config)
+  _, states = checkpoints.restore_run(folder, config.train, shapes(members))
+  return members, states, folder
 
 
 def shapes(members: Population) -> TrainState:

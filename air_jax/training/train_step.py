@@ -103,11 +103,12 @@ def apply_gradient(
   update = learner.update
   directions, opt_state = optimizer(update).update(grads, opt_state, params)
   rate = learner.learning_rate * learner.schedules.learning_rate(step)
-  rates = {role: -rate * (update.baseline_learning_rate if role == BASELINE else 1.0)
-           for role in params}  # fmt: skip
-  updates = {
-    role: jax.tree.map(lambda d, rate=rates[role]: rate * d, directions[role]) for role in params
-  }
+
+  def scaled(role):
+    factor = -rate * (update.baseline_learning_rate if role == BASELINE else 1.0)
+    return jax.tree.map(lambda direction: factor * direction, directions[role])
+
+  updates = {role: scaled(role) for role in params}
   return optax.apply_updates(params, updates), opt_state
 
 

@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a progress bar, and lines for people."""
+"""What training shows: a progress bar on a terminal, and a line for each evaluation."""
 
 import sys
 from typing import Any
