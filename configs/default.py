@@ -29,6 +29,9 @@ def get_config() -> ConfigDict:
   data.colour = False  # three channels and coloured objects instead of one grey channel
   data.min_objects = 0  # >= 0
   data.max_objects = 2  # >= min_objects, >= 1; counts are uniform between the two
+  # In place of these two, the counts to draw from, each as often as the others: (0, 1, 3) leaves
+  # out 2. Each >= 0, at least one >= 1; () draws from min_objects to max_objects
+  data.counts = ()
   # > 0, as a multiple of the native size (a digit is about 20 pixels); sizes are uniform between
   # min_scale and max_scale
   data.min_scale = 1.0

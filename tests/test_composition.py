@@ -252,6 +252,23 @@ def test_scales_are_uniform_and_sizes_follow_them(sizes):
     assert image.max() == 255
 
 
+def test_counts_to_draw_from_leave_out_the_others():
+  # More than `max_objects`, for `counts` takes its place.
+  config = samples.data_config(canvas_size=60, counts=(0, 3, 1))
+  made = samples.compose(config, corner_glyphs(11), 300)
+  found, times = np.unique(made.counts, return_counts=True)
+  assert found.tolist() == [0, 1, 3]
+  assert made.labels.shape == (300, 3)
+  assert (np.count_nonzero(made.labels >= 0, axis=1) == made.counts).all()
+  assert (abs(times - 100) < 4 * np.sqrt(300 * 2 / 9)).all()  # uniform, within four deviations
+
+
+def test_objects_to_draw_that_do_not_fit_are_refused_by_name():
+  config = samples.data_config(canvas_size=20, counts=(2,))
+  with pytest.raises(UserError, match=r'data\.counts=\(2,\) disjoint objects do not fit'):
+    samples.compose(config, corner_glyphs(11), 20)
+
+
 @pytest.mark.parametrize('side', [11, 21])
 def test_objects_that_do_not_fit_are_refused(side):
   # Two of 11 do not fit on 20, nor does one of 21.

@@ -53,6 +53,7 @@ IMPOSSIBLE = {
   'data.canvas_size': (0, -50),
   'data.min_objects': (-1,),
   'data.max_objects': (0, -1),
+  'data.counts': ((0,), (1, 1), (-1, 2), (1.5,), (True,)),
   'data.min_scale': (0.0, -1.0, INF, NAN),
   'data.max_scale': (0.0, -1.0, INF, NAN),
   'data.background': ('latent', ''),

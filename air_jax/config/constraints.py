@@ -82,6 +82,13 @@ def layers(sizes: tuple[int, ...]) -> str:
   return '' if allowed else 'at least one layer size, each a whole number greater than 0'
 
 
+def counts(numbers: tuple[int, ...]) -> str:
+  """Different numbers of objects to draw from, or none."""
+  allowed = all(_is_a(number, int) and number >= 0 for number in numbers)
+  allowed = allowed and len(set(numbers)) == len(numbers) and (not len(numbers) or max(numbers) > 0)
+  return '' if allowed else 'different whole numbers >= 0, of which one is >= 1, or ()'
+
+
 def path_or_empty(value: str) -> str:
   """'' or an import path."""
   return '' if not value or is_path(value) else "empty or an import path 'module:attribute'"

@@ -12,6 +12,7 @@ from air_jax.errors import UserError
 # Keys that an earlier version did not have, with the value that means what it did. Whoever adds a
 # key to configs/default.py adds it here: a run that was saved without it can then still be used.
 ADDED: dict[str, Any] = {
+  'data.counts': (),  # since 0.2.0
   'model.likelihood': 'gaussian',  # since 0.2.0
   'model.networks': '',  # since 0.2.0
 }

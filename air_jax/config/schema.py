@@ -36,10 +36,21 @@ class Recipe:
   colour: bool
   min_objects: c.Count
   max_objects: c.Size
+  counts: Annotated[tuple[int, ...], c.counts]
   min_scale: c.Positive
   max_scale: c.Positive
   background: Annotated[str, c.one_of('black', 'grey', 'gradient', 'texture')]
   noise: c.Fraction
+
+  @property
+  def drawn_counts(self) -> tuple[int, ...]:
+    """The numbers of objects that scenes have, each as often as the others."""
+    return self.counts or tuple(range(self.min_objects, self.max_objects + 1))
+
+  @property
+  def most_objects(self) -> int:
+    """N, the most objects in a scene."""
+    return max(self.drawn_counts)
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,9 @@ def compose(
           glyphs, key, numbers[np.resize(these, _FEW)], attempts=_ATTEMPTS
         )
         if not placed.all():
+          key = 'counts' if config.counts else 'max_objects'
           raise UserError(
-            f'data.max_objects={config.max_objects} {config.layout} objects do not fit on '
+            f'data.{key}={getattr(config, key)} {config.layout} objects do not fit on '
             f'data.canvas_size={config.canvas_size}; take fewer or smaller objects or a larger '
             'canvas'
           )
@@ -112,7 +113,8 @@ def compose_one(
     (scene without the leading [B], whether all its objects found places).
   """
   count_key, object_key, background_key, noise_key = jax.random.split(key, 4)
-  count = jax.random.randint(count_key, (), config.min_objects, config.max_objects + 1)
+  counts = jnp.array(config.drawn_counts)
+  count = counts[jax.random.randint(count_key, (), 0, len(counts))]
 
   def attempt(number: int | Array) -> _Attempt:
     sample_key, place_key = jax.random.split(jax.random.fold_in(object_key, number))
@@ -132,7 +134,7 @@ def compose_one(
   image = background * (1 - tried.ink[..., None] / 255) + jnp.moveaxis(tried.colour, 0, -1)
   if config.noise:
     image += 255 * config.noise * jax.random.normal(noise_key, image.shape)
-  sampled, present = tried.sampled, jnp.arange(config.max_objects) < count
+  sampled, present = tried.sampled, jnp.arange(config.most_objects) < count
   offsets, sizes = jax.vmap(objects.ink_bounds)(sampled.ink)
   boxes = jnp.concatenate([tried.corners - sampled.anchors + offsets, sizes], -1)
   scene = LabelledScenes(
@@ -186,7 +188,7 @@ def _place(
   blank = jnp.zeros((size, size))
   blank_colour = jnp.zeros((sampled.colours.shape[-1], size, size))
   nothing = jnp.zeros_like(sampled.anchors), blank, blank_colour, jnp.array(True)
-  return jax.lax.scan(place_next, nothing, jnp.arange(config.max_objects))[0]
+  return jax.lax.scan(place_next, nothing, jnp.arange(config.most_objects))[0]
 
 
 def _boxes_overlap(

@@ -38,7 +38,7 @@ class Objects(NamedTuple):
 
 
 def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
-  """Samples N = config.max_objects objects.
+  """Samples N = config.most_objects objects.
 
   Args:
     config: what decides a scene.
@@ -46,7 +46,7 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
     key: consumed.
   """
   what_key, scale_key, turn_key, colour_key = jax.random.split(key, 4)
-  shape = (config.max_objects,)
+  shape = (config.most_objects,)
   scales = jax.random.uniform(scale_key, shape, minval=config.min_scale, maxval=config.max_scale)
   colours = jnp.ones((*shape, 1))
   if config.colour:

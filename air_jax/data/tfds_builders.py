@@ -64,7 +64,7 @@ class ComposedScenes(  # type: ignore[call-arg]  # mypy does not know TFDS's cla
 
   def _info(self) -> tfds.core.DatasetInfo:
     data, block = self.builder_config.data, self.builder_config.block
-    side, most = data.canvas_size, data.max_objects
+    side, most = data.canvas_size, data.most_objects
     shapes = {
       'image': ((side, side, 3 if data.colour else 1), np.uint8),
       'count': ((), np.int32),
