@@ -50,19 +50,24 @@ def get_config() -> ConfigDict:
 
   model = config.model = ConfigDict()
   model.max_steps = 3  # T >= 1, inference steps: most objects that the model can find
+  # What finds the objects: the article's 'lstm', or 'voting', which sees what is left to explain
+  # and finds more objects than it was trained on, also on larger canvases; see generalisation.md
+  model.cell = 'lstm'
+  model.looks = 2  # >= 1, crops by which 'voting' corrects a place
   model.glimpse_size = 20  # pixels in 1 .. data.canvas_size, side of crops and glimpses
   model.code_size = 50  # D >= 1, size of z_what
-  model.cell_size = 256  # >= 1, units of the LSTM
-  # Pixels in 0 .. data.canvas_size, side of the patches of the image encoder; 0: raw pixels
+  model.cell_size = 256  # >= 1, units of the 'lstm'
+  # Pixels in 0 .. data.canvas_size, side of the patches that the cell sees; 0: raw pixels ('lstm')
   model.patch_size = 5
   model.patch_features = 16  # >= 1, of each patch
   model.patch_rounds = 2  # >= 0, rounds in which the features of neighbouring patches are combined
-  model.encoder_sizes = (256, 256)  # hidden layers of the image encoder, each >= 1; at least one
+  # Hidden layers of the image encoder of 'lstm', each >= 1; at least one
+  model.encoder_sizes = (256, 256)
   model.presence_sizes = (256,)  # hidden layers of the presence head
-  model.location_sizes = (256,)  # hidden layers of the location head
+  model.location_sizes = (256,)  # hidden layers of the location head, or of each look
   model.glimpse_encoder_sizes = (256, 256)  # hidden layers of the glimpse encoder
   model.glimpse_decoder_sizes = (256, 256)  # hidden layers of the glimpse decoder
-  # The cell also attends to the difference between image and canvas; needs patch_size > 0
+  # The 'lstm' also attends to the difference between image and canvas; needs patch_size > 0
   model.residual = False
   model.attention_heads = 8  # >= 1, positions attended to at once; used if residual
   model.background = 'black'  # or 'constant' (one learned image), 'latent' (smooth, one a scene)

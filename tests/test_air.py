@@ -13,15 +13,17 @@ import scipy.stats
 from air_jax import objectives
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
+from air_jax.model.parts import Seen
 from air_jax.objectives import distributions
 from air_jax.types import ElboTerms, Latents, Noise
 
 VARIANTS = {
   'plain': {},
+  'voting': {'cell': 'voting'},
   'residual': {'residual': True},
   'constant background': {'background': 'constant'},
   'coloured scenes': {
-    'residual': True, 'background': 'latent', 'background_code_size': 2, 'channels': 3,
+    'cell': 'voting', 'background': 'latent', 'background_code_size': 2, 'channels': 3,
   },
 }  # fmt: skip
 
@@ -71,10 +73,8 @@ def _step(model, params, image, background, noise, state, z, canvas):
   """One step of the cell, which sees no background, and the canvas with what it painted."""
   spec, nets = model.spec, model.networks
   painted, image = canvas - background, image - background
-  attended = nets.attend(params, image - painted, 0.42)
-  image_gates = nets.encode_image(params, image)
-  state, h = nets.recur(params, state, image_gates, jnp.concatenate([z, attended]))
-  where = nets.location(params, h, attended)
+  seen = Seen(image, nets.cell.encode(params, image), image - painted, z, 0.42)
+  state, h, where = nets.cell.find(params, state, seen)
   z_where = where.mean + noise[:3] * where.std
   window = jnp.array([jax.nn.sigmoid(z_where[0]), *jnp.tanh(z_where[1:])])
   what = nets.encode_glimpse(params, transformer.crop(image, window, spec.glimpse_size))
@@ -99,7 +99,7 @@ def _cost_of_count(model, params, image, noise, count):
   spec, nets = model.spec, model.networks
   prior_mean = np.array([np.log(0.42 / 0.58), 0, 0] + spec.code_size * [0])
   prior_std = np.array([0.05, 1, 1] + spec.code_size * [1])
-  state, z = nets.initial_state(params), jnp.zeros(3 + spec.code_size)
+  state, z = nets.cell.initial_state(params), jnp.zeros(3 + spec.code_size)
   behind = nets.encode_background(params, image)
   background = nets.decode_background(params, behind.mean + noise.background * behind.std)
   divergence = _divergence(behind, noise.background, 0, 1)
@@ -139,8 +139,9 @@ def test_steps_after_the_stop_get_exactly_zero_gradient(variant):
     for count, weights in enumerate(jnp.eye(4)):
       by_noise = _run(*variant, **{name: weights})[-1].objects
       assert (by_noise[count:] == 0).all(), (name, count)
-      # No decision follows the last object.
-      earlier = min(count, 2) if name == 'log_q' else count
+      # No decision follows the last object, and without memory none follows any by a gradient.
+      decisions = 2 if variant[0].spec.cell == 'lstm' else 0
+      earlier = min(count, decisions) if name == 'log_q' else count
       assert (by_noise[:earlier] != 0).any(1).all(), (name, count)
 
 
@@ -155,7 +156,8 @@ def test_an_empty_scene_teaches_nothing_about_objects(variant):
     of_none = _taught(variant, **{name: [1, 0, 0, 0]})
     of_one = _taught(variant, **{name: [0, 1, 0, 0]})
     assert all(part.startswith('background') for part in of_none)
-    assert {'glimpse_encoder', 'location_head'} <= of_one
+    place = 'location_head' if variant[0].spec.cell == 'lstm' else 'look_1'
+    assert {'glimpse_encoder', place} <= of_one
 
 
 def test_only_the_picture_teaches_a_background_beside_its_own_kl(model, coloured):
@@ -226,10 +228,12 @@ def test_costs_teach_the_presence_head_nothing(plain):
   assert 'presence_head' in _taught(plain, log_q=[1, 2, 3, 4])
 
 
-def test_the_residual_feeds_back_the_canvas_but_no_gradient(model):
-  model, params, image, noise = samples.variant(model, baseline=True, **VARIANTS['residual'])
+@pytest.mark.parametrize('variant', ('residual', 'voting'), indirect=True)
+def test_the_residual_feeds_back_the_canvas_but_no_gradient(variant):
+  model, params, image, noise = variant
   _, terms, by_params, _ = _run(model, params, image, noise, log_q=[1, 2, 3, 4])
-  assert _is_zero(by_params['glimpse_decoder']) and not _is_zero(by_params['attention'])
+  part = 'attention' if model.spec.residual else 'patches'
+  assert _is_zero(by_params['glimpse_decoder']) and not _is_zero(by_params[part])
   brighter = jax.tree.map(lambda leaf: leaf + 0.5, params['glimpse_decoder'])
   _, new_terms, *_ = _run(model, params | {'glimpse_decoder': brighter}, image, noise)
   change = new_terms.log_q - terms.log_q

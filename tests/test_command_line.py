@@ -10,7 +10,7 @@ import program
 import pytest
 
 import air_jax
-from air_jax.cli import command_line, help_text, modes
+from air_jax.cli import command_line, help_text, hints, modes
 from air_jax.cli.main import define_flags
 from air_jax.config import saved_configs, schema
 from air_jax.errors import DivergenceError, Interrupted, UserError
@@ -140,8 +140,14 @@ def test_flags_of_one_mode_are_refused_in_another(refused):
 
 @pytest.mark.parametrize('mode', ['evaluate', 'parse', 'export', 'report', 'demo'])
 def test_modes_of_a_run_take_no_configuration(refused, mode):
-  line = refused(f'--mode={mode}', '--workdir=run', '--config.train.steps=3')
+  line = refused(f'--mode={mode}', '--workdir=run', '--config=tiny')
   assert line.startswith(f'--mode={mode} takes the configuration kept in --workdir')
+
+
+@pytest.mark.parametrize('mode', ['evaluate', 'parse'])
+def test_modes_that_take_other_scenes_change_nothing_that_was_trained(refused, mode):
+  line = refused(f'--mode={mode}', '--workdir=run', '--config.train.steps=3')
+  assert line.startswith('config.train.steps cannot change after training; what can are model.max')
 
 
 def test_folder_of_a_run_is_drawn_with_its_own_configuration(refused, tmp_path, tiny_config):
@@ -245,7 +251,7 @@ def test_program_is_called_what_it_was_started_as(parsed, monkeypatch, started, 
   monkeypatch.setattr(sys, 'argv', [started, TINY, '--config.train.steps=7', '--workdir=a b'])
   assert command_line.program() == name
   values = parsed(*sys.argv[1:])
-  text = modes.after_training(values)
+  text = hints.after_training(values)
   assert f"  {again} --mode=report --workdir='a b'" in text
   assert f"  {again} --config=tiny '--workdir=a b' --config.train.steps=14 " in text
 

@@ -32,6 +32,7 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   assert hash(parsed) == hash(config_lib.parse(get(name)))  # jit takes it as a static argument
   flat = config_lib.flatten(dataclasses.asdict(parsed))
   assert flat.pop('model.canvas_size') == given.data.canvas_size
+  assert flat.pop('model.reference_size') == given.data.canvas_size
   assert flat.pop('model.channels') == (3 if given.data.colour else 1)
   assert flat.pop('model.baseline') == ESTIMATORS[given.objective.name].baseline
   assert flat.pop('model.success') == given.objective.prior_end

@@ -65,6 +65,8 @@ IMPOSSIBLE = {
   'data.resident_gb': (-0.1, INF, NAN),
   'data.workers': (-1,),
   'model.max_steps': (0, -1),
+  'model.cell': ('gru', ''),
+  'model.looks': (0,),
   'model.glimpse_size': (0, -1),
   'model.code_size': (0,),
   'model.cell_size': (0,),

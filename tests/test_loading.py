@@ -19,6 +19,7 @@ DECISIVE = {
   'colour': True,
   'min_objects': 1,
   'max_objects': 3,
+  'counts': (0, 1),
   'min_scale': 0.5,
   'max_scale': 1.5,
   'background': 'grey',

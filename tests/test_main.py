@@ -105,6 +105,16 @@ def test_other_modes_need_only_the_folder(call, copy):
   again = json.loads((copy / 'evaluation.json').read_text())
   assert again == summary
 
+  # Other scenes than its own leave the run as it is.
+  kept = (copy / 'evaluation.json').read_bytes()
+  other = '--config.data.counts=(4,)', '--config.model.max_steps=4', '--config.data.test_scenes=20'
+  out = call('--mode=evaluate', f'--workdir={copy}', *other, f'--out={copy / "four.json"}')
+  assert (copy / 'evaluation.json').read_bytes() == kept
+  summary = json.loads((copy / 'four.json').read_text())
+  assert out.startswith(tables.table(summary)) and 'four.json' in out
+  assert summary['images'] == 20 and summary['accuracy_by_count'].keys() == {'4'}
+  assert len(summary['predicted_counts']) == 5
+
   pictures = {
     name: np.asarray(Image.open(copy / 'figures' / f'{name}.png')) for name in run_folder.PICTURES
   }

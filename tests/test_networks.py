@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.special import expit, softmax
 
 from air_jax.model import air, encoders
+from air_jax.model.parts import Seen
 
 
 def _dense(layer, x):
@@ -33,19 +34,33 @@ def _variant(model, **changes):
   )
 
 
-def test_the_cell_is_a_long_short_term_memory(model):
-  nets, params = _variant(model)
+def _lstm(model, **changes):
+  nets, params = _variant(model, **changes)
+  return nets.cell, params
+
+
+def _seen(image, encoded=(), left=None, z=0.0, size=0.42):
+  return Seen(image, encoded, image if left is None else left, z, size)
+
+
+def test_an_lstm_finds_objects_by_what_it_sees_and_remembers(model):
+  cell, params = _lstm(model)
   h, c = params['cell']['initial_h'], params['cell']['initial_c']
-  state = nets.initial_state(params)
+  state = cell.initial_state(params)
   np.testing.assert_array_equal(state, (h, c))
   gates, z = np.linspace(-1, 1, 64), np.linspace(-2, 2, 7)
   pre = gates + _dense(params['cell']['gates'], np.concatenate([z, h]))
   i, f, o, g = np.split(pre, 4)
   c = expit(f + 1) * c + expit(i) * np.tanh(g)
   h = expit(o) * np.tanh(c)
-  new_state, output = nets.recur(params, state, gates, z)
+  seen = _seen(np.zeros((50, 50, 1)), gates, z=z)
+  new_state, output, where = cell.find(params, state, seen)
   np.testing.assert_allclose(new_state, (h, c), rtol=1e-4, atol=1e-6)
   np.testing.assert_array_equal(output, new_state[0])
+  head = params['location_head']
+  mean, raw_std = np.split(_dense(head['output'], _elu(_dense(head['hidden_0'], h))), 2)
+  np.testing.assert_allclose(where.mean, mean, rtol=1e-3, atol=1e-5)
+  np.testing.assert_allclose(where.std, np.log1p(np.exp(raw_std)), rtol=1e-3)
 
 
 def _describe(layer, picture, size):
@@ -75,12 +90,12 @@ def _encode(encoder, picture, size, rounds):
   ('size', 'rounds', 'channels'), ((0, 0, 1), (7, 0, 1), (7, 1, 3), (7, 2, 1))
 )
 def test_pictures_are_encoded_by_an_mlp_on_patches_or_on_pixels(model, size, rounds, channels):
-  nets, params = _variant(model, patch_size=size, patch_rounds=rounds, channels=channels)
+  cell, params = _lstm(model, patch_size=size, patch_rounds=rounds, channels=channels)
   image = np.random.default_rng(1).uniform(size=(50, 50, channels))
   gates = _dense(
     params['cell']['image_gates'], _encode(params['image_encoder'], image, size, rounds)
   )
-  np.testing.assert_allclose(nets.encode_image(params, image), gates, rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(cell.encode(params, image), gates, rtol=1e-3, atol=1e-4)
 
 
 def _around(features, place, apart):
@@ -95,7 +110,7 @@ def _at(features, place, offsets):
 
 def test_attention_averages_places_and_features_near_a_mode_of_a_softmax_over_patches(model):
   reach = 0.42
-  nets, params = _variant(
+  cell, params = _lstm(
     model, residual=True, attention_heads=2, patch_size=7, patch_features=3, channels=3
   )
   image, attention = np.random.default_rng(1).uniform(size=(50, 50, 3)), params['attention']
@@ -115,30 +130,32 @@ def test_attention_averages_places_and_features_near_a_mode_of_a_softmax_over_pa
     away = ((places[None] - centre[:, None]) ** 2).sum(-1)
     weights = softmax(scores - 0.5 * away / reach**2, axis=1)
   expected = np.concatenate([(weights @ places).ravel(), (weights @ features).ravel()])
-  np.testing.assert_allclose(nets.attend(params, image, reach), expected, rtol=1e-3, atol=1e-5)
+  # The head starts at the first place attended to, and sees them all beside h.
+  state, gates, z = cell.initial_state(params), np.linspace(-1, 1, 64), np.linspace(-2, 2, 7)
+  seen = _seen(np.zeros_like(image), gates, image, z, reach)
+  _, h, where = cell.find(params, state, seen)
+  pre = gates + _dense(params['cell']['gates'], np.concatenate([z, expected, state[0]]))
+  i, f, o, g = np.split(pre, 4)
+  np.testing.assert_allclose(
+    h, expit(o) * np.tanh(expit(f + 1) * state[1] + expit(i) * np.tanh(g)), rtol=1e-3, atol=1e-5
+  )
+  head = params['location_head']
+  outputs = _elu(_dense(head['hidden_0'], np.concatenate([h, expected])))
+  mean, raw_std = np.split(_dense(head['output'], outputs), 2)
+  start = [0, *np.arctanh(0.98 * expected[:2])]
+  np.testing.assert_allclose(where.mean, mean + start, rtol=1e-3)
+  np.testing.assert_allclose(where.std, np.log1p(np.exp(raw_std)), rtol=1e-3)
 
 
 def test_attention_torn_between_two_objects_settles_on_one(model):
-  nets, params = _variant(model, residual=True, attention_heads=1, patch_size=5)
+  _, params = _lstm(model, residual=True, attention_heads=1, patch_size=5)
   preference = np.zeros((10, 10, 1), np.float32)
   preference[4, 1], preference[4, 8] = 1.0, 0.8  # left slightly more than right
-  params = params | {'attention': params['attention'] | {'preference': preference}}
-  blank = jax.tree.map(np.zeros_like, params['attention']['score'])
-  params['attention'] = params['attention'] | {'score': blank}
-  x, y = nets.attend(params, np.zeros((50, 50, 1)), 0.3)[:2]
+  attention = params['attention'] | {'preference': preference}
+  attention['score'] = jax.tree.map(np.zeros_like, attention['score'])
+  module = encoders.Attention(5, model.spec.patch_features, 1)
+  x, y = module.apply({'params': attention}, np.zeros((50, 50, 1)), 0.3)[:2]
   assert abs(x - -0.7) < 0.15 and abs(y - -0.1) < 0.15
-
-
-def test_location_starts_from_the_first_place_attended_to(model):
-  nets, params = _variant(model, residual=True, attention_heads=2, patch_features=3)
-  h, attended = np.linspace(-1, 1, 16), np.linspace(-0.9, 0.7, 16)
-  head = params['location_head']
-  outputs = _elu(_dense(head['hidden_0'], np.concatenate([h, attended])))
-  mean, raw_std = np.split(_dense(head['output'], outputs), 2)
-  where = nets.location(params, h, attended)
-  start = [0, *np.arctanh(0.98 * attended[:2])]
-  np.testing.assert_allclose(where.mean, mean + start, rtol=1e-4)
-  np.testing.assert_allclose(where.std, np.log1p(np.exp(raw_std)), rtol=1e-4)
 
 
 def test_hidden_layers_have_an_elu_and_output_layers_none(model):
@@ -151,10 +168,12 @@ def test_hidden_layers_have_an_elu_and_output_layers_none(model):
 def test_heads_start_at_their_biases(model, params):
   nets = model.networks
   code, h = jnp.zeros(model.spec.code_size), jnp.zeros(model.spec.cell_size)
-  where = nets.location(params, h, jnp.zeros(0))
+  blank, state = jnp.zeros((50, 50, 1)), nets.cell.initial_state(params)
+  seen = _seen(blank, nets.cell.encode(params, blank), z=jnp.zeros(3 + model.spec.code_size))
+  _, _, where = nets.cell.find(params, state, seen)
   what = nets.encode_glimpse(params, jnp.zeros((8, 8, 1)))
   np.testing.assert_allclose(nets.presence(params, h), model.numbers.presence_bias)
-  np.testing.assert_allclose(where.mean, [np.log(0.42 / 0.58), 0, 0], rtol=1e-5)
+  np.testing.assert_allclose(where.mean[0], np.log(0.42 / 0.58), atol=0.1)
   np.testing.assert_allclose(where.std, np.log1p(np.exp(model.numbers.where_std_bias)), rtol=1e-5)
   np.testing.assert_allclose(what.mean, 0)
   np.testing.assert_allclose(what.std, np.log1p(np.exp(model.numbers.what_std_bias)), rtol=1e-5)
@@ -171,6 +190,10 @@ def test_only_what_is_used_has_parameters(model):
   def parts(**changes):
     return set(jax.eval_shape(air.init, samples.changed(model, **changes), jax.random.key(0)))
 
+  voting = parts(cell='voting')
+  assert voting - parts() == {'patches', 'look_0', 'look_1'}
+  assert parts() - voting == {'image_encoder', 'cell', 'location_head'}
+  assert voting - parts(cell='voting', looks=1) == {'look_1'}
   assert parts(residual=True) - parts() == {'attention'}
   assert parts(baseline=True) - parts() == {'baseline'}
   assert parts(background='constant') - parts() == {'background_image'}

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from absl import flags
 from ml_collections import config_flags
 
-from air_jax.config import schema
+from air_jax.config import flat
 from air_jax.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
@@ -85,13 +85,13 @@ def parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
   unchanged = flags.FlagValues()
   try:
     config_flags.DEFINE_config_file('config', path, flag_values=unchanged, sys_argv=arguments[:1])
-    known = schema.flatten(unchanged['config'].value)
+    known = flat.flatten(unchanged['config'].value)
   except Exception as error:  # the file is a program, and may fail in any way
     reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     raise UserError(f'--config={path} gives no configuration: {reason}') from error
   for argument in arguments[1:]:
     if (override := _OVERRIDE.match(argument)) and override[1] not in known:
-      raise schema.unknown_key(override[1], known)
+      raise flat.unknown_key(override[1], known)
   config_flags.DEFINE_config_file('config', None, flag_values=values, sys_argv=arguments)
   return _parse(arguments, values)
 
@@ -105,6 +105,17 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def touches_config(argv: Sequence[str]) -> bool:
   """Whether a command line chooses a configuration or changes one."""
   return any(re.match(r'--?(no)?config([.=]|$)', argument) for argument in argv[1:])
+
+
+def chooses_config(argv: Sequence[str]) -> bool:
+  """Whether a command line chooses a configuration."""
+  return any(_CONFIG.fullmatch(argument) for argument in argv[1:])
+
+
+def overridden_keys(argv: Sequence[str]) -> list[str]:
+  """The keys of the configuration that a command line changes, dotted."""
+  matches = (_OVERRIDE.match(argument) for argument in argv[1:])
+  return [match[1] for match in matches if match]
 
 
 def _parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:

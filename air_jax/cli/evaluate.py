@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from air_jax.data import loading
@@ -11,7 +12,10 @@ from air_jax.storage import run_dir
 
 
 def evaluate_run(
-  workdir: str | os.PathLike, particles: int = 0, member: int | None = None
+  workdir: str | os.PathLike,
+  particles: int = 0,
+  member: int | None = None,
+  changes: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], pathlib.Path]:
   """Evaluates a run on held-out scenes, and keeps each summary as evaluation.json.
 
@@ -19,15 +23,18 @@ def evaluate_run(
     workdir: folder of the run.
     particles: samples of a tighter bound, see `held_out.evaluate`.
     member: the only member to evaluate; None evaluates all.
+    changes: values by dotted key that differ from the run's configuration, see `adaptation.adapt`;
+      nothing is kept then.
 
   Returns:
     (the member's summary, or that of all, see `population_summary.summarize`; the folder that
     keeps it).
 
   Raises:
-    UserError: there is no run, no such member, no checkpoint that can be read, or no data.
+    UserError: there is no run, no such member, no checkpoint that can be read, no data, or a change
+      is not allowed.
   """
-  run = restore.restore(workdir)
+  run = restore.restore(workdir, changes)
   scenes, summaries = loading.load(run.config.data, 'test'), {}
   size = run.config.train.population
   members = [run.chosen(member)] if member is not None else range(size)
@@ -38,9 +45,11 @@ def evaluate_run(
     _, summaries[i] = held_out.evaluate(
       model.model, model.params, scenes, model.config.seed, run.step, particles
     )
-    run_dir.write_evaluation(run.member_dir(i), summaries[i])
+    if not changes:
+      run_dir.write_evaluation(run.member_dir(i), summaries[i])
   if member is not None:
     return summaries[member], run.member_dir(member)
   summary = population_summary.summarize(summaries, run.diverged, run.config.train.success)
-  run_dir.write_evaluation(run.folder, summary)
+  if not changes:
+    run_dir.write_evaluation(run.folder, summary)
   return summary, run.folder

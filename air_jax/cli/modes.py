@@ -2,14 +2,14 @@
 
 import contextlib
 import pathlib
-import shlex
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl.flags import FlagValues
 
-from air_jax.cli import command_line
+from air_jax.cli import command_line, hints
+from air_jax.config import adaptation, flat
 from air_jax.errors import UserError
 from air_jax.runtime import extras
 
@@ -36,22 +36,27 @@ def train(flags: FlagValues) -> None:
     cpu_devices.set_cpu_device_count(members)
   with processes:
     if distributed.is_primary():
-      _say('preparing the data and compiling the training step; the first time takes a minute')
+      hints.say('preparing the data and compiling the training step; the first time takes a minute')
     print(tables.table(api.train(flags.config, flags.workdir)))
-    print(f'\n{after_training(flags)}')
+    print(f'\n{hints.after_training(flags)}')
 
 
 def evaluate(flags: FlagValues) -> None:
   """Evaluates a run on held-out images; a population, every member."""
-  _refuse_config(flags)
+  changes = _changes(flags)
   from air_jax.cli.evaluate import evaluate_run
   from air_jax.evaluation import tables
-  from air_jax.runtime import compilation_cache
+  from air_jax.runtime import compilation_cache, files
 
   compilation_cache.enable()
-  summary, folder = evaluate_run(flags.workdir, flags.particles, flags.member)
+  summary, folder = evaluate_run(flags.workdir, flags.particles, flags.member, changes)
   print(tables.table(summary))
-  print(f'\nalso in {folder}/evaluation.json; pictures: {_command(flags, "--mode=figures")}')
+  kept = f'{folder}/evaluation.json' if not changes else ''
+  if flags.out:
+    files.write_json(pathlib.Path(flags.out).expanduser(), summary)
+    kept = f'{kept} and {flags.out}' if kept else flags.out
+  if kept:
+    print(f'\nalso in {kept}; pictures: {hints.command(flags, "--mode=figures")}')
 
 
 def figures(flags: FlagValues) -> None:
@@ -105,7 +110,9 @@ def variance(flags: FlagValues) -> None:
   else:
     config, learner, state, folder = _trained(flags)
   which = ', '.join(flags.objectives or ['every objective'])
-  _say(f'sampling {flags.draws} gradients of {which}; each is compiled first, some seconds each')
+  hints.say(
+    f'sampling {flags.draws} gradients of {which}; each is compiled first, some seconds each'
+  )
   scenes = loading.load(config.data, 'test')
   summary = gradient_variance.measure(learner, state, scenes, flags.draws, flags.objectives)
   folder.mkdir(parents=True, exist_ok=True)
@@ -117,14 +124,14 @@ def variance(flags: FlagValues) -> None:
 
 def parse(flags: FlagValues) -> None:
   """Finds the objects of images."""
-  _refuse_config(flags)
+  changes = _changes(flags)
   if not flags.images:
     raise UserError('--mode=parse needs --images=FOLDER, or a pattern such as "photos/*.png"')
   with extras.needed('plots', '--mode=parse'):
     from air_jax.inference import parse_files
 
   out = flags.out or f'{flags.workdir}/parsed'
-  print(parse_files.run(_model(flags), flags.images, out, flags.annotate))
+  print(parse_files.run(_model(flags, changes), flags.images, out, flags.annotate))
 
 
 def export(flags: FlagValues) -> None:
@@ -152,7 +159,7 @@ def report(flags: FlagValues) -> None:
     from air_jax.inference.report import page
 
   compilation_cache.enable()
-  _say('evaluating the run and drawing the report, which takes about a minute')
+  hints.say('evaluating the run and drawing the report, which takes about a minute')
 
   def gradient_norms(images):
     from air_jax.training import gradient_norms
@@ -190,7 +197,10 @@ MODES = {
     ('distributed', 'coordinator', 'processes', 'process'),
   ),
   'evaluate': Mode(
-    evaluate, 'Held-out metrics of a run, as a table and as JSON.', ('particles', 'member')
+    evaluate,
+    'Held-out metrics of a run, as a table and as JSON; of other scenes than its own by '
+    '--config.data.KEY.',
+    ('particles', 'member', 'out'),
   ),
   'figures': Mode(
     figures, 'Pictures of a run as PNG and GIF; without a run, the scenes of --config.', ('member',)
@@ -215,39 +225,21 @@ MODES = {
 }
 
 
-def after_training(flags: FlagValues) -> str:
-  """Where the files of a run are, and what to do next."""
-  steps = 2 * flags.config.train.steps
-  given = [arg for arg in sys.argv[1:] if not arg.startswith('--config.train.steps')]
-  more = shlex.join([*given, f'--config.train.steps={steps}'])
-  return '\n'.join(
-    [
-      f'The run is in {flags.workdir}: figures/ (PNG and GIF), evaluation.json, metrics.jsonl,',
-      'checkpoints/ and tensorboard/ (tensorboard --logdir shows it). Next:',
-      f'  {_command(flags, "--mode=report")}    one HTML page',
-      f'  {_command(flags, "--mode=demo")}    draw for the model',
-      f'  {_program()} {more}    train on to step {steps:,}',
-    ]
-  )
-
-
-def _command(flags: FlagValues, mode: str) -> str:
-  return f'{_program()} {mode} --workdir={shlex.quote(str(flags.workdir))}'
-
-
-def _program() -> str:
-  name = command_line.program()
-  return f'python {shlex.quote(sys.argv[0])}' if name.endswith('.py') else name
-
-
-def _say(text: str) -> None:
-  """One line to stderr about work that is silent for long."""
-  print(f'{command_line.program()}: {text}', file=sys.stderr, flush=True)
-
-
 def _refuse_config(flags: FlagValues) -> None:
   if command_line.touches_config(sys.argv):
     raise UserError(f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config')
+
+
+def _changes(flags: FlagValues) -> dict[str, Any]:
+  """Keys of the run's configuration that the command line changes, with their values."""
+  if command_line.chooses_config(sys.argv):
+    raise UserError(
+      f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config, of '
+      'which only keys such as --config.data.counts can be changed'
+    )
+  keys, values = command_line.overridden_keys(sys.argv), flat.flatten(flags.config)
+  adaptation.check_keys(keys)
+  return {key: values[key] for key in keys}
 
 
 def _is_untrained(flags: FlagValues) -> bool:
@@ -273,12 +265,12 @@ def _trained(flags: FlagValues):
   return run.model(index).config, *own, run.member_dir(index)
 
 
-def _model(flags: FlagValues):
+def _model(flags: FlagValues, changes: dict[str, Any] | None = None):
   import air_jax
   from air_jax.runtime import compilation_cache
 
   compilation_cache.enable()
-  return air_jax.load(flags.workdir, flags.member)
+  return air_jax.load(flags.workdir, flags.member, changes)
 
 
 def _processes(flags: FlagValues) -> contextlib.AbstractContextManager[None]:

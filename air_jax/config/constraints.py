@@ -131,9 +131,14 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
   _check_order(given, 'model.patch_size', 'data.canvas_size')
   if given['data.source'] != 'folder':
     _check_order(given, 'train.batch_size', 'data.train_scenes')
-  if given['model.residual']:
-    patch = given['model.patch_size']
-    _require('model.patch_size', patch, patch > 0, 'greater than 0 with model.residual=True')
+  patch, cell = given['model.patch_size'], given['model.cell']
+  for key, value in (('model.residual', True), ('model.cell', 'voting')):
+    if given[key] == value:
+      _require('model.patch_size', patch, patch > 0, f'greater than 0 with {key}={value!r}')
+  text = "False unless model.cell is 'lstm'"
+  _require(
+    'model.residual', given['model.residual'], cell == 'lstm' or not given['model.residual'], text
+  )
   _check_members(given, keys)
   name, number = given['objective.name'], given['objective.particles']
   fewest = registry.resolve(name).particles

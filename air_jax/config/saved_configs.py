@@ -6,13 +6,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from air_jax._version import __version__
-from air_jax.config.schema import KEYS, SECTIONS, flatten, freeze
+from air_jax.config.flat import flatten, freeze
+from air_jax.config.schema import KEYS, SECTIONS
 from air_jax.errors import UserError
 
 # Keys that an earlier version did not have, with the value that means what it did. Whoever adds a
 # key to configs/default.py adds it here: a run that was saved without it can then still be used.
 ADDED: dict[str, Any] = {
   'data.counts': (),  # since 0.2.0
+  'model.cell': 'lstm',  # since 0.2.0
+  'model.looks': 2,  # since 0.2.0
   'model.likelihood': 'gaussian',  # since 0.2.0
   'model.networks': '',  # since 0.2.0
 }

@@ -5,7 +5,6 @@ and each declares its type and its constraint.
 """
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from ml_collections import ConfigDict
 
 from air_jax.config import constraints as c
+from air_jax.config.flat import flatten, freeze, unknown_key
 from air_jax.errors import UserError
 
 
@@ -78,6 +78,8 @@ class ModelSpec:
   """The architecture: what decides the program. Members of a population share it."""
 
   max_steps: c.Size
+  cell: Annotated[str, c.one_of('voting', 'lstm')]
+  looks: c.Size
   glimpse_size: c.Size
   code_size: c.Size
   cell_size: c.Size
@@ -102,9 +104,15 @@ class ModelSpec:
   likelihood: Annotated[str, c.one_of('gaussian', 'bernoulli', path=True)]
   networks: Annotated[str, c.path_or_empty]
   canvas_size: Annotated[int, Derived('data.canvas_size')]
+  reference_size: Annotated[int, Derived('data.canvas_size in training')]
   channels: Annotated[int, Derived('3 if data.colour else 1')]
   baseline: Annotated[bool, Derived('whether the estimator objective.name learns one')]
   success: Annotated[float, Derived('objective.prior_end')]
+
+  @property
+  def needs_canvas(self) -> bool:
+    """Whether the cell looks at what earlier steps have left to explain."""
+    return self.cell == 'voting' or self.residual
 
 
 @dataclass(frozen=True)
@@ -224,6 +232,7 @@ def parse(config: ConfigDict) -> Config:
   model = ModelConfig(
     **sections['model'],
     canvas_size=config.data.canvas_size,
+    reference_size=config.data.canvas_size,
     channels=3 if config.data.colour else 1,
     baseline=registry.resolve(config.objective.name).baseline,
     success=config.objective.prior_end,
@@ -256,33 +265,11 @@ def check_data(fields: Mapping[str, Any]) -> None:
   c.check_data({f'data.{name}': value for name, value in fields.items()}, KEYS)
 
 
-def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
-  """A nested mapping as a flat dict with dotted keys."""
-  flat: dict[str, Any] = {}
-  for key, value in config.items():
-    if isinstance(value, (ConfigDict, dict)):
-      flat |= {f'{key}.{inner}': v for inner, v in flatten(value).items()}
-    else:
-      flat[key] = value
-  return flat
-
-
 def to_flat(config: Config) -> dict[str, Any]:
   """The values of a `Config` by dotted key, without section `members`."""
   nested = dataclasses.asdict(config)
   keys = [key.rpartition('.') for key in KEYS if not key.startswith('members.')]
   return {f'{s}{dot}{name}': (nested[s] if s else nested)[name] for s, dot, name in keys}
-
-
-def unknown_key(key: str, known: typing.Iterable[str]) -> UserError:
-  """The error for a key that does not exist, naming the nearest one that does."""
-  near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
-  return UserError(f'unknown config key {key!r}; did you mean {near[0]!r}?')
-
-
-def freeze(value: Any) -> Any:
-  """A list as a tuple, anything else as it is."""
-  return tuple(value) if isinstance(value, list) else value
 
 
 def _key(hint: Any) -> c.Key | None:

@@ -79,9 +79,9 @@ def compose(
           glyphs, key, numbers[np.resize(these, _FEW)], attempts=_ATTEMPTS
         )
         if not placed.all():
-          key = 'counts' if config.counts else 'max_objects'
+          which = 'counts' if config.counts else 'max_objects'
           raise UserError(
-            f'data.{key}={getattr(config, key)} {config.layout} objects do not fit on '
+            f'data.{which}={getattr(config, which)} {config.layout} objects do not fit on '
             f'data.canvas_size={config.canvas_size}; take fewer or smaller objects or a larger '
             'canvas'
           )

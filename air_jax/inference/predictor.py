@@ -149,7 +149,8 @@ class Model:
     """Saves the model, without what only training needs, for `air_jax.load`.
 
     Raises:
-      UserError: the folder holds a run already, or cannot be written to.
+      UserError: the folder holds a run already or cannot be written to, or the model was loaded
+        with changes.
     """
     path = pathlib.Path(os.path.expanduser(folder))
     if run_dir.exists(path) or (path / 'checkpoints').exists():
@@ -158,6 +159,8 @@ class Model:
     flat['model.background_code_size'] = flat['model.background_code_size'] or 1  # where unused
     config = default.get_config()
     config.update_from_flattened_dict(flat)
+    if schema.parse(config).model != self.config.model:
+      raise UserError('a model that was loaded with changes cannot be saved; save it without them')
     state = {'step': jnp.int32(self.step), 'average': self._params}
     try:
       path.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,13 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from air_jax.config import schema
+from air_jax.config import adaptation, schema
 from air_jax.config.members import member_config
 from air_jax.config.schema import Config
 from air_jax.errors import UserError
@@ -49,11 +50,15 @@ class Run(NamedTuple):
     return index
 
 
-def restore(workdir: str | os.PathLike) -> Run:
+def restore(workdir: str | os.PathLike, changes: Mapping[str, Any] | None = None) -> Run:
   """Restores a run for use.
 
+  Args:
+    workdir: folder of the run.
+    changes: values by dotted key that differ from the run's configuration, see `adaptation.adapt`.
+
   Raises:
-    UserError: there is no run, or no checkpoint that can be read.
+    UserError: there is no run, no checkpoint that can be read, or a change is not allowed.
   """
   config = schema.parse(run_dir.load_config(workdir))
   folder = pathlib.Path(os.path.expanduser(workdir))
@@ -62,18 +67,27 @@ def restore(workdir: str | os.PathLike) -> Run:
   target = {'step': jax.ShapeDtypeStruct((), jnp.int32), 'average': params}
   target = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), target)
   step, state = checkpoints.restore_run(folder, config.train, target)
+  if changes:
+    config = adaptation.adapt(config, changes)
   return Run(config, folder, step, state['average'], run_dir.diverged(folder, step))
 
 
-def load(workdir: str | os.PathLike, member: int | None = None) -> Model:
+def load(
+  workdir: str | os.PathLike,
+  member: int | None = None,
+  changes: Mapping[str, Any] | None = None,
+) -> Model:
   """Loads the model of a run.
 
   Args:
     workdir: folder of the run, or one that `Model.save` wrote.
     member: which of a population; None is the one with the highest held-out bound.
+    changes: values by dotted key that differ from the run's configuration, such as
+      `{'model.max_steps': 24, 'data.canvas_size': 200}`; see `adaptation.adapt`.
 
   Raises:
-    UserError: there is no run, no such member, or no checkpoint that can be read.
+    UserError: there is no run, no such member, no checkpoint that can be read, or a change is not
+      allowed.
   """
-  run = restore(workdir)
+  run = restore(workdir, changes)
   return run.model(run.chosen(member))

@@ -18,9 +18,7 @@ _sparse = scaled(9.0)
 class ImageEncoder(nn.Module):
   """An MLP on features of the image's patches, computed by layers shared over all patches.
 
-  An MLP on raw pixels lacks the sharing, and takes two digits side by side for one. The first layer
-  reads a patch alone. In each round two more layers read its neighbours, down and then across: a
-  3x3 convolution in two, as matrix products, since XLA's CPU convolutions are slow in populations.
+  An MLP on raw pixels lacks the sharing, and takes two digits side by side for one.
   """
 
   patch_size: int  # pixels; 0: raw pixels
@@ -31,12 +29,7 @@ class ImageEncoder(nn.Module):
   @nn.compact
   def __call__(self, image: Float[Array, 'H W C']) -> Float[Array, ' F']:
     if self.patch_size:
-      patches = split_into_patches(image, self.patch_size)
-      image = nn.elu(Dense(self.patch_features, kernel_init=_sparse, name='patches')(patches))
-      for i in range(self.rounds):
-        for axis, direction in ((0, 'down'), (1, 'across')):
-          layer = Dense(self.patch_features, name=f'round_{i}_{direction}')
-          image = nn.elu(layer(_neighbours(image, axis, 1)))
+      image = describe_patches(image, self.patch_size, self.patch_features, self.rounds)
     return Mlp(self.sizes, name='mlp')(image.ravel())
 
 
@@ -80,6 +73,29 @@ class Attention(nn.Module):
       weights = nn.softmax(scores - 0.5 * distance / reach**2)
     attended = weights @ features.reshape(-1, features.shape[-1])
     return jnp.concatenate([(weights @ centres).ravel(), attended.ravel()])
+
+
+def describe_patches(
+  image: Float[Array, 'H W C'], size: int, features: int, rounds: int
+) -> Float[Array, 'rows columns F']:
+  """Features of an image's patches, by layers that belong to the module that calls this.
+
+  The first layer reads a patch alone. In each round two more layers read its neighbours, down and
+  then across: a 3x3 convolution in two, as matrix products, since XLA's CPU convolutions are slow
+  in populations.
+
+  Args:
+    image: the image.
+    size: pixels, side of a patch.
+    features: F.
+    rounds: in which a patch sees its neighbours.
+  """
+  patches = split_into_patches(image, size)
+  x = nn.elu(Dense(features, kernel_init=_sparse, name='patches')(patches))
+  for i in range(rounds):
+    for axis, direction in ((0, 'down'), (1, 'across')):
+      x = nn.elu(Dense(features, name=f'round_{i}_{direction}')(_neighbours(x, axis, 1)))
+  return x
 
 
 def split_into_patches(image: Float[Array, 'H W C'], size: int) -> Float[Array, 'rows columns P']:

@@ -7,13 +7,13 @@ neural-network library, and any part can be replaced:
     from air_jax.model import networks
 
     def build(spec):  # in my_module.py; then model.networks='my_module:build'
-      encoder = networks.part(MyEncoder(), (spec.canvas_size, spec.canvas_size, spec.channels))
-      return networks.build(spec, image_encoder=encoder)
+      encoder = networks.part(MyEncoder(), (spec.glimpse_size**2 * spec.channels,))
+      return networks.build(spec, glimpse_encoder=encoder)
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,29 +23,17 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from air_jax import import_path
 from air_jax.config.schema import ModelSpec
 from air_jax.errors import UserError
-from air_jax.model import encoders, layers
+from air_jax.model import layers, lstm_cell, voting_cell
+from air_jax.model.parts import Cell, Params, Part, Run, part
 from air_jax.types import ModelNumbers, Normal
-
-Params = dict[str, Any]  # by role, see `build`
-
-
-class Part(NamedTuple):
-  """One network: its initial parameters, and what it computes with them."""
-
-  init: Callable[[PRNGKeyArray], Any]
-  apply: Callable[..., Any]  # params, *inputs -> outputs
 
 
 class Networks(NamedTuple):
-  """AIR's networks as pure functions. L units of the cell, R attended numbers."""
+  """AIR's networks as pure functions. L features of what the cell found."""
 
   init: Callable[[PRNGKeyArray, ModelNumbers], Params]
-  initial_state: Callable[[Params], Any]  # of the cell
-  encode_image: Callable[[Params, Array], Array]  # image [H, W, C] -> an input of the cell
-  attend: Callable[[Params, Array, Array], Array]  # image minus canvas, reach -> [R]
-  recur: Callable[..., tuple[Any, Array]]  # params, state, encoded image, [I] -> state, h [L]
+  cell: Cell  # finds the objects
   presence: Callable[[Params, Array], Array]  # h [L] -> [] log-odds that one more object is there
-  location: Callable[[Params, Array, Array], Normal]  # h [L], attended [R] -> [3] q(z_where)
   encode_glimpse: Callable[[Params, Array], Normal]  # crop [h, w, C] -> [D] q(z_what)
   decode_glimpse: Callable[[Params, Array], Array]  # z_what [D] -> glimpse [h, w, C] in (0, 1)
   encode_background: Callable[[Params, Array], Normal]  # image [H, W, C] -> [E] q(z_background)
@@ -54,34 +42,16 @@ class Networks(NamedTuple):
   baseline: Callable[[Params, Array], Array]  # inputs [J] -> [T] nats
 
 
-def part(module: nn.Module, *shapes: tuple[int, ...], init_method: Any = None) -> Part:
-  """Makes a part of a Flax module.
-
-  Args:
-    module: a linen module that takes as many arrays.
-    shapes: of its inputs.
-    init_method: the method that uses all its parameters; None is `__call__`.
-  """
-
-  def init(key):
-    inputs = [jnp.zeros(shape) for shape in shapes]
-    return module.init(key, *inputs, method=init_method)['params']
-
-  def apply(params, *inputs, method=None):
-    return module.apply({'params': params}, *inputs, method=method)
-
-  return Part(init, apply)
-
-
 def build(spec: ModelSpec, **replaced: Part) -> Networks:
   """Makes the networks of an architecture.
 
   Args:
     spec: the architecture.
-    replaced: parts to use in place of the standard ones, by role: `image_encoder`, `cell`,
-      `attention`, `presence_head`, `location_head`, `glimpse_encoder`, `glimpse_decoder`,
-      `background_encoder`, `background_decoder`, `baseline`. Each has the inputs and outputs of the
-      standard one. Where a part has a layer `output`, that starts at the configured bias.
+    replaced: parts to use in place of the standard ones, by role: `presence_head`,
+      `glimpse_encoder`, `glimpse_decoder`, `background_encoder`, `background_decoder`, `baseline`
+      and those of the cell, `patches`, `look_0`, `look_1`, ... or `image_encoder`, `cell`,
+      `attention`, `location_head`. Each has the inputs and outputs of the standard one. Where a
+      part has a layer `output`, that starts at the configured bias.
 
   Raises:
     UserError: a role is unknown.
@@ -110,17 +80,6 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
       params['size_prior'] = {'mean_shift': jnp.zeros(()), 'log_std_factor': jnp.zeros(())}
     return params
 
-  def attend(params, left, reach):
-    return run('attention', params, left, reach) if spec.residual else jnp.zeros(0)
-
-  def location(params, h, attended):
-    where = run('location_head', params, jnp.concatenate([h, attended]))
-    if not spec.residual:
-      return where
-    # The head starts at the first place attended to, whose raw value is its arctanh.
-    start = jnp.arctanh(0.98 * attended[:2])
-    return Normal(where.mean.at[1:].add(start), where.std)
-
   def encode_background(params, image):
     if spec.background != 'latent':
       return Normal(jnp.zeros(0), jnp.ones(0))
@@ -142,14 +101,8 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
 
   return Networks(
     init=init,
-    initial_state=lambda params: run('cell', params, method='initial_state'),
-    encode_image=lambda params, image: run(
-      'cell', params, run('image_encoder', params, image), method='project'
-    ),
-    attend=attend,
-    recur=lambda params, *inputs: run('cell', params, *inputs),
+    cell=_cell(spec, run),
     presence=lambda params, h: run('presence_head', params, h)[0],
-    location=location,
     encode_glimpse=lambda params, crop: run('glimpse_encoder', params, crop.ravel()),
     decode_glimpse=lambda params, z: nn.sigmoid(run('glimpse_decoder', params, z)).reshape(glimpse),
     encode_background=encode_background,
@@ -179,38 +132,17 @@ def resolve(spec: ModelSpec) -> Networks:
 
 def _standard_parts(spec: ModelSpec, encoder: Part | None) -> dict[str, Part]:
   """The parts of the article's model, by role; only those that this architecture uses."""
-  canvas = spec.canvas_size, spec.canvas_size, spec.channels
-  glimpse = spec.glimpse_size**2 * spec.channels
-  attended = spec.attention_heads * (2 + 2 * spec.patch_features) if spec.residual else 0
-  if encoder is None:
-    standard = encoders.ImageEncoder(
-      spec.patch_size, spec.patch_features, spec.patch_rounds, spec.encoder_sizes
-    )
-    encoder = part(standard, canvas)
-  features = jax.eval_shape(
-    lambda key: encoder.apply(encoder.init(key), jnp.zeros(canvas)), jax.random.key(0)
-  )
-  z = 3 + spec.code_size
+  glimpse, z = spec.glimpse_size**2 * spec.channels, 3 + spec.code_size
+  voting = spec.cell == 'voting'
+  features = spec.location_sizes[-1] if voting else spec.cell_size
   parts = {
-    'image_encoder': encoder,
-    'cell': part(
-      layers.Lstm(spec.cell_size),
-      features.shape,
-      (z + attended,),
-      init_method='init_all',
-    ),
-    'presence_head': part(layers.Head(spec.presence_sizes, 1), (spec.cell_size,)),
-    'location_head': part(
-      layers.GaussianHead(spec.location_sizes, 3), (spec.cell_size + attended,)
-    ),
+    **(voting_cell.parts(spec) if voting else lstm_cell.parts(spec, encoder)),
+    'presence_head': part(layers.Head(spec.presence_sizes, 1), (features,)),
     'glimpse_encoder': part(
       layers.GaussianHead(spec.glimpse_encoder_sizes, spec.code_size), (glimpse,)
     ),
     'glimpse_decoder': part(layers.Head(spec.glimpse_decoder_sizes, glimpse), (spec.code_size,)),
   }
-  if spec.residual:
-    attention = encoders.Attention(spec.patch_size, spec.patch_features, spec.attention_heads)
-    parts['attention'] = part(attention, canvas, ())
   if spec.background == 'latent':
     code, sizes = spec.background_code_size, spec.background_sizes
     grid = spec.background_grid**2 * spec.channels
@@ -223,6 +155,10 @@ def _standard_parts(spec: ModelSpec, encoder: Part | None) -> dict[str, Part]:
   return parts
 
 
+def _cell(spec: ModelSpec, run: Run) -> Cell:
+  return voting_cell.cell(spec, run) if spec.cell == 'voting' else lstm_cell.cell(spec, run)
+
+
 def _initial_biases(spec: ModelSpec, numbers: ModelNumbers) -> dict[str, Float[Array, '...']]:
   """Where output layers start, by role."""
   raw_size = jnp.log(numbers.size_prior_mean / (1.0 - numbers.size_prior_mean))
@@ -230,9 +166,11 @@ def _initial_biases(spec: ModelSpec, numbers: ModelNumbers) -> dict[str, Float[A
   def gaussian(size):
     return jnp.concatenate([jnp.zeros(size), jnp.full(size, numbers.what_std_bias)])
 
+  where = jnp.stack([raw_size, 0.0, 0.0, *(3 * [numbers.where_std_bias])])
   return {
     'presence_head': jnp.asarray(numbers.presence_bias),
-    'location_head': jnp.stack([raw_size, 0.0, 0.0, *(3 * [numbers.where_std_bias])]),
+    'location_head': where,
+    **{f'look_{i}': where for i in range(spec.looks)},
     'glimpse_encoder': gaussian(spec.code_size),
     'glimpse_decoder': jnp.asarray(numbers.output_bias),
     'background_encoder': gaussian(spec.background_code_size),

@@ -11,6 +11,7 @@ from air_jax.model import rendering
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.model import Model
 from air_jax.model.networks import Params
+from air_jax.model.parts import Seen
 from air_jax.types import Noise, Normal, Rollout
 
 Sampler = Callable[[Normal, Array], Array]  # a Gaussian and noise -> latents
@@ -50,7 +51,9 @@ class StepState(NamedTuple):
 
   cell: Any  # state of the recurrent cell
   z: Float[Array, ' 3+D']  # z_where and z_what of the last object
-  canvas: Float[Array, 'H W C']  # all objects so far, for residual attention; no gradient passes it
+  canvas: Float[
+    Array, 'H W C'
+  ]  # all objects so far, where the cell looks at it; no gradient passes it
 
 
 class StepOutput(NamedTuple):
@@ -69,7 +72,7 @@ def initial_step_state(model: Model, params: Params) -> StepState:
   """The state before the first inference step."""
   spec = model.spec
   return StepState(
-    model.networks.initial_state(params),
+    model.networks.cell.initial_state(params),
     jnp.zeros(3 + spec.code_size),
     jnp.zeros((spec.canvas_size, spec.canvas_size, spec.channels)),
   )
@@ -90,22 +93,21 @@ def inference_step(
     model: the model.
     params: parameters of its networks.
     foreground: the image minus its background.
-    encoded: `networks.encode_image` of it.
+    encoded: `networks.cell.encode` of it.
     state: of the step before.
     noise: of z_where and z_what.
     sample: how latents are drawn.
   """
   nets = model.networks
-  reach = jnp.asarray(model.numbers.size_prior_mean)
-  attended = nets.attend(params, foreground - state.canvas, reach)
-  cell, h = nets.recur(params, state.cell, encoded, jnp.concatenate([state.z, attended]))
-  where = nets.location(params, h, attended)
+  left, size = foreground - state.canvas, jnp.asarray(model.numbers.size_prior_mean)
+  seen = Seen(foreground, encoded, left, state.z, size)
+  cell, h, where = nets.cell.find(params, state.cell, seen)
   z_where = sample(where, noise[:3])
   crop = transformer.crop(foreground, transformer.place(z_where), model.spec.glimpse_size)
   what = nets.encode_glimpse(params, crop)
   z_what = sample(what, noise[3:])
   rendered, canvas = None, state.canvas
-  if model.spec.residual:
+  if model.spec.needs_canvas:
     rendered = render_object(model, params, z_where, z_what)
     canvas = model.renderer.add(canvas, jax.lax.stop_gradient(rendered[1]))
   new_state = StepState(cell, jnp.concatenate([z_where, z_what]), canvas)
@@ -137,7 +139,7 @@ def rollout(
   background = nets.decode_background(params, z_background)
   # The steps see only what the background leaves to explain.
   foreground = image - jax.lax.stop_gradient(background)
-  encoded = nets.encode_image(params, foreground)
+  encoded = nets.cell.encode(params, foreground)
 
   def step(state, noise):
     return inference_step(model, params, foreground, encoded, state, noise, sample)

@@ -24,7 +24,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from air_jax.config import saved_configs, schema
+from air_jax.config import flat, saved_configs
 from air_jax.errors import UserError
 from air_jax.runtime import distributed, files
 from air_jax.storage import run_lock
@@ -146,7 +146,7 @@ def diverged(folder: pathlib.Path, step: int) -> dict[int, dict[str, Any]]:
 def _check_continues(
   folder: pathlib.Path, old: ConfigDict, new: ConfigDict, changed: list[str]
 ) -> None:
-  there, now = schema.flatten(old), schema.flatten(new)
+  there, now = flat.flatten(old), flat.flatten(new)
   if changed == ['train.steps'] and now['train.steps'] > there['train.steps']:
     return
   differences = ', '.join(

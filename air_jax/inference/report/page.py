@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 from jaxtyping import Float, Int
 
-from air_jax.config import schema as config_lib
+from air_jax.config.flat import flatten
 from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.evaluation import held_out
@@ -240,7 +240,7 @@ def _comparison(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, Any]:
-  return config_lib.flatten(run_dir.load_config(_run_folder(run.folder)).to_dict())
+  return flatten(run_dir.load_config(_run_folder(run.folder)).to_dict())
 
 
 def _run_folder(folder: pathlib.Path) -> pathlib.Path:
@@ -250,7 +250,7 @@ def _run_folder(folder: pathlib.Path) -> pathlib.Path:
 
 def _columns(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
   """Rows of (dotted key, its value in each entry)."""
-  flat = [config_lib.flatten(entry) for entry in entries]
+  flat = [flatten(entry) for entry in entries]
   keys = dict.fromkeys(key for entry in flat for key in entry)
   return [(key, [_shown(entry.get(key)) for entry in flat]) for key in keys]
 

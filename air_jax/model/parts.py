@@ -1,0 +1,57 @@
+"""A part of the model: one network as two pure functions, whatever library made it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from air_jax.types import Normal
+
+Params = dict[str, Any]  # of the parts, by role
+Run = Callable[..., Any]  # role, params, *inputs -> outputs of that part
+
+
+class Part(NamedTuple):
+  """One network: its initial parameters, and what it computes with them."""
+
+  init: Callable[[PRNGKeyArray], Any]
+  apply: Callable[..., Any]  # params, *inputs -> outputs
+
+
+def part(module: nn.Module, *shapes: tuple[int, ...], init_method: Any = None) -> Part:
+  """Makes a part of a Flax module.
+
+  Args:
+    module: a linen module that takes as many arrays.
+    shapes: of its inputs.
+    init_method: the method that uses all its parameters; None is `__call__`.
+  """
+
+  def init(key):
+    inputs = [jnp.zeros(shape) for shape in shapes]
+    return module.init(key, *inputs, method=init_method)['params']
+
+  def apply(params, *inputs, method=None):
+    return module.apply({'params': params}, *inputs, method=method)
+
+  return Part(init, apply)
+
+
+class Seen(NamedTuple):
+  """What a cell may look at in one inference step."""
+
+  image: Float[Array, 'H W C']  # minus its background
+  encoded: Any  # `Cell.encode` of it
+  left: Float[Array, 'H W C']  # minus the objects painted so far; no gradient passes these
+  z: Float[Array, ' 3+D']  # z_where and z_what of the last object, zeros at first
+  size: Float[Array, '']  # the prior mean of a window's side, as a fraction of the reference canvas
+
+
+class Cell(NamedTuple):
+  """Finds one object in each inference step. L features of what it found."""
+
+  initial_state: Callable[[Params], Any]
+  encode: Callable[[Params, Array], Any]  # image [H, W, C] -> what all steps share
+  find: Callable[[Params, Any, Seen], tuple[Any, Array, Normal]]  # -> state, h [L], [3] q(z_where)

@@ -1,0 +1,164 @@
+"""A cell without memory that finds any number of objects, on a canvas of any size.
+
+It sees what is left to explain, proposes a place and looks there:
+
+1. Layers shared over all patches give each patch a score and a vote, the offset from the patch to
+   the middle of its object (Hough voting: Ballard, 1981; Qi et al., "Deep Hough voting", 2019).
+2. Scores weigh the ink that is left, so that an explained object is not proposed again. Mean shift
+   among the votes (Cheng, 1995) goes from the patch with the highest score to a place.
+3. Looks: a crop at that place corrects place and size, a crop there corrects them again. Whether
+   there is an object is read from the last look.
+
+No parameter knows how many steps there are, which step it is, or where on the canvas it looks.
+Places are (x, y) in half reference canvases from the middle of the image, so that they mean as many
+pixels on any canvas.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from air_jax.config.schema import ModelSpec
+from air_jax.model import encoders, layers
+from air_jax.model import spatial_transformer as transformer
+from air_jax.model.layers import Dense, scaled
+from air_jax.model.parts import Cell, Part, Run, Seen, part
+from air_jax.types import Normal
+
+_SHARPNESS = 5.0  # of scores
+_SHIFTS = 3  # steps of mean shift
+_KERNEL = 0.5  # deviation of its kernel, in windows
+_REACH = 1.2  # longest vote along an axis, in half windows
+_WIDER = 1.33  # side of a crop, in windows
+_NO_INK = 1e-3  # added to the ink of a patch, whose logarithm is taken
+_EDGE = 0.995  # places stay within this part of the canvas, for tanh never reaches 1
+
+
+@dataclass(frozen=True)
+class Options:
+  """What the cell can do without, to measure what it is for."""
+
+  view: Literal['left', 'image'] = 'left'  # what the patches see
+  votes: bool = True  # without, a patch votes for its own middle
+  ink: bool = True  # without, scores do not know where ink is left
+
+
+class Ballot(NamedTuple):
+  """What P patches say."""
+
+  features: Float[Array, 'P F']
+  scores: Float[Array, ' P']
+  votes: Float[Array, 'P 2']  # places
+
+
+class Patches(nn.Module):
+  """Features of each patch and its neighbours, with a score and a vote."""
+
+  patch_size: int
+  features: int
+  rounds: int
+
+  @nn.compact
+  def __call__(
+    self, image: Float[Array, 'H W C']
+  ) -> tuple[Float[Array, 'rows columns F'], Float[Array, 'rows columns 3']]:
+    """Returns features, and (score, x, y) before any scaling."""
+    features = encoders.describe_patches(image, self.patch_size, self.features, self.rounds)
+    return features, Dense(3, kernel_init=scaled(0.1), name='output')(features)
+
+
+class Look(nn.Module):
+  """What a crop says about the object near its middle."""
+
+  sizes: tuple[int, ...]
+
+  @nn.compact
+  def __call__(self, inputs: Float[Array, ' I']) -> tuple[Float[Array, ' L'], Float[Array, ' 6']]:
+    """Returns features, and (log-odds of the size, step in x and y, three raw deviations)."""
+    features = layers.Mlp(self.sizes, name='mlp')(inputs)
+    return features, Dense(6, kernel_init=scaled(0.1), name='output')(features)
+
+
+def parts(spec: ModelSpec) -> dict[str, Part]:
+  """Its networks by role."""
+  canvas = spec.canvas_size, spec.canvas_size, spec.channels
+  inputs = spec.glimpse_size**2 * spec.channels + 1 + spec.patch_features
+  looks = {f'look_{i}': part(Look(spec.location_sizes), (inputs,)) for i in range(spec.looks)}
+  patches = Patches(spec.patch_size, spec.patch_features, spec.patch_rounds)
+  return {'patches': part(patches, canvas), **looks}
+
+
+def cell(spec: ModelSpec, run: Run, options: Options = Options()) -> Cell:
+  """The cell, whose networks `run` applies."""
+
+  def vote(params, image, size):
+    features, output = run('patches', params, image)
+    rows, columns, width = features.shape
+    middles = _middles((rows, columns), spec.patch_size, image.shape, spec.reference_size)
+    reach = _REACH * size * options.votes
+    flat = output.reshape(-1, 3)
+    votes = middles + reach * jnp.tanh(flat[:, 1:])
+    return Ballot(features.reshape(-1, width), _SHARPNESS * flat[:, 0], votes)
+
+  def find(params, state, seen: Seen):
+    ballot = vote(params, seen.left if options.view == 'left' else seen.image, seen.size)
+    if options.ink:
+      ink = jnp.sum(encoders.split_into_patches(seen.left, spec.patch_size) ** 2, -1)
+      ballot = ballot._replace(scores=ballot.scores + jnp.log(ink.ravel() + _NO_INK))
+    place, features = mean_shift(ballot, _KERNEL * seen.size)
+    ratio = spec.reference_size / seen.left.shape[0]
+    size = seen.size
+    for i in range(spec.looks):
+      window = ratio * jnp.stack([_WIDER * size, *place])
+      crop = transformer.crop(seen.left, window, spec.glimpse_size)
+      inputs = crop.ravel(), jnp.log(size / seen.size)[None], features
+      h, output = run(f'look_{i}', params, jnp.concatenate(inputs))
+      place += seen.size * jnp.tanh(output[1:3])
+      size = nn.sigmoid(output[0])
+    return state, h, _to_canvas(output[0], place, nn.softplus(output[3:]), ratio)
+
+  return Cell(lambda params: (), lambda params, image: (), find)
+
+
+def mean_shift(
+  ballot: Ballot, width: Float[Array, '']
+) -> tuple[Float[Array, ' 2'], Float[Array, ' F']]:
+  """The place where votes gather near that of the highest score, and the mean features there.
+
+  Args:
+    ballot: the votes.
+    width: deviation of the kernel, as that of places.
+  """
+  place = ballot.votes[jnp.argmax(ballot.scores)]
+  for _ in range(_SHIFTS):
+    distance = jnp.sum((ballot.votes - place) ** 2, -1)
+    weights = nn.softmax(ballot.scores - 0.5 * distance / width**2)
+    place = weights @ ballot.votes
+  return place, weights @ ballot.features
+
+
+def _middles(
+  grid: tuple[int, int], patch: int, shape: tuple[int, ...], reference: int
+) -> Float[Array, 'P 2']:
+  """The places of the middles of patches."""
+  y, x = (
+    (patch * (jnp.arange(n) + 0.5) - length / 2) / (reference / 2)
+    for n, length in zip(grid, shape, strict=False)
+  )
+  return jnp.stack([jnp.tile(x, len(y)), jnp.repeat(y, len(x))], -1)
+
+
+def _to_canvas(raw_size: Array, place: Array, std: Array, ratio: float) -> Normal:
+  """q(z_where) on a canvas on which a reference canvas is `ratio` wide.
+
+  Deviations are those on the reference canvas, to first order.
+  """
+  middle = jnp.arctanh(jnp.clip(ratio * place, -_EDGE, _EDGE))
+  if ratio != 1.0:
+    size = nn.sigmoid(raw_size)
+    raw_size = jnp.log(ratio * size) - jnp.log1p(-ratio * size)
+    std = std * jnp.stack([(1.0 - size) / (1.0 - ratio * size), *(2 * [ratio])])
+  return Normal(jnp.concatenate([raw_size[None], middle]), std)
