@@ -109,7 +109,9 @@ def get_config() -> ConfigDict:
   objective.smoothing = 0.9  # in [0, 1], initial weight of the uniform count in its posterior
   # >= 0, training steps at that weight; while it is 1 the presence head gets no gradient
   objective.smoothing_hold = 0
-  objective.smoothing_steps = 1500  # >= 0, further training steps until that weight is 0
+  objective.smoothing_steps = 1500  # >= 0, further training steps until it is final_smoothing
+  # In [0, 1]; above 0, each object must go on explaining as much as it can by itself
+  objective.final_smoothing = 0.0
   objective.kl_warmup = 0.02  # in (0, 1], initial weight of the KL of shifts and of z_what
   objective.kl_warmup_steps = 1000  # >= 0, training steps until that weight is 1
   objective.prior_start = 0.99  # > 0, initial success probability of the count's geometric prior

@@ -74,10 +74,11 @@ def _step(model, params, image, background, noise, state, z, canvas):
   spec, nets = model.spec, model.networks
   painted, image = canvas - background, image - background
   seen = Seen(image, nets.cell.encode(params, image), image - painted, z, 0.42)
-  state, h, where = nets.cell.find(params, state, seen)
+  state, (h, where, mask) = nets.cell.find(params, state, seen)
   z_where = where.mean + noise[:3] * where.std
   window = jnp.array([jax.nn.sigmoid(z_where[0]), *jnp.tanh(z_where[1:])])
-  what = nets.encode_glimpse(params, transformer.crop(image, window, spec.glimpse_size))
+  own = image if mask is None else mask * image
+  what = nets.encode_glimpse(params, transformer.crop(own, window, spec.glimpse_size))
   z_what = what.mean + noise[3:] * what.std
   canvas += transformer.paint(nets.decode_glimpse(params, z_what), window, spec.canvas_size)
   z = jnp.concatenate([z_where, z_what])

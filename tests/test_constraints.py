@@ -99,6 +99,7 @@ IMPOSSIBLE = {
   'objective.particles': (0, -1),
   'objective.smoothing': (-0.1, 1.1, NAN),
   'objective.smoothing_hold': (-1,),
+  'objective.final_smoothing': (-0.1, 1.1, NAN),
   'objective.smoothing_steps': (-1,),
   'objective.kl_warmup': (0.0, 1.1, NAN),
   'objective.kl_warmup_steps': (-1,),

@@ -54,7 +54,8 @@ def test_an_lstm_finds_objects_by_what_it_sees_and_remembers(model):
   c = expit(f + 1) * c + expit(i) * np.tanh(g)
   h = expit(o) * np.tanh(c)
   seen = _seen(np.zeros((50, 50, 1)), gates, z=z)
-  new_state, output, where = cell.find(params, state, seen)
+  new_state, (output, where, mask) = cell.find(params, state, seen)
+  assert mask is None
   np.testing.assert_allclose(new_state, (h, c), rtol=1e-4, atol=1e-6)
   np.testing.assert_array_equal(output, new_state[0])
   head = params['location_head']
@@ -133,7 +134,7 @@ def test_attention_averages_places_and_features_near_a_mode_of_a_softmax_over_pa
   # The head starts at the first place attended to, and sees them all beside h.
   state, gates, z = cell.initial_state(params), np.linspace(-1, 1, 64), np.linspace(-2, 2, 7)
   seen = _seen(np.zeros_like(image), gates, image, z, reach)
-  _, h, where = cell.find(params, state, seen)
+  _, (h, where, _) = cell.find(params, state, seen)
   pre = gates + _dense(params['cell']['gates'], np.concatenate([z, expected, state[0]]))
   i, f, o, g = np.split(pre, 4)
   np.testing.assert_allclose(
@@ -170,7 +171,7 @@ def test_heads_start_at_their_biases(model, params):
   code, h = jnp.zeros(model.spec.code_size), jnp.zeros(model.spec.cell_size)
   blank, state = jnp.zeros((50, 50, 1)), nets.cell.initial_state(params)
   seen = _seen(blank, nets.cell.encode(params, blank), z=jnp.zeros(3 + model.spec.code_size))
-  _, _, where = nets.cell.find(params, state, seen)
+  where = nets.cell.find(params, state, seen)[1].where
   what = nets.encode_glimpse(params, jnp.zeros((8, 8, 1)))
   np.testing.assert_allclose(nets.presence(params, h), model.numbers.presence_bias)
   np.testing.assert_allclose(where.mean[0], np.log(0.42 / 0.58), atol=0.1)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import samples
+from scipy import ndimage
 from scipy.special import expit, softmax
 
 from air_jax.model import air, voting_cell
@@ -52,12 +53,12 @@ def described(params, image, size, rounds):
   return x
 
 
-def expected(params, left, spec):
-  """(h, mean, raw deviations) by loops, on the canvas of training."""
+def expected(params, left, spec, proposed):
+  """(h, mean, raw deviations, mask, proposed) by loops, on the canvas of training."""
   features = described(params['patches'], left, spec.patch_size, spec.patch_rounds)
   output = dense(params['patches']['output'], features)
   ink = (patches_of(left, spec.patch_size) ** 2).sum(-1)
-  scores = (5 * output[..., 0] + np.log(ink + 1e-3)).ravel()
+  scores = (5 * output[..., 0] + np.log(ink + 1e-3)).ravel() - 4 * proposed
   middles = np.array(
     [[(spec.patch_size * (j + 0.5)) / 25 - 1, (spec.patch_size * (i + 0.5)) / 25 - 1]
      for i in range(len(ink)) for j in range(len(ink))]
@@ -75,7 +76,13 @@ def expected(params, left, spec):
     h = elu(dense(look['mlp']['hidden_0'], inputs))
     answer = dense(look['output'], h)
     place, size = place + SIZE * np.tanh(answer[1:3]), expit(answer[0])
-  return h, [answer[0], *np.arctanh(np.clip(place, -0.995, 0.995))], answer[3:]
+  # Shares of patches lie at their middles; beyond the first and the last they stay the same.
+  share = np.exp(-0.5 * ((votes - place) ** 2).sum(1) / (0.8 * SIZE) ** 2).reshape(ink.shape)
+  at = (np.arange(50) + 0.5) / spec.patch_size - 0.5
+  mask = ndimage.map_coordinates(share, np.meshgrid(at, at, indexing='ij'), order=1, mode='nearest')
+  proposed = proposed + np.exp(-0.5 * ((middles - place) ** 2).sum(1) / (0.5 * SIZE) ** 2)
+  mean = [answer[0], *np.arctanh(np.clip(place, -0.995, 0.995))]
+  return h, mean, answer[3:], mask, proposed
 
 
 @pytest.mark.parametrize('changes', [{}, {'looks': 1, 'patch_size': 7, 'channels': 3}])
@@ -84,11 +91,14 @@ def test_it_votes_for_a_place_and_looks_there(model, changes):
   spec = samples.changed(model, cell='voting', **changes).spec
   left = np.random.default_rng(1).uniform(-0.2, 1, (50, 50, spec.channels)) ** 3
   seen = Seen(np.zeros_like(left), (), left, np.zeros(7), np.float32(SIZE))
-  _, h, where = cell.find(params, (), seen)
-  features, mean, raw_std = expected(params, left, spec)
+  proposed = np.random.default_rng(2).uniform(size=cell.initial_state(params).shape)
+  state, (h, where, mask) = cell.find(params, proposed, seen)
+  features, mean, raw_std, share, after = expected(params, left, spec, proposed)
   np.testing.assert_allclose(h, features, rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(where.mean, mean, rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(where.std, np.log1p(np.exp(raw_std)), rtol=1e-3)
+  np.testing.assert_allclose(mask[..., 0], share, atol=1e-4)
+  np.testing.assert_allclose(state, after, atol=1e-4)
 
 
 def found_on(model, side, corner, image):
@@ -99,7 +109,7 @@ def found_on(model, side, corner, image):
   top, left = corner
   canvas[top : top + 20, left : left + 20] = image
   seen = Seen(canvas, (), canvas, np.zeros(7), np.float32(SIZE))
-  _, h, where = larger.find(params, (), seen)
+  _, (h, where, _) = larger.find(params, larger.initial_state(params), seen)
   scale, x, y = transformer.place(where.mean)
   return np.array([(x + 1) / 2 * side - left, (y + 1) / 2 * side - top, scale * side]), h, where
 
@@ -120,20 +130,22 @@ def test_it_finds_the_same_wherever_the_object_is_and_however_large_the_canvas(m
     np.testing.assert_allclose(other_pixels, pixels, rtol=1e-2)
 
 
-def test_what_is_explained_is_not_proposed_again(model):
+def test_what_is_explained_or_was_proposed_is_not_proposed_again(model):
   cell, params = networks(model, 0.02)
   rng, image = np.random.default_rng(3), np.zeros((50, 50, 1))
   image[5:20, 5:20], image[30:45, 30:45] = rng.uniform(0.5, 1, (2, 15, 15, 1))
 
-  def place(left):
-    ballot = cell.find(params, (), Seen(image, (), left, np.zeros(7), np.float32(SIZE)))
-    return np.tanh(ballot[2].mean[1:])
+  def place(left, state):
+    state, found = cell.find(params, state, Seen(image, (), left, np.zeros(7), np.float32(SIZE)))
+    return np.tanh(found.where.mean[1:]), state
 
-  lower = image.copy()
-  lower[:25, :25] = 0
-  upper = image.copy()
-  upper[25:, 25:] = 0
-  assert place(lower).min() > 0 > place(upper).max()
+  start = cell.initial_state(params)
+  lower, upper = image.copy(), image.copy()
+  lower[:25, :25] = upper[25:, 25:] = 0
+  assert place(lower, start)[0].min() > 0 > place(upper, start)[0].max()
+  # Nothing was explained: it looks elsewhere all the same.
+  first, state = place(image, start)
+  assert (np.sign(place(image, state)[0]) == -np.sign(first)).all()
 
 
 def test_mean_shift_settles_where_votes_gather_near_the_highest_score():

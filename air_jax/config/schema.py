@@ -144,6 +144,7 @@ class ObjectiveConfig:
   smoothing: c.Fraction
   smoothing_hold: c.Count
   smoothing_steps: c.Count
+  final_smoothing: c.Fraction
   kl_warmup: Annotated[float, c.weight]
   kl_warmup_steps: c.Count
   prior_start: c.Positive

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from air_jax.config.schema import ModelSpec
 from air_jax.model import encoders, layers
-from air_jax.model.parts import Cell, Params, Part, Run, Seen, part
+from air_jax.model.parts import Cell, Found, Params, Part, Run, Seen, part
 from air_jax.types import Normal
 
 
@@ -44,13 +44,13 @@ def cell(spec: ModelSpec, run: Run) -> Cell:
   def find(params, state, seen: Seen):
     if not spec.residual:
       state, h = run('cell', params, state, seen.encoded, seen.z)
-      return state, h, run('location_head', params, h)
+      return state, Found(h, run('location_head', params, h))
     attended = run('attention', params, seen.left, seen.size)
     state, h = run('cell', params, state, seen.encoded, jnp.concatenate([seen.z, attended]))
     where = run('location_head', params, jnp.concatenate([h, attended]))
     # The head starts at the first place attended to, whose raw value is its arctanh.
     start = jnp.arctanh(0.98 * attended[:2])
-    return state, h, Normal(where.mean.at[1:].add(start), where.std)
+    return state, Found(h, Normal(where.mean.at[1:].add(start), where.std))
 
   def initial_state(params: Params):
     return run('cell', params, method='initial_state')

@@ -49,9 +49,17 @@ class Seen(NamedTuple):
   size: Float[Array, '']  # the prior mean of a window's side, as a fraction of the reference canvas
 
 
+class Found(NamedTuple):
+  """What a cell finds in one inference step."""
+
+  h: Float[Array, ' L']  # features, from which the presence head tells whether there is an object
+  where: Normal  # [3] q(z_where)
+  mask: Float[Array, 'H W 1'] | None = None  # in [0, 1], what may belong to it; None: everything
+
+
 class Cell(NamedTuple):
-  """Finds one object in each inference step. L features of what it found."""
+  """Finds one object in each inference step."""
 
   initial_state: Callable[[Params], Any]
   encode: Callable[[Params, Array], Any]  # image [H, W, C] -> what all steps share
-  find: Callable[[Params, Any, Seen], tuple[Any, Array, Normal]]  # -> state, h [L], [3] q(z_where)
+  find: Callable[[Params, Any, Seen], tuple[Any, Found]]  # -> the next state, what it found

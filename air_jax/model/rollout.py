@@ -101,9 +101,10 @@ def inference_step(
   nets = model.networks
   left, size = foreground - state.canvas, jnp.asarray(model.numbers.size_prior_mean)
   seen = Seen(foreground, encoded, left, state.z, size)
-  cell, h, where = nets.cell.find(params, state.cell, seen)
+  cell, (h, where, mask) = nets.cell.find(params, state.cell, seen)
   z_where = sample(where, noise[:3])
-  crop = transformer.crop(foreground, transformer.place(z_where), model.spec.glimpse_size)
+  own = foreground if mask is None else mask * foreground
+  crop = transformer.crop(own, transformer.place(z_where), model.spec.glimpse_size)
   what = nets.encode_glimpse(params, crop)
   z_what = sample(what, noise[3:])
   rendered, canvas = None, state.canvas

@@ -4,10 +4,14 @@ It sees what is left to explain, proposes a place and looks there:
 
 1. Layers shared over all patches give each patch a score and a vote, the offset from the patch to
    the middle of its object (Hough voting: Ballard, 1981; Qi et al., "Deep Hough voting", 2019).
-2. Scores weigh the ink that is left, so that an explained object is not proposed again. Mean shift
-   among the votes (Cheng, 1995) goes from the patch with the highest score to a place.
+2. Scores weigh the ink that is left, so that an explained object is not proposed again, and places
+   proposed before score less, so that one failure does not hide other objects. Mean shift among the
+   votes (Cheng, 1995) goes from the patch with the highest score to a place.
 3. Looks: a crop at that place corrects place and size, a crop there corrects them again. Whether
    there is an object is read from the last look.
+4. The glimpse encoder sees the image, explained or not, as far as patches voted for this place:
+   the rest of an object that is explained already is then no object of its own, and a neighbour is
+   no part of this one.
 
 No parameter knows how many steps there are, which step it is, or where on the canvas it looks.
 Places are (x, y) in half reference canvases from the middle of the image, so that they mean as many
@@ -18,6 +22,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -25,14 +30,15 @@ from air_jax.config.schema import ModelSpec
 from air_jax.model import encoders, layers
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.layers import Dense, scaled
-from air_jax.model.parts import Cell, Part, Run, Seen, part
+from air_jax.model.parts import Cell, Found, Part, Run, Seen, part
 from air_jax.types import Normal
 
 _SHARPNESS = 5.0  # of scores
 _SHIFTS = 3  # steps of mean shift
-_KERNEL = 0.5  # deviation of its kernel, in windows
+_KERNEL = 0.5  # deviation of its kernel, in half windows
 _REACH = 1.2  # longest vote along an axis, in half windows
 _WIDER = 1.33  # side of a crop, in windows
+_BELONGS = 0.8  # deviation of the votes of an object's patches, in half windows
 _NO_INK = 1e-3  # added to the ink of a patch, whose logarithm is taken
 _EDGE = 0.995  # places stay within this part of the canvas, for tanh never reaches 1
 
@@ -44,6 +50,8 @@ class Options:
   view: Literal['left', 'image'] = 'left'  # what the patches see
   votes: bool = True  # without, a patch votes for its own middle
   ink: bool = True  # without, scores do not know where ink is left
+  mask: bool = True  # without, the glimpse encoder sees all that is in the window
+  inhibition: float = 4.0  # how much lower places score that were proposed before
 
 
 class Ballot(NamedTuple):
@@ -92,24 +100,23 @@ def parts(spec: ModelSpec) -> dict[str, Part]:
 
 
 def cell(spec: ModelSpec, run: Run, options: Options = Options()) -> Cell:
-  """The cell, whose networks `run` applies."""
+  """The cell, whose networks `run` applies; its state says which patches were proposed before."""
+  middles = patch_middles(spec)
+  ratio = spec.reference_size / spec.canvas_size
 
-  def vote(params, image, size):
-    features, output = run('patches', params, image)
-    rows, columns, width = features.shape
-    middles = _middles((rows, columns), spec.patch_size, image.shape, spec.reference_size)
-    reach = _REACH * size * options.votes
-    flat = output.reshape(-1, 3)
-    votes = middles + reach * jnp.tanh(flat[:, 1:])
-    return Ballot(features.reshape(-1, width), _SHARPNESS * flat[:, 0], votes)
-
-  def find(params, state, seen: Seen):
-    ballot = vote(params, seen.left if options.view == 'left' else seen.image, seen.size)
+  def vote(params, seen: Seen, proposed):
+    features, output = run('patches', params, seen.left if options.view == 'left' else seen.image)
+    score, vote = jnp.split(output.reshape(-1, 3), (1,), axis=1)
+    scores = _SHARPNESS * score[:, 0] - options.inhibition * proposed
     if options.ink:
       ink = jnp.sum(encoders.split_into_patches(seen.left, spec.patch_size) ** 2, -1)
-      ballot = ballot._replace(scores=ballot.scores + jnp.log(ink.ravel() + _NO_INK))
+      scores += jnp.log(ink.ravel() + _NO_INK)
+    votes = middles + options.votes * _REACH * seen.size * jnp.tanh(vote)
+    return Ballot(features.reshape(len(middles), -1), scores, votes)
+
+  def find(params, proposed, seen: Seen):
+    ballot = vote(params, seen, proposed)
     place, features = mean_shift(ballot, _KERNEL * seen.size)
-    ratio = spec.reference_size / seen.left.shape[0]
     size = seen.size
     for i in range(spec.looks):
       window = ratio * jnp.stack([_WIDER * size, *place])
@@ -118,9 +125,21 @@ def cell(spec: ModelSpec, run: Run, options: Options = Options()) -> Cell:
       h, output = run(f'look_{i}', params, jnp.concatenate(inputs))
       place += seen.size * jnp.tanh(output[1:3])
       size = nn.sigmoid(output[0])
-    return state, h, _to_canvas(output[0], place, nn.softplus(output[3:]), ratio)
+    where = _to_canvas(output[0], place, nn.softplus(output[3:]), ratio)
+    mask = None
+    if options.mask:
+      mask = _to_pixels(near(ballot.votes, place, _BELONGS * seen.size), spec)
+    proposed += near(middles, place, _KERNEL * seen.size)
+    return proposed, Found(h, where, mask)
 
-  return Cell(lambda params: (), lambda params, image: (), find)
+  return Cell(lambda params: jnp.zeros(len(middles)), lambda params, image: (), find)
+
+
+def near(
+  places: Float[Array, 'P 2'], place: Float[Array, ' 2'], width: Array
+) -> Float[Array, ' P']:
+  """In [0, 1], how near places are to one of them, by a Gaussian of this deviation."""
+  return jnp.exp(-0.5 * jnp.sum((places - place) ** 2, -1) / width**2)
 
 
 def mean_shift(
@@ -140,15 +159,20 @@ def mean_shift(
   return place, weights @ ballot.features
 
 
-def _middles(
-  grid: tuple[int, int], patch: int, shape: tuple[int, ...], reference: int
-) -> Float[Array, 'P 2']:
-  """The places of the middles of patches."""
-  y, x = (
-    (patch * (jnp.arange(n) + 0.5) - length / 2) / (reference / 2)
-    for n, length in zip(grid, shape, strict=False)
-  )
-  return jnp.stack([jnp.tile(x, len(y)), jnp.repeat(y, len(x))], -1)
+def patch_middles(spec: ModelSpec) -> Float[Array, 'P 2']:
+  """The places of the middles of patches, row by row."""
+  number = -(-spec.canvas_size // spec.patch_size)
+  pixels = spec.patch_size * (jnp.arange(number) + 0.5) - spec.canvas_size / 2
+  x = pixels / (spec.reference_size / 2)
+  return jnp.stack([jnp.tile(x, number), jnp.repeat(x, number)], -1)
+
+
+def _to_pixels(shares: Float[Array, ' P'], spec: ModelSpec) -> Float[Array, 'H W 1']:
+  """Numbers of patches, interpolated."""
+  number = -(-spec.canvas_size // spec.patch_size)
+  side = number * spec.patch_size
+  pixels = jax.image.resize(shares.reshape(number, number, 1), (side, side, 1), 'linear')
+  return pixels[: spec.canvas_size, : spec.canvas_size]
 
 
 def _to_canvas(raw_size: Array, place: Array, std: Array, ratio: float) -> Normal:

@@ -25,7 +25,7 @@ def build(objective: ObjectiveConfig, update: UpdateConfig) -> Schedules:
     smoothing=optax.join_schedules(
       [
         optax.constant_schedule(objective.smoothing),
-        linear(objective.smoothing, 0.0, objective.smoothing_steps),
+        linear(objective.smoothing, objective.final_smoothing, objective.smoothing_steps),
       ],
       [objective.smoothing_hold],
     ),
