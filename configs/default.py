@@ -92,6 +92,10 @@ def get_config() -> ConfigDict:
   # The count of a parsed image: 'presence', the mode of the presence head's posterior, or
   # 'explanation', the mode of the exact posterior given the decoded objects
   model.count_by = 'presence'
+  # >= 0, how often each object of a parsed image is explained again together with its neighbour, to
+  # keep what the bound prefers; the count is then that of the 'explanation'. Parsing takes several
+  # times as long; training is the same
+  model.sweeps = 0
 
   objective = config.objective = ConfigDict()
   # Of one roll-out: 'exact', 'collapsed', 'reinforce', 'nvil', 'nvil_to_go', 'mvd', 'disarm',

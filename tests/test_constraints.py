@@ -67,6 +67,7 @@ IMPOSSIBLE = {
   'model.max_steps': (0, -1),
   'model.cell': ('gru', ''),
   'model.looks': (0,),
+  'model.sweeps': (-1,),
   'model.glimpse_size': (0, -1),
   'model.code_size': (0,),
   'model.cell_size': (0,),

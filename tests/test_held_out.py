@@ -115,6 +115,7 @@ def test_summary_where_everything_is_known():
     'kl': 1.5,
     'reconstruction_mse': 3.0,
     'box_iou': 3.5 / 4,
+    'box_f1': 8 / 9,  # all 4 true ones are found, by 4 of 5
   }
   rows = _rows(summary)
   assert ['count', 'accuracy', '75.00%'] in [row[:3] for row in rows]

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,14 @@ def test_matched_iou_leaves_a_true_box_without_partner_at_zero():
   np.testing.assert_array_equal(metrics.matched_iou(truth, [(10, 10, 4, 2)]), [0, 0.5])
   np.testing.assert_array_equal(metrics.matched_iou(truth, np.zeros((0, 4))), [0, 0])
   np.testing.assert_array_equal(metrics.matched_iou(np.zeros((0, 4)), truth), [])
+
+
+def test_f1_is_the_harmonic_mean_of_recall_and_precision():
+  for found, true, predicted in ((3, 4, 6), (4, 4, 4), (1, 7, 2)):
+    expected = 2 / (true / found + predicted / found)
+    assert metrics.f1(found, true, predicted) == pytest.approx(expected)
+  assert metrics.f1(0, 3, 0) == metrics.f1(0, 0, 3) == 0.0
+  assert metrics.f1(0, 0, 0) == 1.0
 
 
 @settings(derandomize=True, deadline=None)

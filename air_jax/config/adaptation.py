@@ -15,6 +15,7 @@ CHANGEABLE = (
   *(f'data.{f.name}' for f in dataclasses.fields(DataConfig) if f.name not in _OF_TRAINING),
   'model.max_steps',
   'model.count_by',
+  'model.sweeps',
 )
 
 
@@ -67,8 +68,8 @@ def check_keys(keys: Iterable[str]) -> None:
       raise flat.unknown_key(key, schema.KEYS)
     if key not in CHANGEABLE:
       raise UserError(
-        f'config.{key} cannot change after training; what can are model.max_steps, model.count_by '
-        'and the keys of section data that decide held-out scenes'
+        f'config.{key} cannot change after training; what can are model.max_steps, model.count_by, '
+        'model.sweeps and the keys of section data that decide held-out scenes'
       )
 
 

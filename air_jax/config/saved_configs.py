@@ -17,6 +17,7 @@ ADDED: dict[str, Any] = {
   'objective.final_smoothing': 0.0,  # since 0.2.0
   'model.cell': 'lstm',  # since 0.2.0
   'model.looks': 2,  # since 0.2.0
+  'model.sweeps': 0,  # since 0.2.0
   'model.likelihood': 'gaussian',  # since 0.2.0
   'model.networks': '',  # since 0.2.0
 }

@@ -101,6 +101,7 @@ class ModelSpec:
   learn_size_prior: bool
   shift_prior_std: c.Positive
   count_by: Annotated[str, c.one_of('presence', 'explanation')]
+  sweeps: c.Count
   likelihood: Annotated[str, c.one_of('gaussian', 'bernoulli', path=True)]
   networks: Annotated[str, c.path_or_empty]
   canvas_size: Annotated[int, Derived('data.canvas_size')]

@@ -18,6 +18,7 @@ from air_jax.model import spatial_transformer as transformer
 from air_jax.model.networks import Params
 from air_jax.types import LabelledScenes, Normal
 
+_FOUND = 0.5  # box IoU from which an object counts as found
 # Roll-outs at once; bounds memory.
 _BATCH = 250  # of as many images
 _PARTICLES = 10  # of each image
@@ -167,7 +168,8 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
     pixel), `predicted_counts` (how many images of each); where true counts are known also
     `count_accuracy` with its 95 % interval, `accuracy_by_count` and `confusion` (rows true) over
     those images; where boxes are known `box_iou` (mean over true objects of the IoU with their
-    matched predicted box, 0 where missed).
+    matched predicted box, 0 where missed) and `box_f1` (`metrics.f1`
+    of objects found with an IoU of at least 0.5).
   """
   found = np.bincount(evaluation.counts, minlength=max_steps + 1)
   summary: dict[str, Any] = {'images': len(scenes.images)}
@@ -180,7 +182,10 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
     'reconstruction_mse': float(evaluation.squared_error.mean()),
   }
   if scenes.boxes.shape[1]:
-    summary['box_iou'] = float(matched_ious(evaluation, scenes).mean())
+    ious = matched_ious(evaluation, scenes)
+    true, predicted = int(np.sum(scenes.counts)), int(np.sum(evaluation.counts))
+    summary['box_iou'] = float(ious.mean())
+    summary['box_f1'] = metrics.f1(int((ious >= _FOUND).sum()), true, predicted)
   return summary
 
 

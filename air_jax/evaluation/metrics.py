@@ -93,3 +93,17 @@ def matched_iou(
   rows, columns = match(iou)
   matched[rows] = iou[rows, columns]
   return matched
+
+
+def f1(found: int, true: int, predicted: int) -> float:
+  """Harmonic mean of recall, found / true, and precision, found / predicted.
+
+  Args:
+    found: true objects that a predicted one is matched to.
+    true: number of true objects.
+    predicted: number of predicted objects.
+
+  Returns:
+    in [0, 1]; 1 where there is neither a true nor a predicted object.
+  """
+  return 2 * found / (true + predicted) if true + predicted else 1.0

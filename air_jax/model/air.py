@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from air_jax.model import rendering
+from air_jax.model import rendering, search
 from air_jax.model.model import Model, build, init, priors, window_size
 from air_jax.model.networks import Params
 from air_jax.model.rollout import (
@@ -119,10 +119,13 @@ def log_posterior(
 def parse(model: Model, params: Params, image: Float[Array, 'H W C']) -> tuple[Latents, Rollout]:
   """The most probable explanation of an image in [0, 1]: posterior means, mode of the count.
 
-  The count's distribution is that of `count_log_posterior`. The latents are those of the roll-out.
+  The count's distribution is that of `count_log_posterior`. The latents are those of the roll-out,
+  which `search.improve` changes where `model.sweeps` asks for it.
   """
   means = jax.tree.map(jnp.zeros_like, sample_noise(model, jax.random.key(0)))
   rolled = rollout(model, params, image, means)
+  if model.spec.sweeps:
+    rolled = search.improve(model, params, image, rolled)
   count = distributions.count_mode(count_log_posterior(model, params, image, rolled))
   return Latents(rolled.z_where, rolled.z_what, count, rolled.z_background), rolled
 
@@ -137,9 +140,10 @@ def count_log_posterior(
 
       p(n | x, z) ~ p(n) p(x | canvas_n) exp(-kl_z[n])
 
-  which `objectives.collapsed` learns by: slow or failed presence heads do not affect it.
+  which `objectives.collapsed` learns by: slow or failed presence heads do not affect it. So it is
+  for an explanation that was searched for, whose objects are of several roll-outs.
   """
-  if model.spec.count_by == 'presence':
+  if model.spec.count_by == 'presence' and not model.spec.sweeps:
     return distributions.count_log_probs(rolled.presence_logits)
   terms = elbo_terms(model, params, image, rolled, model.spec.success)
   return jax.nn.log_softmax(terms.log_p - terms.nll - terms.kl_z)

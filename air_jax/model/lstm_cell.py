@@ -45,7 +45,7 @@ def cell(spec: ModelSpec, run: Run) -> Cell:
     if not spec.residual:
       state, h = run('cell', params, state, seen.encoded, seen.z)
       return state, Found(h, run('location_head', params, h))
-    attended = run('attention', params, seen.left, seen.size)
+    attended = run('attention', params, seen.left, seen.first_size)
     state, h = run('cell', params, state, seen.encoded, jnp.concatenate([seen.z, attended]))
     where = run('location_head', params, jnp.concatenate([h, attended]))
     # The head starts at the first place attended to, whose raw value is its arctanh.

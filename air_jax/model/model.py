@@ -59,15 +59,30 @@ def priors(model: Model, params: Params) -> tuple[Normal, Normal]:
   The prior of z_background is that of z_what. Where the prior of the scale is learned, it starts
   at the configured one and maximises the bound like every parameter (empirical Bayes).
   """
-  numbers = model.numbers
-  mean_shift, log_std_factor = model.networks.size_prior(params)
-  odds = numbers.size_prior_mean / (1.0 - numbers.size_prior_mean)
-  mean = jnp.array([jnp.log(odds) + mean_shift, 0.0, 0.0])
-  size_std = numbers.size_prior_std * jnp.exp(log_std_factor)
-  std = jnp.array([size_std, model.spec.shift_prior_std, model.spec.shift_prior_std])
-  return Normal(mean, std), Normal(jnp.zeros(()), jnp.ones(()))
+  size = _size_prior(model, params)
+  if model.spec.canvas_size != model.spec.reference_size:
+    # The same pixels on another canvas; the deviation to first order.
+    ratio, here = model.spec.reference_size / model.spec.canvas_size, jax.nn.sigmoid(size.mean)
+    there = ratio * here
+    size = Normal(jnp.log(there) - jnp.log1p(-there), size.std * (1.0 - here) / (1.0 - there))
+  shift = model.spec.shift_prior_std
+  where = Normal(jnp.stack([size.mean, 0.0, 0.0]), jnp.stack([size.std, shift, shift]))
+  return where, Normal(jnp.zeros(()), jnp.ones(()))
+
+
+def reference_size(model: Model, params: Params) -> Float[Array, '']:
+  """The side of a typical object's window, as a fraction of the canvas in training."""
+  return jax.nn.sigmoid(_size_prior(model, params).mean)
 
 
 def window_size(model: Model, params: Params) -> Float[Array, '']:
   """The side of a typical object's window, as a fraction of the canvas: the middle of the prior."""
   return jax.nn.sigmoid(priors(model, params)[0].mean[0])
+
+
+def _size_prior(model: Model, params: Params) -> Normal:
+  """The prior of the log-odds of a window's side as a fraction of the canvas in training."""
+  numbers = model.numbers
+  mean_shift, log_std_factor = model.networks.size_prior(params)
+  odds = numbers.size_prior_mean / (1.0 - numbers.size_prior_mean)
+  return Normal(jnp.log(odds) + mean_shift, numbers.size_prior_std * jnp.exp(log_std_factor))

@@ -46,7 +46,9 @@ class Seen(NamedTuple):
   encoded: Any  # `Cell.encode` of it
   left: Float[Array, 'H W C']  # minus the objects painted so far; no gradient passes these
   z: Float[Array, ' 3+D']  # z_where and z_what of the last object, zeros at first
-  size: Float[Array, '']  # the prior mean of a window's side, as a fraction of the reference canvas
+  # Side of a window as a fraction of the reference canvas, by the prior; no gradient passes either
+  first_size: Float[Array, '']  # as configured
+  size: Float[Array, '']  # as learned
 
 
 class Found(NamedTuple):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from air_jax.model import rendering
 from air_jax.model import spatial_transformer as transformer
-from air_jax.model.model import Model
+from air_jax.model.model import Model, reference_size
 from air_jax.model.networks import Params
 from air_jax.model.parts import Seen
 from air_jax.types import Noise, Normal, Rollout
@@ -99,8 +99,14 @@ def inference_step(
     sample: how latents are drawn.
   """
   nets = model.networks
-  left, size = foreground - state.canvas, jnp.asarray(model.numbers.size_prior_mean)
-  seen = Seen(foreground, encoded, left, state.z, size)
+  seen = Seen(
+    image=foreground,
+    encoded=encoded,
+    left=foreground - state.canvas,
+    z=state.z,
+    first_size=jnp.asarray(model.numbers.size_prior_mean),
+    size=jax.lax.stop_gradient(reference_size(model, params)),
+  )
   cell, (h, where, mask) = nets.cell.find(params, state.cell, seen)
   z_where = sample(where, noise[:3])
   own = foreground if mask is None else mask * foreground

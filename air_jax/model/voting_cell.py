@@ -4,9 +4,8 @@ It sees what is left to explain, proposes a place and looks there:
 
 1. Layers shared over all patches give each patch a score and a vote, the offset from the patch to
    the middle of its object (Hough voting: Ballard, 1981; Qi et al., "Deep Hough voting", 2019).
-2. Scores weigh the ink that is left, so that an explained object is not proposed again, and places
-   proposed before score less, so that one failure does not hide other objects. Mean shift among the
-   votes (Cheng, 1995) goes from the patch with the highest score to a place.
+2. Scores weigh the ink that is left, so that an explained object is not proposed again. Mean shift
+   among the votes (Cheng, 1995) goes from the patch with the highest score to a place.
 3. Looks: a crop at that place corrects place and size, a crop there corrects them again. Whether
    there is an object is read from the last look.
 4. The glimpse encoder sees the image, explained or not, as far as patches voted for this place:
@@ -51,7 +50,6 @@ class Options:
   votes: bool = True  # without, a patch votes for its own middle
   ink: bool = True  # without, scores do not know where ink is left
   mask: bool = True  # without, the glimpse encoder sees all that is in the window
-  inhibition: float = 4.0  # how much lower places score that were proposed before
 
 
 class Ballot(NamedTuple):
@@ -100,22 +98,22 @@ def parts(spec: ModelSpec) -> dict[str, Part]:
 
 
 def cell(spec: ModelSpec, run: Run, options: Options = Options()) -> Cell:
-  """The cell, whose networks `run` applies; its state says which patches were proposed before."""
+  """The cell, whose networks `run` applies."""
   middles = patch_middles(spec)
   ratio = spec.reference_size / spec.canvas_size
 
-  def vote(params, seen: Seen, proposed):
+  def vote(params, seen: Seen):
     features, output = run('patches', params, seen.left if options.view == 'left' else seen.image)
     score, vote = jnp.split(output.reshape(-1, 3), (1,), axis=1)
-    scores = _SHARPNESS * score[:, 0] - options.inhibition * proposed
+    scores = _SHARPNESS * score[:, 0]
     if options.ink:
       ink = jnp.sum(encoders.split_into_patches(seen.left, spec.patch_size) ** 2, -1)
       scores += jnp.log(ink.ravel() + _NO_INK)
     votes = middles + options.votes * _REACH * seen.size * jnp.tanh(vote)
     return Ballot(features.reshape(len(middles), -1), scores, votes)
 
-  def find(params, proposed, seen: Seen):
-    ballot = vote(params, seen, proposed)
+  def find(params, state, seen: Seen):
+    ballot = vote(params, seen)
     place, features = mean_shift(ballot, _KERNEL * seen.size)
     size = seen.size
     for i in range(spec.looks):
@@ -129,10 +127,9 @@ def cell(spec: ModelSpec, run: Run, options: Options = Options()) -> Cell:
     mask = None
     if options.mask:
       mask = _to_pixels(near(ballot.votes, place, _BELONGS * seen.size), spec)
-    proposed += near(middles, place, _KERNEL * seen.size)
-    return proposed, Found(h, where, mask)
+    return state, Found(h, where, mask)
 
-  return Cell(lambda params: jnp.zeros(len(middles)), lambda params, image: (), find)
+  return Cell(lambda params: (), lambda params, image: (), find)
 
 
 def near(

@@ -1,0 +1,154 @@
+"""A better explanation of an image than one roll-out gives, by trying changes and keeping the best.
+
+A roll-out finds objects one by one and never returns to one. The search does: it takes away an
+object and its neighbour, explains what they leave in an image of few objects, and keeps the result
+where the bound rises. That moves objects, merges two halves of one, separates two that were taken
+for one, and adds what was missed. What is proposed is judged by the model alone: by the cost
+
+    -log p(x | objects) + sum of (KL(q(z_where) || p) + KL(q(z_what) || p) - log rho)
+
+in nats, with rho the success probability of the prior of the count.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from air_jax.model import rendering
+from air_jax.model.model import Model, priors
+from air_jax.model.networks import Params
+from air_jax.model.rollout import rollout, sample_noise
+from air_jax.objectives import distributions
+from air_jax.types import Rollout
+
+_AGAIN = 3  # most objects of a new explanation of two
+
+
+class _Scene(NamedTuple):
+  """T objects, some of which are present."""
+
+  objects: Rollout  # with the fields of objects alone, the others hold no [T]
+  costs: Float[Array, ' T']  # nats, of each object that is present
+  present: Bool[Array, ' T']
+
+
+def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: Rollout) -> Rollout:
+  """Searches for a better explanation, explaining each object again `model.sweeps` times.
+
+  Args:
+    model: the model.
+    params: parameters of its networks.
+    image: in [0, 1].
+    rolled: the explanation to start from, at posterior means.
+
+  Returns:
+    T objects, those that are worth more first: the first n are the best n of them, found by taking
+    away one after another.
+  """
+  background = rolled.canvases[0]
+  costs = object_costs(model, params, rolled)
+  scene = _Scene(rolled, costs, jnp.ones(len(costs), bool))
+  scene = scene._replace(present=_worth_keeping(model, image, background, scene))
+  steps = jnp.tile(jnp.arange(len(costs)), model.spec.sweeps)
+  scene, _ = jax.lax.scan(
+    lambda scene, t: (_explain_again(model, params, image, background, scene, t), None),
+    scene,
+    steps,
+  )
+  order, _ = _order(model, image, background, scene)
+  return _with_canvases(model, background, _take(scene.objects, order))
+
+
+def object_costs(model: Model, params: Params, rolled: Rollout) -> Float[Array, ' T']:
+  """What each object costs beside the likelihood, in nats."""
+  where_prior, what_prior = priors(model, params)
+  kl = distributions.normal_kl(rolled.where, where_prior).sum(-1)
+  kl += distributions.normal_kl(rolled.what, what_prior).sum(-1)
+  return kl - jnp.log(model.spec.success)
+
+
+def _explain_again(model, params, image, background, scene, t):
+  """The scene with object t and its nearest neighbour explained anew, if that is better."""
+  number = len(scene.present)
+  distance = jnp.sum((scene.objects.z_where[:, 1:] - scene.objects.z_where[t, 1:]) ** 2, -1)
+  other = jnp.argmin(jnp.where(scene.present & (jnp.arange(number) != t), distance, jnp.inf))
+  removed = (jnp.arange(number) == t) | (jnp.arange(number) == other)
+  kept = scene.present & ~removed
+  few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=_AGAIN))
+  means = jax.tree.map(jnp.zeros_like, sample_noise(few, jax.random.key(0)))
+  canvas = _canvas(model, background, scene.objects.painted, kept)
+  new = rollout(few, params, image - (canvas - background), means)
+  # New objects go to the two places that are free now, and to another that is free if there is one.
+  free = jnp.argsort(kept, stable=True)[:_AGAIN]
+  usable = ~kept[free]
+  objects = _put(scene.objects, new, free, usable)
+  costs = scene.costs.at[free].set(
+    jnp.where(usable, object_costs(few, params, new), scene.costs[free])
+  )
+  trial = _Scene(objects, costs, kept.at[free].set(True))
+  trial = trial._replace(present=_worth_keeping(model, image, background, trial))
+  better = _cost(model, image, background, trial) < _cost(model, image, background, scene)
+  return jax.tree.map(lambda a, b: jnp.where(better, a, b), trial, scene)
+
+
+def _worth_keeping(model, image, background, scene) -> Bool[Array, ' T']:
+  """The objects without which the explanation would be worse, taking away one after another."""
+  order, costs = _order(model, image, background, scene)
+  best = jnp.argmin(costs)  # number of objects
+  rank = jnp.argsort(order)
+  return scene.present & (rank < best)
+
+
+def _order(model, image, background, scene):
+  """Objects by worth [T], and the cost of the first n = 0..T of them; absent ones come last."""
+
+  def drop(present, _):
+    without = present & ~jnp.eye(len(present), dtype=bool)
+    costs = jax.vmap(lambda p: _cost(model, image, background, scene._replace(present=p)))(without)
+    absent = ~scene.present
+    costs = jnp.where(present, costs, jnp.inf)
+    least = jnp.where((present & absent).any(), jnp.argmax(present & absent), jnp.argmin(costs))
+    return present.at[least].set(False), (least, costs[least])
+
+  everything = jnp.ones_like(scene.present)
+  _, (dropped, costs) = jax.lax.scan(drop, everything, None, length=len(everything))
+  first = _cost(model, image, background, scene._replace(present=everything))
+  return dropped[::-1], jnp.concatenate([costs[::-1], first[None]])
+
+
+def _cost(model, image, background, scene):
+  canvas = _canvas(model, background, scene.objects.painted, scene.present)
+  nll = model.likelihood.prefix_nll(image, canvas[None], None, model.numbers).nll[0]
+  return nll + scene.costs @ scene.present
+
+
+def _canvas(model, background, layers, present):
+  return rendering.compose(model.renderer, background, layers * present[:, None, None, None])[-1]
+
+
+_OF_OBJECTS = (
+  'presence_logits', 'where', 'what', 'z_where', 'z_what', 'crops', 'glimpses', 'painted',
+)  # fmt: skip
+
+
+def _take(objects: Rollout, order: Array) -> Rollout:
+  taken = {name: jax.tree.map(lambda x: x[order], getattr(objects, name)) for name in _OF_OBJECTS}
+  return objects._replace(**taken)
+
+
+def _put(objects: Rollout, new: Rollout, places: Array, usable: Array) -> Rollout:
+  def put(old, new):
+    mask = usable.reshape(-1, *(1 for _ in new.shape[1:]))
+    return old.at[places].set(jnp.where(mask, new, old[places]))
+
+  changed = {
+    name: jax.tree.map(put, getattr(objects, name), getattr(new, name)) for name in _OF_OBJECTS
+  }
+  return objects._replace(**changed)
+
+
+def _with_canvases(model: Model, background: Array, objects: Rollout) -> Rollout:
+  return objects._replace(canvases=rendering.compose(model.renderer, background, objects.painted))

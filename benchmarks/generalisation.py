@@ -1,0 +1,143 @@
+"""Counts that training never showed: more digits, a number left out, larger canvases.
+
+    python -m benchmarks.generalisation --mnist_dir=FOLDER
+        [--folder=runs/generalisation] [--seeds=5] [--steps=6000] [--cells=voting,lstm]
+        [--experiments=extrapolation,interpolation] [--scenes=4000] [--jobs=2]
+        [--kept=docs/generalisation/results.json]
+    python -m benchmarks.generalisation --report     only reports the results so far
+
+Extrapolation: trained on 0-2 digits, tested on 0-2, 3, 4 and 5 of the same canvas, and on 20 of a
+canvas of 200x200 pixels. Interpolation: trained on 0, 1 or 3 digits, tested on these and on 2. All
+runs use configs/generalisation.py; those of the LSTM its default schedule. Every test has
+--scenes scenes, but for the large canvas, which has a twentieth. Finished runs are kept in the
+folder, and interrupted ones continue.
+"""
+
+import itertools
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from air_jax.cli import command_line
+from air_jax.errors import UserError
+from benchmarks import jobs
+from benchmarks.jobs import Result
+
+_CELLS = flags.DEFINE_list('cells', ['voting', 'lstm'], 'Cells to train.')
+_EXPERIMENTS = flags.DEFINE_list(
+  'experiments', ['extrapolation', 'interpolation'], 'What to train and test.'
+)
+_SCENES = flags.DEFINE_integer('scenes', 4000, 'Held-out scenes of a test.', lower_bound=20)
+_BENCHMARK = 'generalisation'
+_STEPS = 6000
+_TRAINED = {'extrapolation': (), 'interpolation': (0, 1, 3)}  # data.counts
+_LARGE = '20 on 200x200'
+# What is tested: the keys of the configuration that differ.
+_TESTS: dict[str, dict[str, dict[str, Any]]] = {
+  'extrapolation': {
+    '0-2': {},
+    '0-2, T = 6': {'model.max_steps': 6},
+    **{str(n): {'data.counts': (n,), 'model.max_steps': 6} for n in (3, 4, 5)},
+    _LARGE: {'data.counts': (20,), 'data.canvas_size': 200, 'model.max_steps': 24},
+  },
+  'interpolation': {
+    '0, 1, 3': {},
+    '2': {'data.counts': (2,)},
+    '2, T = 6': {'data.counts': (2,), 'model.max_steps': 6},
+  },
+}
+
+
+@command_line.one_line_errors
+def main(argv: list[str]) -> None:
+  """Trains and tests what is missing, then reports."""
+  del argv
+  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
+  if jobs.ONE.value:
+    _run(jobs.ONE.value)
+    return
+  for flag, known in ((_CELLS, ('voting', 'lstm')), (_EXPERIMENTS, _TESTS)):
+    if unknown := set(flag.value) - set(known):
+      raise UserError(f'--{flag.name}: {min(unknown)!r} is none of {", ".join(known)}')
+  steps = jobs.STEPS.value or _STEPS
+  order = itertools.product(_CELLS.value, _EXPERIMENTS.value, range(jobs.SEEDS.value))
+  names = [f'{experiment}/{cell}/{seed}/{steps}' for cell, experiment, seed in order]
+  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+
+
+def _run(name: str) -> None:
+  """Trains one run and tests it."""
+  import air_jax
+  from air_jax.configs import generalisation
+  from air_jax.data import loading
+  from air_jax.evaluation import held_out
+  from air_jax.inference import restore
+
+  experiment, cell, seed, steps = name.split('/')
+  config = generalisation.get_config()
+  config.seed, config.model.cell = int(seed), cell
+  if cell == 'lstm':
+    config.objective.final_smoothing = 0.0
+  config.data.update(mnist_dir=jobs.MNIST_DIR.value, counts=_TRAINED[experiment], test_scenes=1000)
+  config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
+  workdir = jobs.folder(_BENCHMARK) / name / 'run'
+  summary = air_jax.train(config, workdir, figures=False, progress=False)
+  tests = {}
+  for test, changes in _TESTS[experiment].items():
+    if test == _LARGE and cell == 'lstm':
+      continue  # which takes images of one size
+    scenes = _SCENES.value // 20 if test == _LARGE else _SCENES.value
+    run = restore.restore(workdir, changes | {'data.test_scenes': scenes})
+    model, given = run.model(0), loading.load(run.config.data, 'test')
+    _, tested = held_out.evaluate(model.model, model.params, given, 0, run.step)
+    known = 'images', 'count_accuracy', 'box_f1', 'predicted_counts'
+    tests[test] = {key: tested[key] for key in known}
+  result = {'experiment': experiment, 'cell': cell, 'seed': int(seed), 'steps': int(steps)}
+  result |= {'elbo': summary['elbo'], 'box_iou': summary['box_iou'], 'tests': tests}
+  jobs.finish(jobs.folder(_BENCHMARK) / name, result)
+
+
+def _name(run: Result) -> str:
+  return '/'.join(str(run[key]) for key in ('experiment', 'cell', 'seed', 'steps'))
+
+
+def table(results: Sequence[Result]) -> str:
+  """A Markdown table for each experiment: percent of scenes counted right, seed by seed."""
+  lines: list[str] = []
+  for experiment, tests in _TESTS.items():
+    own = [run for run in results if run['experiment'] == experiment]
+    if not own:
+      continue
+    lines += [
+      f'{experiment.capitalize()}, % of scenes counted right (mean; each seed):',
+      '',
+      f'| cell | steps | {" | ".join(tests)} |',
+      '|' + (2 + len(tests)) * '---|',
+    ]
+    for cell, steps in dict.fromkeys((run['cell'], run['steps']) for run in own):
+      group = sorted(
+        (run for run in own if (run['cell'], run['steps']) == (cell, steps)),
+        key=lambda run: run['seed'],
+      )
+      cells = [_cell(run['tests'].get(test) for run in group) for test in tests]
+      lines.append(f'| `{cell}` | {steps:,} | {" | ".join(cells)} |')
+    lines.append('')
+  return '\n'.join(lines)
+
+
+def _cell(tests: Iterable[Result | None]) -> str:
+  """Mean and values of all seeds; of scenes with many objects also F1 at a box IoU of 0.5."""
+  found = [test for test in tests if test]
+  if not found:
+    return '-'
+  counts = [100 * test['count_accuracy'] for test in found]
+  text = f'{statistics.mean(counts):.2f} ({", ".join(f"{count:.2f}" for count in counts)})'
+  if len(found[0]['predicted_counts']) > 20:
+    text += f'; F1 {statistics.mean(100 * test["box_f1"] for test in found):.1f} %'
+  return text
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse_flags)

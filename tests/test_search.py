@@ -1,0 +1,87 @@
+"""The search for a better explanation: it never makes the bound worse, and says what it found."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+import samples
+import scipy.stats
+
+from air_jax.model import air, search
+from air_jax.types import Normal
+
+SUCCESS = 0.3
+
+
+@pytest.fixture(params=['lstm', 'voting'])
+def started(request, model):
+  """A model, an image of its own objects, and the roll-out to start from."""
+  model, params, _, noise = samples.variant(
+    model, cell=request.param, max_steps=4, sweeps=2, success=SUCCESS
+  )
+  # Bright objects, which are worth something.
+  params = params | {'glimpse_decoder': jax.tree.map(lambda x: x, params['glimpse_decoder'])}
+  params['glimpse_decoder']['output']['bias'] += 4.0
+  image = np.asarray(jax.jit(air.rollout)(model, params, np.zeros((50, 50, 1)), noise).canvases[2])
+  means = jax.tree.map(np.zeros_like, noise)
+  return model, params, image, jax.jit(air.rollout)(model, params, image, means)
+
+
+def divergence(normal: Normal, mean, std):
+  q = scipy.stats.norm
+  cross = 0.5 * (normal.std**2 + (normal.mean - mean) ** 2) / std**2 - q.logpdf(0, 0, std)
+  return (cross - q.entropy(normal.mean, normal.std)).sum(-1)
+
+
+def cost(model, image, rolled, present):
+  """The cost of some of the objects, by its formula."""
+  canvas = rolled.canvases[0] + sum(
+    layer for layer, there in zip(rolled.painted, present, strict=True) if there
+  )
+  nll = -scipy.stats.norm.logpdf(image, canvas, model.numbers.likelihood_std).sum()
+  where = divergence(rolled.where, np.array([np.log(0.42 / 0.58), 0, 0]), np.array([0.05, 1, 1]))
+  each = where + divergence(rolled.what, 0, 1) - np.log(SUCCESS)
+  return nll + np.sum(each, where=np.array(present, bool))
+
+
+def prefixes(number):
+  return [[True] * n + [False] * (number - n) for n in range(number + 1)]
+
+
+def test_objects_are_those_that_cost_least_and_the_worthiest_comes_first(started):
+  model, params, image, rolled = started
+  better = jax.jit(search.improve)(model, params, image, rolled)
+  found = [cost(model, image, better, present) for present in prefixes(4)]
+  start = [cost(model, image, rolled, p) for p in itertools.product([False, True], repeat=4)]
+  assert min(found) <= min(start) + 0.01
+  # Of those worth keeping, taken away one after another: no other could go for less.
+  for n in range(1, np.argmin(found) + 1):
+    without = [
+      cost(model, image, better, [t < n and t != gone for t in range(4)]) for gone in range(n)
+    ]
+    assert without[-1] <= min(without) + 0.01
+
+
+def test_what_is_found_is_a_roll_out_like_any_other(started):
+  model, params, image, rolled = started
+  better = jax.jit(search.improve)(model, params, image, rolled)
+  for old, new in zip(jax.tree.leaves(rolled), jax.tree.leaves(better), strict=True):
+    assert old.shape == new.shape and np.isfinite(new).all()
+  glimpses, layers = jax.vmap(lambda *z: air.render_object(model, params, *z))(
+    better.z_where, better.z_what
+  )
+  np.testing.assert_allclose(better.glimpses, glimpses, atol=1e-5)
+  np.testing.assert_allclose(better.painted, layers, atol=1e-5)
+  sums = np.cumsum([np.asarray(better.canvases[0]), *np.asarray(layers)], axis=0)
+  np.testing.assert_allclose(better.canvases, sums, atol=1e-5)
+
+
+def test_parsing_counts_what_the_search_found(started):
+  model, params, image, rolled = started
+  latents, found = jax.jit(air.parse)(model, params, image)
+  costs = [cost(model, image, found, present) for present in prefixes(4)]
+  assert latents.count == np.argmin(costs)
+  probabilities = np.exp(air.count_log_posterior(model, params, image, found))
+  expected = np.exp(min(costs) - np.array(costs))
+  np.testing.assert_allclose(probabilities, expected / expected.sum(), atol=1e-3)
