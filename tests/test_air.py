@@ -313,3 +313,15 @@ def test_a_batch_of_rollouts_is_a_loop_of_single_ones(coloured):
     batch._replace(products=batch.products / 1e3),  # of thousands of pixels
     expected._replace(products=expected.products / 1e3),
   )
+
+
+def test_sizes_have_the_same_prior_in_pixels_on_another_canvas(model):
+  small, params, *_ = samples.variant(model, cell='voting')
+  large = samples.changed(small, canvas_size=200)
+  where, other = (air.priors(each, params)[0] for each in (small, large))
+  size, other_size = scipy.special.expit(where.mean[0]), scipy.special.expit(other.mean[0])
+  np.testing.assert_allclose(200 * other_size, 50 * size, rtol=1e-5)
+  # A deviation as many pixels wide, to first order.
+  pixels, other_pixels = 50 * size * (1 - size), 200 * other_size * (1 - other_size)
+  np.testing.assert_allclose(other_pixels * other.std[0], pixels * where.std[0], rtol=1e-5)
+  np.testing.assert_array_equal(other.mean[1:], where.mean[1:])

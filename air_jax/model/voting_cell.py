@@ -17,12 +17,12 @@ Places are (x, y) in half reference canvases from the middle of the image, so th
 pixels on any canvas.
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from air_jax.config.schema import ModelSpec
@@ -40,16 +40,6 @@ _WIDER = 1.33  # side of a crop, in windows
 _BELONGS = 0.8  # deviation of the votes of an object's patches, in half windows
 _NO_INK = 1e-3  # added to the ink of a patch, whose logarithm is taken
 _EDGE = 0.995  # places stay within this part of the canvas, for tanh never reaches 1
-
-
-@dataclass(frozen=True)
-class Options:
-  """What the cell can do without, to measure what it is for."""
-
-  view: Literal['left', 'image'] = 'left'  # what the patches see
-  votes: bool = True  # without, a patch votes for its own middle
-  ink: bool = True  # without, scores do not know where ink is left
-  mask: bool = True  # without, the glimpse encoder sees all that is in the window
 
 
 class Ballot(NamedTuple):
@@ -97,19 +87,17 @@ def parts(spec: ModelSpec) -> dict[str, Part]:
   return {'patches': part(patches, canvas), **looks}
 
 
-def cell(spec: ModelSpec, run: Run, options: Options = Options()) -> Cell:
+def cell(spec: ModelSpec, run: Run) -> Cell:
   """The cell, whose networks `run` applies."""
   middles = patch_middles(spec)
   ratio = spec.reference_size / spec.canvas_size
 
   def vote(params, seen: Seen):
-    features, output = run('patches', params, seen.left if options.view == 'left' else seen.image)
+    features, output = run('patches', params, seen.left)
     score, vote = jnp.split(output.reshape(-1, 3), (1,), axis=1)
-    scores = _SHARPNESS * score[:, 0]
-    if options.ink:
-      ink = jnp.sum(encoders.split_into_patches(seen.left, spec.patch_size) ** 2, -1)
-      scores += jnp.log(ink.ravel() + _NO_INK)
-    votes = middles + options.votes * _REACH * seen.size * jnp.tanh(vote)
+    ink = jnp.sum(encoders.split_into_patches(seen.left, spec.patch_size) ** 2, -1)
+    scores = _SHARPNESS * score[:, 0] + jnp.log(ink.ravel() + _NO_INK)
+    votes = _REACH * seen.size * jnp.tanh(vote) + middles
     return Ballot(features.reshape(len(middles), -1), scores, votes)
 
   def find(params, state, seen: Seen):
@@ -124,10 +112,8 @@ def cell(spec: ModelSpec, run: Run, options: Options = Options()) -> Cell:
       place += seen.size * jnp.tanh(output[1:3])
       size = nn.sigmoid(output[0])
     where = _to_canvas(output[0], place, nn.softplus(output[3:]), ratio)
-    mask = None
-    if options.mask:
-      mask = _to_pixels(near(ballot.votes, place, _BELONGS * seen.size), spec)
-    return state, Found(h, where, mask)
+    belongs = near(ballot.votes, place, _BELONGS * seen.size)
+    return state, Found(h, where, _to_pixels(belongs, spec))
 
   return Cell(lambda params: (), lambda params, image: (), find)
 
@@ -156,12 +142,12 @@ def mean_shift(
   return place, weights @ ballot.features
 
 
-def patch_middles(spec: ModelSpec) -> Float[Array, 'P 2']:
+def patch_middles(spec: ModelSpec) -> Float[np.ndarray, 'P 2']:
   """The places of the middles of patches, row by row."""
   number = -(-spec.canvas_size // spec.patch_size)
-  pixels = spec.patch_size * (jnp.arange(number) + 0.5) - spec.canvas_size / 2
-  x = pixels / (spec.reference_size / 2)
-  return jnp.stack([jnp.tile(x, number), jnp.repeat(x, number)], -1)
+  pixels = spec.patch_size * (np.arange(number) + 0.5) - spec.canvas_size / 2
+  x = np.float32(pixels / (spec.reference_size / 2))
+  return np.stack([np.tile(x, number), np.repeat(x, number)], -1)
 
 
 def _to_pixels(shares: Float[Array, ' P'], spec: ModelSpec) -> Float[Array, 'H W 1']:
