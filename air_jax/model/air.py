@@ -21,6 +21,7 @@ from air_jax.model.rollout import (
   inference_step,
   initial_step_state,
   render_object,
+  reorder,
   reparameterize,
   rollout,
   sample_noise,
@@ -123,7 +124,12 @@ def parse(model: Model, params: Params, image: Float[Array, 'H W C']) -> tuple[L
   which `search.improve` changes where `model.sweeps` asks for it.
   """
   means = jax.tree.map(jnp.zeros_like, sample_noise(model, jax.random.key(0)))
-  rolled = rollout(model, params, image, means)
+  # A cell without memory goes on elsewhere after it found nothing.
+  skips = model.spec.cell == 'voting'
+  rolled = rollout(model, params, image, means, skip_refused=skips)
+  if skips:
+    refused_last = jnp.argsort(rolled.presence_logits < 0, stable=True)
+    rolled = reorder(model, rolled, refused_last)
   if model.spec.sweeps:
     rolled = search.improve(model, params, image, rolled)
   count = distributions.count_mode(count_log_posterior(model, params, image, rolled))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from air_jax.types import Normal
 
@@ -46,6 +46,7 @@ class Seen(NamedTuple):
   encoded: Any  # `Cell.encode` of it
   left: Float[Array, 'H W C']  # minus the objects painted so far; no gradient passes these
   z: Float[Array, ' 3+D']  # z_where and z_what of the last object, zeros at first
+  refused: Bool[Array, '']  # whether the last step turned out to have found no object
   # Side of a window as a fraction of the reference canvas, by the prior; no gradient passes either
   first_size: Float[Array, '']  # as configured
   size: Float[Array, '']  # as learned

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from air_jax.model import rendering
 from air_jax.model import spatial_transformer as transformer
@@ -51,9 +51,8 @@ class StepState(NamedTuple):
 
   cell: Any  # state of the recurrent cell
   z: Float[Array, ' 3+D']  # z_where and z_what of the last object
-  canvas: Float[
-    Array, 'H W C'
-  ]  # all objects so far, where the cell looks at it; no gradient passes it
+  canvas: Float[Array, 'H W C']  # objects so far, where the cell looks at it; passes no gradient
+  refused: Bool[Array, '']  # whether the last step's object was, see `rollout`
 
 
 class StepOutput(NamedTuple):
@@ -75,6 +74,7 @@ def initial_step_state(model: Model, params: Params) -> StepState:
     model.networks.cell.initial_state(params),
     jnp.zeros(3 + spec.code_size),
     jnp.zeros((spec.canvas_size, spec.canvas_size, spec.channels)),
+    jnp.array(False),
   )
 
 
@@ -86,6 +86,7 @@ def inference_step(
   state: StepState,
   noise: Float[Array, ' 3+D'],
   sample: Sampler = reparameterize,
+  skip_refused: bool = False,
 ) -> tuple[StepState, StepOutput]:
   """Finds one object, as if there was one more.
 
@@ -97,6 +98,8 @@ def inference_step(
     state: of the step before.
     noise: of z_where and z_what.
     sample: how latents are drawn.
+    skip_refused: whether what the presence head refuses is left out of the canvas, and not proposed
+      again where the cell can help it.
   """
   nets = model.networks
   seen = Seen(
@@ -104,6 +107,7 @@ def inference_step(
     encoded=encoded,
     left=foreground - state.canvas,
     z=state.z,
+    refused=state.refused,
     first_size=jnp.asarray(model.numbers.size_prior_mean),
     size=jax.lax.stop_gradient(reference_size(model, params)),
   )
@@ -117,7 +121,10 @@ def inference_step(
   if model.spec.needs_canvas:
     rendered = render_object(model, params, z_where, z_what)
     canvas = model.renderer.add(canvas, jax.lax.stop_gradient(rendered[1]))
-  new_state = StepState(cell, jnp.concatenate([z_where, z_what]), canvas)
+  refused = nets.presence(params, h) < 0 if skip_refused else jnp.array(False)
+  if skip_refused and model.spec.needs_canvas:
+    canvas = jnp.where(refused, state.canvas, canvas)
+  new_state = StepState(cell, jnp.concatenate([z_where, z_what]), canvas, refused)
   return new_state, StepOutput(h, where, what, z_where, z_what, crop, rendered)
 
 
@@ -127,6 +134,7 @@ def rollout(
   image: Float[Array, 'H W C'],
   noise: Noise,
   sample: Sampler = reparameterize,
+  skip_refused: bool = False,
 ) -> Rollout:
   """Runs all T inference steps, as if each found an object.
 
@@ -139,6 +147,8 @@ def rollout(
     image: in [0, 1].
     noise: from `sample_noise`; the roll-out is a deterministic function of it.
     sample: how latents are drawn: `reparameterize`, `stop_sample`, or any other function.
+    skip_refused: whether steps go on elsewhere after one that the presence head refuses, for
+      parsing: its count is then no longer that of a prefix.
   """
   nets = model.networks
   background_posterior = nets.encode_background(params, image)
@@ -149,7 +159,7 @@ def rollout(
   encoded = nets.cell.encode(params, foreground)
 
   def step(state, noise):
-    return inference_step(model, params, foreground, encoded, state, noise, sample)
+    return inference_step(model, params, foreground, encoded, state, noise, sample, skip_refused)
 
   # Unrolled, for T is small: XLA then fuses across steps, and counts their work in full.
   state = initial_step_state(model, params)
@@ -180,3 +190,16 @@ def render_object(
   """One object: its glimpse, and its layer on the canvas."""
   glimpse = model.networks.decode_glimpse(params, z_what)
   return glimpse, model.renderer.paint(glimpse, z_where, model.spec.canvas_size)
+
+
+# The fields of a roll-out that have a leading [T].
+OF_OBJECTS = (
+  'presence_logits', 'where', 'what', 'z_where', 'z_what', 'crops', 'glimpses', 'painted',
+)  # fmt: skip
+
+
+def reorder(model: Model, rolled: Rollout, order: Int[Array, ' T']) -> Rollout:
+  """The same objects in another order, with the canvases of that order."""
+  fields = {name: jax.tree.map(lambda x: x[order], getattr(rolled, name)) for name in OF_OBJECTS}
+  fields['canvases'] = rendering.compose(model.renderer, rolled.canvases[0], fields['painted'])
+  return rolled._replace(**fields)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from air_jax.model import rendering
 from air_jax.model.model import Model, priors
 from air_jax.model.networks import Params
-from air_jax.model.rollout import rollout, sample_noise
+from air_jax.model.rollout import OF_OBJECTS, reorder, rollout, sample_noise
 from air_jax.objectives import distributions
 from air_jax.types import Rollout
 
@@ -59,7 +59,7 @@ def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: 
     steps,
   )
   order, _ = _order(model, image, background, scene)
-  return _with_canvases(model, background, _take(scene.objects, order))
+  return reorder(model, scene.objects, order)
 
 
 def object_costs(model: Model, params: Params, rolled: Rollout) -> Float[Array, ' T']:
@@ -129,26 +129,12 @@ def _canvas(model, background, layers, present):
   return rendering.compose(model.renderer, background, layers * present[:, None, None, None])[-1]
 
 
-_OF_OBJECTS = (
-  'presence_logits', 'where', 'what', 'z_where', 'z_what', 'crops', 'glimpses', 'painted',
-)  # fmt: skip
-
-
-def _take(objects: Rollout, order: Array) -> Rollout:
-  taken = {name: jax.tree.map(lambda x: x[order], getattr(objects, name)) for name in _OF_OBJECTS}
-  return objects._replace(**taken)
-
-
 def _put(objects: Rollout, new: Rollout, places: Array, usable: Array) -> Rollout:
   def put(old, new):
     mask = usable.reshape(-1, *(1 for _ in new.shape[1:]))
     return old.at[places].set(jnp.where(mask, new, old[places]))
 
   changed = {
-    name: jax.tree.map(put, getattr(objects, name), getattr(new, name)) for name in _OF_OBJECTS
+    name: jax.tree.map(put, getattr(objects, name), getattr(new, name)) for name in OF_OBJECTS
   }
   return objects._replace(**changed)
-
-
-def _with_canvases(model: Model, background: Array, objects: Rollout) -> Rollout:
-  return objects._replace(canvases=rendering.compose(model.renderer, background, objects.painted))

@@ -38,6 +38,7 @@ _KERNEL = 0.5  # deviation of its kernel, in half windows
 _REACH = 1.2  # longest vote along an axis, in half windows
 _WIDER = 1.33  # side of a crop, in windows
 _BELONGS = 0.8  # deviation of the votes of an object's patches, in half windows
+_REFUSED = 8.0  # how much lower places score where there turned out to be no object
 _NO_INK = 1e-3  # added to the ink of a patch, whose logarithm is taken
 _EDGE = 0.995  # places stay within this part of the canvas, for tanh never reaches 1
 
@@ -88,7 +89,7 @@ def parts(spec: ModelSpec) -> dict[str, Part]:
 
 
 def cell(spec: ModelSpec, run: Run) -> Cell:
-  """The cell, whose networks `run` applies."""
+  """The cell, whose networks `run` applies; its state says which patches were refused."""
   middles = patch_middles(spec)
   ratio = spec.reference_size / spec.canvas_size
 
@@ -101,7 +102,10 @@ def cell(spec: ModelSpec, run: Run) -> Cell:
     return Ballot(features.reshape(len(middles), -1), scores, votes)
 
   def find(params, state, seen: Seen):
+    refused, last = state
+    refused += seen.refused * near(middles, last, _KERNEL * seen.size)
     ballot = vote(params, seen)
+    ballot = ballot._replace(scores=ballot.scores - _REFUSED * refused)
     place, features = mean_shift(ballot, _KERNEL * seen.size)
     size = seen.size
     for i in range(spec.looks):
@@ -113,9 +117,12 @@ def cell(spec: ModelSpec, run: Run) -> Cell:
       size = nn.sigmoid(output[0])
     where = _to_canvas(output[0], place, nn.softplus(output[3:]), ratio)
     belongs = near(ballot.votes, place, _BELONGS * seen.size)
-    return state, Found(h, where, _to_pixels(belongs, spec))
+    return (refused, place), Found(h, where, _to_pixels(belongs, spec))
 
-  return Cell(lambda params: (), lambda params, image: (), find)
+  def initial_state(params):
+    return jnp.zeros(len(middles)), jnp.zeros(2)
+
+  return Cell(initial_state, lambda params, image: (), find)
 
 
 def near(
