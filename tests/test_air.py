@@ -73,7 +73,7 @@ def _step(model, params, image, background, noise, state, z, canvas):
   """One step of the cell, which sees no background, and the canvas with what it painted."""
   spec, nets = model.spec, model.networks
   painted, image = canvas - background, image - background
-  seen = Seen(image, nets.cell.encode(params, image), image - painted, z, 0.42, 0.42)
+  seen = Seen(image, nets.cell.encode(params, image), image - painted, z, False, 0.42, 0.42)
   state, (h, where, mask) = nets.cell.find(params, state, seen)
   z_where = where.mean + noise[:3] * where.std
   window = jnp.array([jax.nn.sigmoid(z_where[0]), *jnp.tanh(z_where[1:])])

@@ -40,7 +40,7 @@ def _lstm(model, **changes):
 
 
 def _seen(image, encoded=(), left=None, z=0.0, size=0.42):
-  return Seen(image, encoded, image if left is None else left, z, size, size)
+  return Seen(image, encoded, image if left is None else left, z, False, size, size)
 
 
 def test_an_lstm_finds_objects_by_what_it_sees_and_remembers(model):

@@ -89,8 +89,8 @@ def test_it_votes_for_a_place_and_looks_there(model, changes):
   cell, params = networks(model, **changes)
   spec = samples.changed(model, cell='voting', **changes).spec
   left = np.random.default_rng(1).uniform(-0.2, 1, (50, 50, spec.channels)) ** 3
-  seen = Seen(np.zeros_like(left), (), left, np.zeros(7), np.float32(SIZE), np.float32(SIZE))
-  _, (h, where, mask) = cell.find(params, (), seen)
+  seen = Seen(np.zeros_like(left), (), left, np.zeros(7), False, np.float32(SIZE), np.float32(SIZE))
+  _, (h, where, mask) = cell.find(params, cell.initial_state(params), seen)
   features, mean, raw_std, share = expected(params, left, spec)
   np.testing.assert_allclose(h, features, rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(where.mean, mean, rtol=1e-3, atol=1e-4)
@@ -105,8 +105,8 @@ def found_on(model, side, corner, image):
   canvas = np.zeros((side, side, 1))
   top, left = corner
   canvas[top : top + 20, left : left + 20] = image
-  seen = Seen(canvas, (), canvas, np.zeros(7), np.float32(SIZE), np.float32(SIZE))
-  _, (h, where, _) = larger.find(params, (), seen)
+  seen = Seen(canvas, (), canvas, np.zeros(7), False, np.float32(SIZE), np.float32(SIZE))
+  _, (h, where, _) = larger.find(params, larger.initial_state(params), seen)
   scale, x, y = transformer.place(where.mean)
   return np.array([(x + 1) / 2 * side - left, (y + 1) / 2 * side - top, scale * side]), h, where
 
@@ -134,7 +134,9 @@ def test_what_is_explained_is_not_proposed_again(model):
 
   def place(left):
     size = np.float32(SIZE)
-    _, found = cell.find(params, (), Seen(image, (), left, np.zeros(7), size, size))
+    _, found = cell.find(
+      params, cell.initial_state(params), Seen(image, (), left, np.zeros(7), False, size, size)
+    )
     return np.tanh(found.where.mean[1:])
 
   lower, upper = image.copy(), image.copy()
@@ -151,3 +153,43 @@ def test_mean_shift_settles_where_votes_gather_near_the_highest_score():
   place, seen = voting_cell.mean_shift(ballot, 0.2)
   np.testing.assert_allclose(place, np.average(near, 0, np.exp(scores[:5])), atol=1e-3)
   np.testing.assert_allclose(seen, np.average(features[:5], 0, np.exp(scores[:5])), rtol=1e-2)
+
+
+def test_after_a_refused_step_it_looks_elsewhere(model):
+  cell, params = networks(model, 0.02)
+  rng, image = np.random.default_rng(3), np.zeros((50, 50, 1))
+  image[5:20, 5:20], image[30:45, 30:45] = rng.uniform(0.5, 1, (2, 15, 15, 1))
+
+  def look(state, refused):
+    size = np.float32(SIZE)
+    seen = Seen(image, (), image, np.zeros(7), refused, size, size)
+    state, found = cell.find(params, state, seen)
+    return state, np.tanh(found.where.mean[1:])
+
+  state, first = look(cell.initial_state(params), False)
+  np.testing.assert_array_equal(look(state, False)[1], first)  # nothing has changed
+  state, second = look(state, True)
+  assert (np.sign(second) == -np.sign(first)).all()
+  np.testing.assert_array_equal(look(state, False)[1], second)  # what was refused stays so
+
+
+def test_parsing_puts_refused_objects_last_and_does_not_paint_them_for_later_steps(model):
+  model, params, image, noise = samples.variant(model, cell='voting', max_steps=6)
+  means = jax.tree.map(np.zeros_like, noise)
+  # About half of the steps are refused.
+  start = jax.jit(air.rollout)(model, params, image, means).presence_logits
+  head = params['presence_head']
+  output = head['output'] | {'bias': head['output']['bias'] - np.sort(start)[3] + 1e-3}
+  params = params | {'presence_head': head | {'output': output}}
+  latents, rolled = jax.jit(air.parse)(model, params, image)
+  accepted = np.asarray(rolled.presence_logits) >= 0
+  assert 0 < accepted.sum() < 6 and (np.sort(accepted)[::-1] == accepted).all()
+  canvases = rolled.canvases[0] + np.cumsum([0 * image, *rolled.painted], axis=0)
+  np.testing.assert_allclose(rolled.canvases, canvases, atol=1e-5)
+  # The last accepted step saw what those before it have left, whatever was refused between.
+  number = int(accepted.sum())
+  cell, size = model.networks.cell, np.float32(SIZE)
+  state, left = cell.initial_state(params), image - (canvases[number - 1] - canvases[0])
+  found = cell.find(params, state, Seen(image, (), left, np.zeros(7), False, size, size))[1]
+  nearest = np.abs(np.asarray(rolled.where.mean) - np.asarray(found.where.mean)).max(1).argmin()
+  assert nearest >= number - 1

@@ -126,7 +126,7 @@ def cell(spec: ModelSpec, run: Run) -> Cell:
 
 
 def near(
-  places: Float[Array, 'P 2'], place: Float[Array, ' 2'], width: Array
+  places: Float[Array | np.ndarray, 'P 2'], place: Float[Array, ' 2'], width: Array
 ) -> Float[Array, ' P']:
   """In [0, 1], how near places are to one of them, by a Gaussian of this deviation."""
   return jnp.exp(-0.5 * jnp.sum((places - place) ** 2, -1) / width**2)
