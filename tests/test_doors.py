@@ -266,8 +266,14 @@ def test_arrays_in_memory_are_fitted_saved_and_loaded(tmp_path):
   assert 'count_accuracy' in records[-1].scalars
   assert model.config.model.size_prior_mean == pytest.approx(4 / 3 * 5 / 20)
   found = model.parse(images[:8])
-  assert air_jax.fit(images, max_objects=2, steps=1, workdir=tmp_path / 'run', **SMALL).step == 1
+  voting = SMALL | {'model__cell': 'voting', 'workdir': tmp_path / 'run'}
+  assert air_jax.fit(images, max_objects=2, steps=1, **voting).step == 1
   assert (tmp_path / 'run' / 'figures').is_dir()
+  changes = {'data.canvas_size': 40, 'model.max_steps': 5}
+  larger = air_jax.load(tmp_path / 'run', changes=changes)
+  assert larger.parse(np.zeros((2, 40, 40), np.uint8)).count_probs.shape == (2, 6)
+  with pytest.raises(UserError, match='loaded with changes cannot be saved'):
+    larger.save(tmp_path / 'larger')
   model.save(tmp_path / 'kept')
   again = air_jax.load(tmp_path / 'kept')
   assert again.step == 30 and repr(again) == repr(model)
