@@ -98,7 +98,7 @@ def call(monkeypatch, capsys):
   return calling
 
 
-def test_other_modes_need_only_the_folder(call, copy):
+def test_other_modes_need_only_the_folder(call, copy, monkeypatch, capsys):
   summary = run_dir.read_evaluation(copy)
   (copy / 'evaluation.json').unlink()
   assert call('--mode=evaluate', f'--workdir={copy}').startswith(tables.table(summary))
@@ -114,6 +114,10 @@ def test_other_modes_need_only_the_folder(call, copy):
   assert out.startswith(tables.table(summary)) and 'four.json' in out
   assert summary['images'] == 20 and summary['accuracy_by_count'].keys() == {'4'}
   assert len(summary['predicted_counts']) == 5
+  code, _, error = program.call(
+    monkeypatch, capsys, '--mode=evaluate', f'--workdir={copy}', *other, f'--out={copy}/four.json'
+  )
+  assert code == 2 and 'cannot write' in error and 'File exists' in error
 
   pictures = {
     name: np.asarray(Image.open(copy / 'figures' / f'{name}.png')) for name in run_folder.PICTURES

@@ -85,3 +85,10 @@ def test_parsing_counts_what_the_search_found(started):
   probabilities = np.exp(air.count_log_posterior(model, params, image, found))
   expected = np.exp(min(costs) - np.array(costs))
   np.testing.assert_allclose(probabilities, expected / expected.sum(), atol=1e-3)
+
+
+@pytest.mark.parametrize('steps', [1, 2])
+def test_models_of_few_steps_are_searched_too(model, steps):
+  model, params, image, _ = samples.variant(model, cell='voting', max_steps=steps, sweeps=1)
+  latents, rolled = jax.jit(air.parse)(model, params, image)
+  assert latents.count <= steps and rolled.z_where.shape == (steps, 3)

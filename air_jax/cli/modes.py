@@ -1,6 +1,7 @@
 """What each --mode does, in a table. Imports that take seconds wait until a mode needs them."""
 
 import contextlib
+import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -46,14 +47,15 @@ def evaluate(flags: FlagValues) -> None:
   changes = _changes(flags)
   from air_jax.cli.evaluate import evaluate_run
   from air_jax.evaluation import tables
-  from air_jax.runtime import compilation_cache, files
+  from air_jax.runtime import compilation_cache
 
   compilation_cache.enable()
   summary, folder = evaluate_run(flags.workdir, flags.particles, flags.member, changes)
   print(tables.table(summary))
   kept = f'{folder}/evaluation.json' if not changes else ''
   if flags.out:
-    files.write_json(pathlib.Path(flags.out).expanduser(), summary)
+    text = json.dumps(summary, indent=2) + '\n'
+    _write_new(pathlib.Path(flags.out).expanduser(), text.encode())
     kept = f'{kept} and {flags.out}' if kept else flags.out
   if kept:
     print(f'\nalso in {kept}; pictures: {hints.command(flags, "--mode=figures")}')
@@ -141,11 +143,7 @@ def export(flags: FlagValues) -> None:
   path = pathlib.Path(flags.out or f'{flags.workdir}/parser.jax').expanduser()
   with extras.needed('export', '--mode=export'):
     exported = model.export()
-  try:
-    with path.open('xb') as file:
-      file.write(exported)
-  except OSError as error:
-    raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
+  _write_new(path, exported)
   size = model.config.data.canvas_size
   print(f'{path} parses [b, {size}, ...] uint8 images; see the README')
 
@@ -228,6 +226,15 @@ MODES = {
 def _refuse_config(flags: FlagValues) -> None:
   if command_line.touches_config(sys.argv):
     raise UserError(f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config')
+
+
+def _write_new(path: pathlib.Path, data: bytes) -> None:
+  """Writes a file that is not there yet."""
+  try:
+    with path.open('xb') as file:
+      file.write(data)
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
 
 
 def _changes(flags: FlagValues) -> dict[str, Any]:

@@ -120,8 +120,9 @@ def log_posterior(
 def parse(model: Model, params: Params, image: Float[Array, 'H W C']) -> tuple[Latents, Rollout]:
   """The most probable explanation of an image in [0, 1]: posterior means, mode of the count.
 
-  The count's distribution is that of `count_log_posterior`. The latents are those of the roll-out,
-  which `search.improve` changes where `model.sweeps` asks for it.
+  The count's distribution is that of `count_log_posterior`. The latents are those of the roll-out;
+  by the voting cell, those that the presence head refuses come last. `search.improve` changes them
+  where `model.sweeps` asks for it.
   """
   means = jax.tree.map(jnp.zeros_like, sample_noise(model, jax.random.key(0)))
   # A cell without memory goes on elsewhere after it found nothing.
@@ -146,8 +147,8 @@ def count_log_posterior(
 
       p(n | x, z) ~ p(n) p(x | canvas_n) exp(-kl_z[n])
 
-  which `objectives.collapsed` learns by: slow or failed presence heads do not affect it. So it is
-  for an explanation that was searched for, whose objects are of several roll-outs.
+  which `objectives.collapsed` learns by: slow or failed presence heads do not affect it. With
+  `model.sweeps` it is always used, because the objects then come from several roll-outs.
   """
   if model.spec.count_by == 'presence' and not model.spec.sweeps:
     return distributions.count_log_probs(rolled.presence_logits)

@@ -36,7 +36,7 @@ def parts(spec: ModelSpec, encoder: Part | None) -> dict[str, Part]:
 
 
 def cell(spec: ModelSpec, run: Run) -> Cell:
-  """The cell, whose networks `run` applies."""
+  """Builds the cell; `run` applies its networks."""
 
   def encode(params, image):
     return run('cell', params, run('image_encoder', params, image), method='project')

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from air_jax.config.schema import ModelConfig, ModelSpec, base
-from air_jax.model import likelihoods, networks
+from air_jax.model import likelihoods, networks, spatial_transformer
 from air_jax.model.likelihoods import Likelihood
 from air_jax.model.networks import Networks, Params
 from air_jax.model.rendering import Additive, Renderer
@@ -59,12 +59,8 @@ def priors(model: Model, params: Params) -> tuple[Normal, Normal]:
   The prior of z_background is that of z_what. Where the prior of the scale is learned, it starts
   at the configured one and maximises the bound like every parameter (empirical Bayes).
   """
-  size = _size_prior(model, params)
-  if model.spec.canvas_size != model.spec.reference_size:
-    # The same pixels on another canvas; the deviation to first order.
-    ratio, here = model.spec.reference_size / model.spec.canvas_size, jax.nn.sigmoid(size.mean)
-    there = ratio * here
-    size = Normal(jnp.log(there) - jnp.log1p(-there), size.std * (1.0 - here) / (1.0 - there))
+  ratio = model.spec.reference_size / model.spec.canvas_size
+  size = spatial_transformer.rescale(_size_prior(model, params), ratio)
   shift = model.spec.shift_prior_std
   where = Normal(jnp.stack([size.mean, 0.0, 0.0]), jnp.stack([size.std, shift, shift]))
   return where, Normal(jnp.zeros(()), jnp.ones(()))

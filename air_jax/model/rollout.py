@@ -121,8 +121,9 @@ def inference_step(
   if model.spec.needs_canvas:
     rendered = render_object(model, params, z_where, z_what)
     canvas = model.renderer.add(canvas, jax.lax.stop_gradient(rendered[1]))
-  refused = nets.presence(params, h) < 0 if skip_refused else jnp.array(False)
-  if skip_refused and model.spec.needs_canvas:
+  refused = jnp.array(False)
+  if skip_refused:
+    refused = nets.presence(params, h) < 0
     canvas = jnp.where(refused, state.canvas, canvas)
   new_state = StepState(cell, jnp.concatenate([z_where, z_what]), canvas, refused)
   return new_state, StepOutput(h, where, what, z_where, z_what, crop, rendered)

@@ -63,7 +63,7 @@ def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: 
 
 
 def object_costs(model: Model, params: Params, rolled: Rollout) -> Float[Array, ' T']:
-  """What each object costs beside the likelihood, in nats."""
+  """The cost of each object without the likelihood, in nats: its KL and its prior."""
   where_prior, what_prior = priors(model, params)
   kl = distributions.normal_kl(rolled.where, where_prior).sum(-1)
   kl += distributions.normal_kl(rolled.what, what_prior).sum(-1)
@@ -77,12 +77,13 @@ def _explain_again(model, params, image, background, scene, t):
   other = jnp.argmin(jnp.where(scene.present & (jnp.arange(number) != t), distance, jnp.inf))
   removed = (jnp.arange(number) == t) | (jnp.arange(number) == other)
   kept = scene.present & ~removed
-  few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=_AGAIN))
+  steps = min(_AGAIN, number)
+  few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=steps))
   means = jax.tree.map(jnp.zeros_like, sample_noise(few, jax.random.key(0)))
   canvas = _canvas(model, background, scene.objects.painted, kept)
   new = rollout(few, params, image - (canvas - background), means)
   # New objects go to the two places that are free now, and to another that is free if there is one.
-  free = jnp.argsort(kept, stable=True)[:_AGAIN]
+  free = jnp.argsort(kept, stable=True)[:steps]
   usable = ~kept[free]
   objects = _put(scene.objects, new, free, usable)
   costs = scene.costs.at[free].set(

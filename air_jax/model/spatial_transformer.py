@@ -9,10 +9,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from air_jax.types import Normal
+
 
 def place(z_where: Float[Array, ' 3']) -> Float[Array, ' 3']:
   """The window of a raw latent (scale, x, y): scale in (0, 1), x and y in (-1, 1)."""
   return jnp.concatenate([jax.nn.sigmoid(z_where[:1]), jnp.tanh(z_where[1:])])
+
+
+def rescale(size: Normal, ratio: float) -> Normal:
+  """A Gaussian of raw scales on a canvas that is 1 / ratio times as large: the same in pixels.
+
+  The deviation is exact to first order.
+  """
+  if ratio == 1.0:
+    return size
+  here = jax.nn.sigmoid(size.mean)
+  there = ratio * here
+  mean = jnp.log(there) - jnp.log1p(-there)
+  return Normal(mean, size.std * (1.0 - here) / (1.0 - there))
 
 
 def _bilinear(positions: Float[Array, ' n'], size: int) -> Float[Array, 'n size']:

@@ -39,7 +39,7 @@ _REACH = 1.2  # longest vote along an axis, in half windows
 _WIDER = 1.33  # side of a crop, in windows
 _BELONGS = 0.8  # deviation of the votes of an object's patches, in half windows
 _REFUSED = 8.0  # how much lower places score where there turned out to be no object
-_NO_INK = 1e-3  # added to the ink of a patch, whose logarithm is taken
+_NO_INK = 1e-3  # added to the ink of a patch before its logarithm is taken
 _EDGE = 0.995  # places stay within this part of the canvas, for tanh never reaches 1
 
 
@@ -89,7 +89,7 @@ def parts(spec: ModelSpec) -> dict[str, Part]:
 
 
 def cell(spec: ModelSpec, run: Run) -> Cell:
-  """The cell, whose networks `run` applies; its state says which patches were refused."""
+  """Builds the cell; `run` applies its networks. Its state says which patches were refused."""
   middles = patch_middles(spec)
   ratio = spec.reference_size / spec.canvas_size
 
@@ -170,9 +170,8 @@ def _to_canvas(raw_size: Array, place: Array, std: Array, ratio: float) -> Norma
 
   Deviations are those on the reference canvas, to first order.
   """
+  size = transformer.rescale(Normal(raw_size, std[0]), ratio)
   middle = jnp.arctanh(jnp.clip(ratio * place, -_EDGE, _EDGE))
-  if ratio != 1.0:
-    size = nn.sigmoid(raw_size)
-    raw_size = jnp.log(ratio * size) - jnp.log1p(-ratio * size)
-    std = std * jnp.stack([(1.0 - size) / (1.0 - ratio * size), *(2 * [ratio])])
-  return Normal(jnp.concatenate([raw_size[None], middle]), std)
+  return Normal(
+    jnp.concatenate([size.mean[None], middle]), jnp.concatenate([size.std[None], ratio * std[1:]])
+  )
