@@ -10,15 +10,19 @@ Extrapolation: trained on 0-2 digits, tested on 0-2, 3, 4 and 5 of the same canv
 canvas of 200x200 pixels. Interpolation: trained on 0, 1 or 3 digits, tested on these and on 2. All
 runs use configs/generalisation.py; those of the LSTM its default schedule. Every test has
 --test_scenes scenes, but for the large canvas, which has a twentieth. Finished runs are kept in the
-folder, and interrupted ones continue.
+folder, and interrupted ones continue. The report is printed; the results are written to --kept,
+with `found.png`, the first scenes as seed 0 parses them, in the same folder.
 """
 
 import itertools
+import pathlib
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from absl import app, flags, logging
+from matplotlib.figure import Figure
 
 from air_jax.cli import command_line
 from air_jax.errors import UserError
@@ -34,6 +38,7 @@ _TEST_SCENES = flags.DEFINE_integer(
 )
 _BENCHMARK = 'generalisation'
 _STEPS = 6000
+_DRAWN = 2  # scenes of a test
 _TRAINED = {'extrapolation': (), 'interpolation': (0, 1, 3)}  # data.counts
 _LARGE = '20 on 200x200'
 # What is tested: the keys of the configuration that differ.
@@ -66,7 +71,11 @@ def main(argv: list[str]) -> None:
   steps = jobs.STEPS.value or _STEPS
   order = itertools.product(_CELLS.value, _EXPERIMENTS.value, range(jobs.SEEDS.value))
   names = [f'{experiment}/{cell}/{seed}/{steps}' for cell, experiment, seed in order]
-  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+  results = jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)
+  first = jobs.folder(_BENCHMARK) / f'extrapolation/voting/0/{steps}/run'
+  if first.is_dir():
+    jobs.keep_figure(_BENCHMARK, 'found.png', found(first))
+  print(table(results))
 
 
 def _run(name: str) -> None:
@@ -99,6 +108,29 @@ def _run(name: str) -> None:
   result = {'experiment': experiment, 'cell': cell, 'seed': int(seed), 'steps': int(steps)}
   result |= {'elbo': summary['elbo'], 'box_iou': summary['box_iou'], 'tests': tests}
   jobs.finish(jobs.folder(_BENCHMARK) / name, result)
+
+
+def found(workdir: pathlib.Path, tests: Sequence[str] = ('3', '4', '5', _LARGE)) -> Figure:
+  """The first scenes of tests with more objects than a run was trained on, as it parses them."""
+  from air_jax.data import loading
+  from air_jax.inference import restore
+  from air_jax.viz.image_grid import ImageGrid
+
+  grid = ImageGrid(2, _DRAWN * len(tests))
+  grid.name_row(0, 'input, windows')
+  grid.name_row(1, 'reconstruction')
+  for i, test in enumerate(tests):
+    run = restore.restore(workdir, _TESTS['extrapolation'][test] | {'data.test_scenes': _DRAWN})
+    scenes = loading.load(run.config.data, 'test')
+    parsed = run.model(0).parse(np.asarray(scenes.images))
+    for j, image in enumerate(np.asarray(scenes.images)):
+      column, number = _DRAWN * i + j, parsed.counts[j]
+      grid.show(0, column, image / np.float32(255))
+      grid.title(0, column, f'true {scenes.counts[j]}, found {number}')
+      grid.show(1, column, parsed.canvases[j])
+      for t, window in enumerate(parsed.windows[j, :number]):
+        grid.outline(0, column, window / len(image), t)
+  return grid.figure
 
 
 def _name(run: Result) -> str:

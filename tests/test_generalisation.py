@@ -4,8 +4,10 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+import air_jax
 from air_jax.config import adaptation, schema
 from air_jax.configs import generalisation as configuration
+from air_jax.configs import tiny
 from air_jax.errors import UserError
 from benchmarks import generalisation
 
@@ -50,3 +52,15 @@ def test_unknown_cells_are_refused():
   flags.FLAGS.mark_as_parsed()
   with flagsaver.flagsaver(cells=['gru']), pytest.raises(UserError, match="--cells: 'gru' is none"):
     generalisation.main.__wrapped__([])
+
+
+def test_the_figure_shows_the_first_scenes_of_each_test(tmp_path, monkeypatch):
+  config = tiny.get_config()
+  config.model.cell, config.train.steps = 'voting', 1
+  air_jax.train(config, tmp_path, figures=False, progress=False)
+  changes = {'data.counts': (2,), 'data.canvas_size': 60}
+  monkeypatch.setitem(generalisation._TESTS['extrapolation'], '2 on 60x60', changes)
+  (axis,) = generalisation.found(tmp_path, ['2 on 60x60']).axes
+  written = [text.get_text() for text in axis.texts]
+  assert sum(text.startswith('true 2, found ') for text in written) == 2
+  assert len(axis.images) == 4
