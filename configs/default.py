@@ -93,7 +93,7 @@ def get_config() -> ConfigDict:
   # 'explanation', the mode of the exact posterior given the decoded objects
   model.count_by = 'presence'
   # >= 0, how often each object of a parsed image is explained again together with its neighbour, to
-  # keep what the bound prefers; the count is then that of the 'explanation'. Parsing takes several
+  # keep what the bound prefers; the count is then that of the 'explanation'. Parsing takes tens of
   # times as long; training is the same
   model.sweeps = 0
 

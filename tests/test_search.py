@@ -92,3 +92,33 @@ def test_models_of_few_steps_are_searched_too(model, steps):
   model, params, image, _ = samples.variant(model, cell='voting', max_steps=steps, sweeps=1)
   latents, rolled = jax.jit(air.parse)(model, params, image)
   assert latents.count <= steps and rolled.z_where.shape == (steps, 3)
+
+
+def test_views_are_everything_and_the_halves_of_a_window_and_its_margin():
+  z_where = np.array([np.log(0.5), np.arctanh(0.2), np.arctanh(-0.4)])  # a third, right and up
+  whole, left, right, upper, lower = (
+    np.asarray(search.in_view(z_where, view, 60))[..., 0] for view in range(5)
+  )
+  assert whole.all()
+  assert not (left & right).any() and not (upper & lower).any()
+  np.testing.assert_array_equal(left | right, upper | lower)
+  # In pixels: the middle is (36, 18), the side 20, with the margin 24.
+  rows, columns = np.nonzero(left | right)
+  assert (rows.min(), rows.max(), columns.min(), columns.max()) == (6, 29, 24, 47)
+  assert np.nonzero(left)[1].max() == 35 and np.nonzero(right)[1].min() == 36
+  assert np.nonzero(upper)[0].max() == 17 and np.nonzero(lower)[0].min() == 18
+
+
+def test_what_is_hidden_changes_the_first_step_and_is_seen_by_the_next(started):
+  model, params, image, plain = started
+  means = jax.tree.map(np.zeros_like, air.sample_noise(model, jax.random.key(0)))
+  roll_out = jax.jit(air.rollout)
+  same = roll_out(model, params, image, means, hidden=np.zeros_like(image))
+  np.testing.assert_allclose(same.z_where, plain.z_where, atol=1e-5)
+  if model.spec.cell == 'voting':
+    hidden = image * (np.arange(50) < 25)[:, None]
+    other = roll_out(model, params, image, means, hidden=hidden)
+    assert np.abs(other.z_where[0] - plain.z_where[0]).max() > 1e-3
+    # The second step of the roll-out sees the image minus the first object, and no more is gone.
+    again = roll_out(model, params, image, means, hidden=other.painted[0])
+    np.testing.assert_allclose(again.z_where[0], other.z_where[1], atol=1e-4)

@@ -136,6 +136,7 @@ def rollout(
   noise: Noise,
   sample: Sampler = reparameterize,
   skip_refused: bool = False,
+  hidden: Float[Array, 'H W C'] | None = None,
 ) -> Rollout:
   """Runs all T inference steps, as if each found an object.
 
@@ -150,6 +151,7 @@ def rollout(
     sample: how latents are drawn: `reparameterize`, `stop_sample`, or any other function.
     skip_refused: whether steps go on elsewhere after one that the presence head refuses, for
       parsing: its count is then no longer that of a prefix.
+    hidden: the part of the image that the first step does not see as left to explain; None is none.
   """
   nets = model.networks
   background_posterior = nets.encode_background(params, image)
@@ -164,7 +166,13 @@ def rollout(
 
   # Unrolled, for T is small: XLA then fuses across steps, and counts their work in full.
   state = initial_step_state(model, params)
-  _, steps = jax.lax.scan(step, state, noise.objects, unroll=True)
+  if hidden is None:
+    _, steps = jax.lax.scan(step, state, noise.objects, unroll=True)
+  else:
+    state, first = step(state._replace(canvas=hidden), noise.objects[0])
+    state = state._replace(canvas=state.canvas - hidden)
+    _, steps = jax.lax.scan(step, state, noise.objects[1:], unroll=True)
+    steps = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, steps)
   # What no later step needs is done for all steps at once, in larger, faster matrix products.
   logits = jax.vmap(lambda h: nets.presence(params, h))(steps.h)
   glimpses, layers = steps.rendered or jax.vmap(lambda *z: render_object(model, params, *z))(

@@ -2,8 +2,10 @@
 
 A roll-out finds objects one by one and never returns to one. The search does: it takes away an
 object and its neighbour, explains what they leave in an image of few objects, and keeps the result
-where the bound rises. That moves objects, merges two halves of one, separates two that were taken
-for one, and adds what was missed. What is proposed is judged by the model alone: by the cost
+where the bound rises. That moves objects, merges two halves of one, and adds what was missed. To
+separate two that were taken for one, it does so once more for each side of the object, where the
+first step sees nothing but that half of the object's window: left to itself it would put its window
+between the two again. What is proposed is judged by the model alone: by the cost
 
     -log p(x | objects) + sum of (KL(q(z_where) || p) + KL(q(z_what) || p) - log rho)
 
@@ -15,9 +17,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from air_jax.model import rendering
+from air_jax.model import rendering, spatial_transformer
 from air_jax.model.model import Model, priors
 from air_jax.model.networks import Params
 from air_jax.model.rollout import OF_OBJECTS, reorder, rollout, sample_noise
@@ -25,6 +27,8 @@ from air_jax.objectives import distributions
 from air_jax.types import Rollout
 
 _AGAIN = 3  # most objects of a new explanation of two
+_VIEWS = 5  # see `in_view`
+_WIDER = 1.2  # side of what is seen, in windows
 
 
 class _Scene(NamedTuple):
@@ -52,12 +56,13 @@ def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: 
   costs = object_costs(model, params, rolled)
   scene = _Scene(rolled, costs, jnp.ones(len(costs), bool))
   scene = scene._replace(present=_worth_keeping(model, image, background, scene))
-  steps = jnp.tile(jnp.arange(len(costs)), model.spec.sweeps)
-  scene, _ = jax.lax.scan(
-    lambda scene, t: (_explain_again(model, params, image, background, scene, t), None),
-    scene,
-    steps,
-  )
+  objects, views = jnp.divmod(jnp.arange(len(costs) * _VIEWS), _VIEWS)
+
+  def explain_again(scene, turn):
+    return _explain_again(model, params, image, background, scene, *turn), None
+
+  turns = jnp.tile(objects, model.spec.sweeps), jnp.tile(views, model.spec.sweeps)
+  scene, _ = jax.lax.scan(explain_again, scene, turns)
   order, _ = _order(model, image, background, scene)
   return reorder(model, scene.objects, order)
 
@@ -70,7 +75,7 @@ def object_costs(model: Model, params: Params, rolled: Rollout) -> Float[Array, 
   return kl - jnp.log(model.spec.success)
 
 
-def _explain_again(model, params, image, background, scene, t):
+def _explain_again(model, params, image, background, scene, t, view):
   """The scene with object t and its nearest neighbour explained anew, if that is better."""
   number = len(scene.present)
   distance = jnp.sum((scene.objects.z_where[:, 1:] - scene.objects.z_where[t, 1:]) ** 2, -1)
@@ -81,7 +86,9 @@ def _explain_again(model, params, image, background, scene, t):
   few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=steps))
   means = jax.tree.map(jnp.zeros_like, sample_noise(few, jax.random.key(0)))
   canvas = _canvas(model, background, scene.objects.painted, kept)
-  new = rollout(few, params, image - (canvas - background), means)
+  others = canvas - background
+  hidden = ~in_view(scene.objects.z_where[t], view, len(image)) * (image - canvas)
+  new = rollout(few, params, image - others, means, hidden=hidden)
   # New objects go to the two places that are free now, and to another that is free if there is one.
   free = jnp.argsort(kept, stable=True)[:steps]
   usable = ~kept[free]
@@ -93,6 +100,31 @@ def _explain_again(model, params, image, background, scene, t):
   trial = trial._replace(present=_worth_keeping(model, image, background, trial))
   better = _cost(model, image, background, trial) < _cost(model, image, background, scene)
   return jax.tree.map(lambda a, b: jnp.where(better, a, b), trial, scene)
+
+
+def in_view(
+  z_where: Float[Array, ' 3'], view: Int[Array, ''] | int, canvas_size: int
+) -> Bool[Array, 'H W 1']:
+  """The pixels that the first step of a new explanation sees.
+
+  Args:
+    z_where: of the object that is explained again.
+    view: 0 is everything; 1 to 4 are the left, right, upper and lower half of the window.
+    canvas_size: side of the image in pixels.
+  """
+  scale, x, y = spatial_transformer.place(z_where)
+  pixels = (2.0 * jnp.arange(canvas_size) + 1.0) / canvas_size - 1.0
+  across, down = (pixels - x) / scale, (pixels - y) / scale  # the window is [-1, 1]
+
+  def sides(offset):
+    inside = jnp.abs(offset) < _WIDER
+    return jnp.ones_like(inside), inside & (offset < 0), inside & (offset > 0), inside
+
+  whole, left, right, columns = sides(across)
+  _, upper, lower, rows = sides(down)
+  visible_rows = jnp.stack([whole, rows, rows, upper, lower])[view]
+  visible_columns = jnp.stack([whole, left, right, columns, columns])[view]
+  return (visible_rows[:, None] & visible_columns)[..., None]
 
 
 def _worth_keeping(model, image, background, scene) -> Bool[Array, ' T']:
