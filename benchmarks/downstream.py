@@ -26,16 +26,12 @@ import itertools
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import app, flags, logging
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from air_jax.cli import command_line
@@ -43,7 +39,7 @@ from air_jax.errors import UserError
 from air_jax.runtime import files
 from air_jax.types import Normal
 from air_jax.viz import palette
-from benchmarks import jobs
+from benchmarks import jobs, readers
 from benchmarks.jobs import Result
 
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
@@ -53,80 +49,8 @@ _BENCHMARK = 'downstream'
 _PARSE = 'parse'  # the name of the job that all others need
 _TRAIN_SCENES = 10_000
 _TEST_SCENES = 4000
-_TASKS = {'sum': 19, 'ascending': 2}  # classes
-_BATCH = 64
 _RATES = (1e-3, 3e-3)  # learning rates to choose from
 _DROPOUT = 0.3
-_EVALUATIONS = 10  # of the labels held out, during a training
-_SHIFT = 3  # pixels
-
-
-class Pairs(NamedTuple):
-  """Scenes of two digits, as readers see them; objects are from left to right."""
-
-  images: Any  # [B, H, W, C] uint8
-  codes: Normal  # [B, 2, 3 + D], of where and what
-  digits: Int[np.ndarray, 'B 2']
-
-
-class Codes(nn.Module):
-  """Log-probabilities of the answer from both objects together."""
-
-  classes: int
-  dropout: float
-
-  @nn.compact
-  def __call__(self, codes: Float[Array, 'B 2 F'], training: bool) -> Float[Array, 'B K']:
-    """Drops units out while training."""
-    hidden = _hidden(codes.reshape(len(codes), -1), self.dropout, training)
-    return nn.log_softmax(nn.Dense(self.classes)(hidden))
-
-
-class DigitByDigit(nn.Module):
-  """Log-probabilities of the answer from those of each digit."""
-
-  classes: int
-  dropout: float
-
-  @nn.compact
-  def __call__(self, codes: Float[Array, 'B 2 F'], training: bool) -> Float[Array, 'B K']:
-    """Drops units out while training."""
-    hidden = _hidden(codes[..., 3:], self.dropout, training)
-    probs = nn.softmax(nn.Dense(10)(hidden))
-    answers = jax.nn.one_hot(answer(np.indices((10, 10)).T, self.classes), self.classes)
-    return jnp.log(jnp.einsum('bi,bj,jik->bk', probs[:, 0], probs[:, 1], answers) + 1e-9)
-
-
-class Pixels(nn.Module):
-  """Log-probabilities of the answer from the image."""
-
-  classes: int
-  dropout: float
-
-  @nn.compact
-  def __call__(self, images: Float[Array, 'B H W C'], training: bool) -> Float[Array, 'B K']:
-    """Drops units out while training."""
-    x = images
-    for features, side in ((16, 5), (32, 3), (64, 3)):
-      x = nn.relu(nn.Conv(features, (side, side), (2, 2))(x))
-    hidden = _hidden(x.reshape(len(x), -1), self.dropout, training)
-    return nn.log_softmax(nn.Dense(self.classes)(hidden))
-
-
-_NETWORKS = {'codes': Codes, 'digit_by_digit': DigitByDigit, 'pixels': Pixels}
-
-
-def _hidden(x: Array, dropout: float, training: bool) -> Array:
-  """Dense layers, made within the module that calls it."""
-  for _ in range(2):
-    x = nn.Dropout(dropout, deterministic=not training)(nn.relu(nn.Dense(256)(x)))
-  return x
-
-
-def answer(digits: Any, classes: int) -> Any:
-  """What is asked: [*B] of digits [*B, 2], their sum, or 1 where they ascend and 0 elsewhere."""
-  left, right = digits[..., 0], digits[..., 1]
-  return left + right if classes == _TASKS['sum'] else (left < right).astype(digits.dtype)
 
 
 @command_line.one_line_errors
@@ -137,8 +61,8 @@ def main(argv: list[str]) -> None:
   if jobs.ONE.value:
     _parse_scenes() if jobs.ONE.value == _PARSE else _learn(jobs.ONE.value)
     return
-  if unknown := set(_READERS.value) - _NETWORKS.keys():
-    raise UserError(f'--readers: {min(unknown)!r} is none of {", ".join(_NETWORKS)}')
+  if unknown := set(_READERS.value) - readers.NETWORKS.keys():
+    raise UserError(f'--readers: {min(unknown)!r} is none of {", ".join(readers.NETWORKS)}')
   for number in _LABELS.value:
     if not number.isdecimal() or not 10 <= int(number) <= _TRAIN_SCENES:
       raise UserError(f'--labels: {number!r} is no integer in 10 .. {_TRAIN_SCENES}')
@@ -149,7 +73,7 @@ def main(argv: list[str]) -> None:
     parsing = [sys.executable, '-m', 'benchmarks.downstream', *sys.argv[1:], f'--one={_PARSE}']
     if code := subprocess.run(parsing, check=False).returncode:
       sys.exit(code)
-  order = itertools.product(range(jobs.SEEDS.value), _LABELS.value, _READERS.value, _TASKS)
+  order = itertools.product(range(jobs.SEEDS.value), _LABELS.value, _READERS.value, readers.TASKS)
   names = [f'{task}/{reader}/{labels}/{seed}' for seed, labels, reader, task in order]
   results = jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)
   jobs.keep_figure(_BENCHMARK, 'accuracy.png', curves(results))
@@ -199,10 +123,10 @@ def _middles(boxes: Float[np.ndarray, 'B N 4']) -> Float[np.ndarray, 'B 2 1']:
   return boxes[:, :2, 1:2] + boxes[:, :2, 3:] / 2
 
 
-def _read(split: str) -> Pairs:
+def _read(split: str) -> readers.Pairs:
   with np.load(jobs.folder(_BENCHMARK) / f'{split}.npz') as arrays:
     codes = Normal(arrays['mean'], arrays['std'])
-    return Pairs(arrays['images'], codes, arrays['digits'])
+    return readers.Pairs(arrays['images'], codes, arrays['digits'])
 
 
 def _learn(name: str) -> None:
@@ -211,93 +135,22 @@ def _learn(name: str) -> None:
   train, test = _read('train'), _read('test')
   chosen = np.random.default_rng(int(seed)).permutation(_TRAIN_SCENES)[: int(labels)]
   held_out, steps = len(chosen) // 5, int(600 + 2 * len(chosen) ** 0.85)
-  own, validation = _take(train, chosen[held_out:]), _take(train, chosen[:held_out])
+  own, validation = readers.take(train, chosen[held_out:]), readers.take(train, chosen[:held_out])
   fits = [
-    fit(_NETWORKS[reader](_TASKS[task], _DROPOUT), rate, steps, own, validation, int(seed))
+    readers.fit(
+      readers.NETWORKS[reader](readers.TASKS[task], _DROPOUT),
+      rate,
+      steps,
+      own,
+      validation,
+      int(seed),
+    )
     for rate in _RATES
   ]
   best = max(fits, key=lambda found: found.score)
   accuracy, _ = best.evaluate(test)
   result = {'task': task, 'reader': reader, 'labels': int(labels), 'seed': int(seed)}
   jobs.finish(jobs.folder(_BENCHMARK) / name, result | {'accuracy': accuracy})
-
-
-def _take(pairs: Pairs, chosen: np.ndarray) -> Pairs:
-  return jax.tree.map(lambda x: x[chosen], pairs)
-
-
-class Fit(NamedTuple):
-  """A reader that has learned."""
-
-  score: tuple[float, float]  # accuracy and mean log-probability on its validation scenes
-  evaluate: Callable[[Pairs], tuple[float, float]]  # the same of any scenes
-
-
-def fit(network: Any, rate: float, steps: int, own: Pairs, validation: Pairs, seed: int) -> Fit:
-  """Trains a reader, and keeps the parameters that do best on the validation scenes.
-
-  Args:
-    network: a module of a class of `_NETWORKS`.
-    rate: initial learning rate, which decays to 0.
-    steps: number of updates.
-    own: scenes to learn from.
-    validation: others.
-    seed: decides initial parameters and batches.
-  """
-  optimizer = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-3)
-
-  @jax.jit
-  def predict(params, inputs):
-    return network.apply({'params': params}, inputs, False)
-
-  @jax.jit
-  def update(params, state, batch, key):
-    input_key, dropout_key = jax.random.split(key)
-    inputs = _changed(network, batch, input_key)
-
-    def loss(params):
-      log_probs = network.apply({'params': params}, inputs, True, rngs={'dropout': dropout_key})
-      return -_of_answers(log_probs, batch.digits, network).mean()
-
-    updates, state = optimizer.update(jax.grad(loss)(params), state, params)
-    return optax.apply_updates(params, updates), state
-
-  def evaluate(params, pairs):
-    inputs = pairs.images / 255.0 if isinstance(network, Pixels) else pairs.codes.mean
-    log_probs = np.concatenate(
-      [predict(params, inputs[i : i + 500]) for i in range(0, len(inputs), 500)]
-    )
-    right = log_probs.argmax(-1) == answer(pairs.digits, network.classes)
-    return float(right.mean()), float(_of_answers(log_probs, pairs.digits, network).mean())
-
-  init_key, train_key = jax.random.split(jax.random.key(seed))
-  first = _changed(network, _take(own, np.arange(1)), init_key)
-  params = network.init(init_key, first, False)['params']
-  state, rng = optimizer.init(params), np.random.default_rng(seed)
-  best = (-1.0, -np.inf), params
-  for step in range(1, steps + 1):
-    batch = _take(own, rng.integers(len(own.digits), size=_BATCH))
-    params, state = update(params, state, batch, jax.random.fold_in(train_key, step))
-    if step % (steps // _EVALUATIONS) == 0:
-      best = max(best, (evaluate(params, validation), params), key=lambda found: found[0])
-  score, params = best
-  return Fit(score, lambda pairs: evaluate(params, pairs))
-
-
-def _changed(network: nn.Module, pairs: Pairs, key: Array) -> Array:
-  """Inputs to learn from: shifted images, or samples of the posterior of the codes."""
-  if not isinstance(network, Pixels):
-    return pairs.codes.mean + pairs.codes.std * jax.random.normal(key, pairs.codes.mean.shape)
-  around = (_SHIFT, _SHIFT)
-  padded = jnp.pad(pairs.images / 255.0, ((0, 0), around, around, (0, 0)))
-  starts = jax.random.randint(key, (len(padded), 2), 0, 2 * _SHIFT + 1)
-  size = pairs.images.shape[1:]
-  return jax.vmap(lambda image, s: jax.lax.dynamic_slice(image, (*s, 0), size))(padded, starts)
-
-
-def _of_answers(log_probs: Any, digits: Any, network: Any) -> Array:
-  """[B] log-probabilities of the right answers."""
-  return jnp.take_along_axis(log_probs, answer(digits, network.classes)[:, None], 1)
 
 
 def _name(run: Result) -> str:
@@ -307,7 +160,7 @@ def _name(run: Result) -> str:
 def _groups(results: Sequence[Result]) -> dict[tuple[str, str], dict[int, list[float]]]:
   """Accuracies in percent of all seeds, by task and reader, and by number of labels."""
   groups: dict[tuple[str, str], dict[int, list[float]]] = {}
-  for task, reader in itertools.product(_TASKS, _NETWORKS):
+  for task, reader in itertools.product(readers.TASKS, readers.NETWORKS):
     own = [run for run in results if (run['task'], run['reader']) == (task, reader)]
     if own:
       numbers = sorted({run['labels'] for run in own})
@@ -339,9 +192,9 @@ def table(results: Sequence[Result]) -> str:
 def curves(results: Sequence[Result]) -> Figure:
   """Accuracy over the number of labels, a panel for each task."""
   figure = Figure(figsize=(9.0, 3.6), layout='constrained')
-  axes = dict(zip(_TASKS, figure.subplots(1, len(_TASKS)), strict=True))
+  axes = dict(zip(readers.TASKS, figure.subplots(1, len(readers.TASKS)), strict=True))
   for (task, reader), found in _groups(results).items():
-    i = list(_NETWORKS).index(reader)
+    i = list(readers.NETWORKS).index(reader)
     numbers, values = list(found), list(found.values())
     axes[task].plot(
       numbers, [statistics.mean(each) for each in values], color=palette.colour(i),

@@ -2,14 +2,14 @@
 
     python -m benchmarks.generalisation --mnist_dir=FOLDER
         [--folder=runs/generalisation] [--seeds=5] [--steps=6000] [--cells=voting,lstm]
-        [--experiments=extrapolation,interpolation] [--test_scenes=4000] [--jobs=2]
+        [--experiments=extrapolation,interpolation] [--held_out=4000] [--jobs=2]
         [--kept=docs/generalisation/results.json]
     python -m benchmarks.generalisation --report     only reports the results so far
 
 Extrapolation: trained on 0-2 digits, tested on 0-2, 3, 4 and 5 of the same canvas, and on 20 of a
 canvas of 200x200 pixels. Interpolation: trained on 0, 1 or 3 digits, tested on these and on 2. All
 runs use configs/generalisation.py; those of the LSTM its default schedule. Every test has
---test_scenes scenes, but for the large canvas, which has a twentieth. Finished runs are kept in the
+--held_out scenes, but for the large canvas, which has a twentieth. Finished runs are kept in the
 folder, and interrupted ones continue. The report is printed; the results are written to --kept,
 with `found.png`, the first scenes as seed 0 parses them, in the same folder.
 """
@@ -33,9 +33,7 @@ _CELLS = flags.DEFINE_list('cells', ['voting', 'lstm'], 'Cells to train.')
 _EXPERIMENTS = flags.DEFINE_list(
   'experiments', ['extrapolation', 'interpolation'], 'What to train and test.'
 )
-_TEST_SCENES = flags.DEFINE_integer(
-  'test_scenes', 4000, 'Held-out scenes of a test.', lower_bound=20
-)
+_HELD_OUT = flags.DEFINE_integer('held_out', 4000, 'Held-out scenes of a test.', lower_bound=20)
 _BENCHMARK = 'generalisation'
 _STEPS = 6000
 _DRAWN = 2  # scenes of a test
@@ -99,7 +97,7 @@ def _run(name: str) -> None:
   for test, changes in _TESTS[experiment].items():
     if test == _LARGE and cell == 'lstm':
       continue  # which takes images of one size
-    scenes = _TEST_SCENES.value // 20 if test == _LARGE else _TEST_SCENES.value
+    scenes = _HELD_OUT.value // 20 if test == _LARGE else _HELD_OUT.value
     run = restore.restore(workdir, changes | {'data.test_scenes': scenes})
     model, given = run.model(0), loading.load(run.config.data, 'test')
     _, tested = held_out.evaluate(model.model, model.params, given, 0, run.step)

@@ -10,9 +10,9 @@ from absl.testing import flagsaver
 
 from air_jax.errors import UserError
 from air_jax.types import Normal
-from benchmarks import downstream
+from benchmarks import downstream, readers
 
-SUM, ASCENDING = downstream._TASKS['sum'], downstream._TASKS['ascending']
+SUM, ASCENDING = readers.TASKS['sum'], readers.TASKS['ascending']
 
 
 def pairs(number, seed, noise=0.1):
@@ -23,18 +23,18 @@ def pairs(number, seed, noise=0.1):
   std = np.full(codes.shape, noise, np.float32)
   level = np.where(digits[:, 0] < digits[:, 1], 200, 50).astype(np.uint8)
   images = np.broadcast_to(level[:, None, None, None], (number, 16, 16, 1))
-  return downstream.Pairs(images, Normal(codes.astype(np.float32), std), digits)
+  return readers.Pairs(images, Normal(codes.astype(np.float32), std), digits)
 
 
 def test_answers():
   digits = np.array([[3, 4], [4, 3], [9, 9], [0, 0]])
-  assert list(downstream.answer(digits, SUM)) == [7, 7, 18, 0]
-  assert list(downstream.answer(digits, ASCENDING)) == [1, 0, 0, 0]
+  assert list(readers.answer(digits, SUM)) == [7, 7, 18, 0]
+  assert list(readers.answer(digits, ASCENDING)) == [1, 0, 0, 0]
 
 
 @pytest.mark.parametrize('classes', [SUM, ASCENDING])
 def test_digit_by_digit_sums_over_all_pairs_of_digits(classes):
-  network = downstream.DigitByDigit(classes, 0.0)
+  network = readers.DigitByDigit(classes, 0.0)
   codes = pairs(3, 0).codes.mean
   params = network.init(jax.random.key(0), codes, False)['params']
   hidden = codes[..., 3:]
@@ -60,19 +60,19 @@ def test_digit_by_digit_sums_over_all_pairs_of_digits(classes):
   ],
 )  # fmt: skip
 def test_readers_learn_what_their_inputs_tell(reader, classes, steps, least):
-  network = downstream._NETWORKS[reader](classes, 0.2)
-  found = downstream.fit(network, 3e-3, steps, pairs(200, 0), pairs(50, 1), 0)
+  network = readers.NETWORKS[reader](classes, 0.2)
+  found = readers.fit(network, 3e-3, steps, pairs(200, 0), pairs(50, 1), 0)
   accuracy, log_prob = found.evaluate(pairs(1000, 2))
   assert accuracy >= least and np.log(1 / classes) < log_prob <= 0.0
 
 
 def test_pixels_are_shifted_and_codes_sampled():
   scenes = pairs(400, 0)
-  images = downstream._changed(downstream.Pixels(2, 0.0), scenes, jax.random.key(0))
+  images = readers._changed(readers.Pixels(2, 0.0), scenes, jax.random.key(0))
   assert images.shape == scenes.images.shape
   shifted = np.asarray(images)[:, 0, :, 0] == 0  # rows from beyond the image
   np.testing.assert_allclose(shifted.all(-1).mean(), 3 / 7, atol=0.1)
-  codes = downstream._changed(downstream.Codes(2, 0.0), scenes, jax.random.key(0))
+  codes = readers._changed(readers.Codes(2, 0.0), scenes, jax.random.key(0))
   np.testing.assert_allclose(np.std(codes - scenes.codes.mean), 0.1, rtol=0.05)
 
 
