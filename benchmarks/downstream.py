@@ -1,4 +1,4 @@
-"""What codes are worth: two questions about pairs of digits, learned from few labels.
+"""How useful codes are for other tasks: two questions about pairs of digits, from few labels.
 
     python -m benchmarks.downstream --run=FOLDER --mnist_dir=FOLDER
         [--folder=runs/downstream] [--labels=64,256,1000,10000] [--seeds=3] [--jobs=2]
@@ -9,15 +9,16 @@ A finished run parses scenes of two digits, and is frozen. A reader then learns 
 digits (19 classes), or whether they ascend from left to right (2 classes), from labelled scenes:
 
 * `codes`, a network of dense layers on both codes and places;
-* `digit_by_digit`, one such network on each code by itself, whose ten probabilities give those of
-  the answer: it knows the arithmetic, not the digits;
-* `pixels`, convolutions on the image, which know nothing of the run.
+* `digit_by_digit`, dense layers that give each code ten probabilities, which are combined into
+  those of the answer: it knows how two digits make the answer, but has to learn what they are;
+* `pixels`, convolutions on the image, which do not use the run.
 
 All have the same schedule, the same learning rates to choose from by a fifth of the labels, and
 changed inputs to learn from: samples of the posterior of the codes, images shifted by up to three
 pixels. A seed decides the labelled scenes and the reader's initial parameters. Finished readers are
-kept in the folder. The report is printed; the results are written to --kept, with `accuracy.png` in
-the same folder.
+kept in the folder, which serves one run. Results in --kept count as finished too; --kept= ignores
+them. The report is printed; the results are written to --kept, with `accuracy.png` in the same
+folder.
 """
 
 import dataclasses
@@ -46,6 +47,7 @@ _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _LABELS = flags.DEFINE_list('labels', ['64', '256', '1000', '10000'], 'Numbers of labelled scenes.')
 _READERS = flags.DEFINE_list('readers', ['digit_by_digit', 'codes', 'pixels'], 'What learns.')
 _BENCHMARK = 'downstream'
+_SOURCES = 'digits', 'mnist'  # with ten classes
 _PARSE = 'parse'  # the name of the job that all others need
 _TRAIN_SCENES = 10_000
 _TEST_SCENES = 4000
@@ -86,11 +88,20 @@ def _parse_scenes() -> None:
   from air_jax.inference import restore
 
   run = restore.restore(_RUN.value, {'data.counts': (2,), 'data.mnist_dir': jobs.MNIST_DIR.value})
+  if run.config.data.source not in _SOURCES:
+    raise UserError(
+      f'--run={_RUN.value} was trained on {run.config.data.source!r}; it must be one of '
+      f'{", ".join(_SOURCES)}'
+    )
+  origin = f'{run.folder.resolve()}, step {run.step}'
   data = dataclasses.replace(run.config.data, train_scenes=_TRAIN_SCENES, test_scenes=_TEST_SCENES)
   model = run.model(run.chosen(None))
   for split in ('train', 'test'):
     path = jobs.folder(_BENCHMARK) / f'{split}.npz'
     if path.is_file():
+      with np.load(path) as arrays:
+        if (before := str(arrays['origin'])) != origin:
+          raise UserError(f'{path} was parsed by {before}, not by {origin}; take another --folder')
       continue
     path.parent.mkdir(parents=True, exist_ok=True)
     print(f'parsing the {split} scenes', flush=True)
@@ -100,27 +111,26 @@ def _parse_scenes() -> None:
       np.concatenate([getattr(parsed, f'z_{what}_{field}') for what in ('where', 'what')], -1)
       for field in ('mean', 'std')
     )
-    # Found ink, or the window where the object was refused; the first two are the likeliest.
-    windows = np.tanh(mean[:, :2, 1:2]) / 2 + 0.5
-    found = np.where(
-      parsed.boxes[:, :2, 3:] > 0, _middles(parsed.boxes) / data.canvas_size, windows
-    )
-    found = np.argsort(found[..., 0], axis=1)
-    true = np.argsort(_middles(np.asarray(scenes.boxes))[..., 0], axis=1)
-    arrays: dict[str, Any] = {
+    # An object has no box where it was refused: its place is then that of its window.
+    windows = data.canvas_size * (np.tanh(mean[:, :2, 1]) + 1) / 2
+    places = np.where(parsed.boxes[:, :2, 3] > 0, _middles(parsed.boxes), windows)
+    found = np.argsort(places, axis=1)
+    true = np.argsort(_middles(np.asarray(scenes.boxes)), axis=1)
+    parts: dict[str, Any] = {
+      'origin': origin,
       'images': scenes.images,
       'mean': np.take_along_axis(mean, found[..., None], 1),
       'std': np.take_along_axis(std, found[..., None], 1),
       'digits': np.take_along_axis(np.asarray(scenes.labels), true, 1),
     }
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **parts)
     files.write_atomic(path, file.getvalue())
 
 
-def _middles(boxes: Float[np.ndarray, 'B N 4']) -> Float[np.ndarray, 'B 2 1']:
-  """How far to the right the middles of the first two are."""
-  return boxes[:, :2, 1:2] + boxes[:, :2, 3:] / 2
+def _middles(boxes: Float[np.ndarray, 'B N 4']) -> Float[np.ndarray, 'B 2']:
+  """The x of the middles of the first two, in pixels."""
+  return boxes[:, :2, 1] + boxes[:, :2, 3] / 2
 
 
 def _read(split: str) -> readers.Pairs:
@@ -134,23 +144,19 @@ def _learn(name: str) -> None:
   task, reader, labels, seed = name.split('/')
   train, test = _read('train'), _read('test')
   chosen = np.random.default_rng(int(seed)).permutation(_TRAIN_SCENES)[: int(labels)]
-  held_out, steps = len(chosen) // 5, int(600 + 2 * len(chosen) ** 0.85)
+  held_out = len(chosen) // 5
   own, validation = readers.take(train, chosen[held_out:]), readers.take(train, chosen[:held_out])
-  fits = [
-    readers.fit(
-      readers.NETWORKS[reader](readers.TASKS[task], _DROPOUT),
-      rate,
-      steps,
-      own,
-      validation,
-      int(seed),
-    )
-    for rate in _RATES
-  ]
+  network, steps = readers.NETWORKS[reader](task, _DROPOUT), _steps(len(chosen))
+  fits = [readers.fit(network, rate, steps, own, validation, int(seed)) for rate in _RATES]
   best = max(fits, key=lambda found: found.score)
   accuracy, _ = best.evaluate(test)
   result = {'task': task, 'reader': reader, 'labels': int(labels), 'seed': int(seed)}
   jobs.finish(jobs.folder(_BENCHMARK) / name, result | {'accuracy': accuracy})
+
+
+def _steps(labels: int) -> int:
+  """Updates: many epochs of few labels, some 30 of 10,000."""
+  return int(600 + 2 * labels**0.85)
 
 
 def _name(run: Result) -> str:

@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
   names = [f'{experiment}/{cell}/{seed}/{steps}' for cell, experiment, seed in order]
   results = jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)
   first = jobs.folder(_BENCHMARK) / f'extrapolation/voting/0/{steps}/run'
-  if first.is_dir():
+  if first.is_dir() and not jobs.REPORT.value:
     jobs.keep_figure(_BENCHMARK, 'found.png', found(first))
   print(table(results))
 

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from air_jax.types import Normal
 
-TASKS = {'sum': 19, 'ascending': 2}  # classes
+# Number of classes: the sum of both digits, and whether they ascend from left to right (1) or not.
+TASKS = {'sum': 19, 'ascending': 2}
 _BATCH = 64
 _EVALUATIONS = 10  # on the validation scenes, during a training
 _SHIFT = 3  # pixels
@@ -29,20 +30,20 @@ class Pairs(NamedTuple):
 class Codes(nn.Module):
   """Log-probabilities of the answer from both objects together."""
 
-  classes: int
+  task: str
   dropout: float
 
   @nn.compact
   def __call__(self, codes: Float[Array, 'B 2 F'], training: bool) -> Float[Array, 'B K']:
     """Drops units out while training."""
     hidden = _hidden(codes.reshape(len(codes), -1), self.dropout, training)
-    return nn.log_softmax(nn.Dense(self.classes)(hidden))
+    return nn.log_softmax(nn.Dense(TASKS[self.task])(hidden))
 
 
 class DigitByDigit(nn.Module):
   """Log-probabilities of the answer from those of each digit."""
 
-  classes: int
+  task: str
   dropout: float
 
   @nn.compact
@@ -50,14 +51,15 @@ class DigitByDigit(nn.Module):
     """Drops units out while training."""
     hidden = _hidden(codes[..., 3:], self.dropout, training)
     probs = nn.softmax(nn.Dense(10)(hidden))
-    answers = jax.nn.one_hot(answer(np.indices((10, 10)).T, self.classes), self.classes)
-    return jnp.log(jnp.einsum('bi,bj,jik->bk', probs[:, 0], probs[:, 1], answers) + 1e-9)
+    pairs = np.stack(np.indices((10, 10)), -1)
+    answers = jax.nn.one_hot(answer(pairs, self.task), TASKS[self.task])
+    return jnp.log(jnp.einsum('bi,bj,ijk->bk', probs[:, 0], probs[:, 1], answers) + 1e-9)
 
 
 class Pixels(nn.Module):
   """Log-probabilities of the answer from the image."""
 
-  classes: int
+  task: str
   dropout: float
 
   @nn.compact
@@ -67,7 +69,7 @@ class Pixels(nn.Module):
     for features, side in ((16, 5), (32, 3), (64, 3)):
       x = nn.relu(nn.Conv(features, (side, side), (2, 2))(x))
     hidden = _hidden(x.reshape(len(x), -1), self.dropout, training)
-    return nn.log_softmax(nn.Dense(self.classes)(hidden))
+    return nn.log_softmax(nn.Dense(TASKS[self.task])(hidden))
 
 
 NETWORKS = {'codes': Codes, 'digit_by_digit': DigitByDigit, 'pixels': Pixels}
@@ -80,10 +82,10 @@ def _hidden(x: Array, dropout: float, training: bool) -> Array:
   return x
 
 
-def answer(digits: Any, classes: int) -> Any:
-  """What is asked: [*B] of digits [*B, 2], their sum, or 1 where they ascend and 0 elsewhere."""
+def answer(digits: Any, task: str) -> Any:
+  """The right answers: of digits [*B, 2], integers [*B] in 0 .. classes of the task - 1."""
   left, right = digits[..., 0], digits[..., 1]
-  return left + right if classes == TASKS['sum'] else (left < right).astype(digits.dtype)
+  return left + right if task == 'sum' else (left < right).astype(digits.dtype)
 
 
 def take(pairs: Pairs, chosen: np.ndarray) -> Pairs:
@@ -132,7 +134,7 @@ def fit(network: Any, rate: float, steps: int, own: Pairs, validation: Pairs, se
     log_probs = np.concatenate(
       [predict(params, inputs[i : i + 500]) for i in range(0, len(inputs), 500)]
     )
-    right = log_probs.argmax(-1) == answer(pairs.digits, network.classes)
+    right = log_probs.argmax(-1) == answer(pairs.digits, network.task)
     return float(right.mean()), float(_of_answers(log_probs, pairs.digits, network).mean())
 
   init_key, train_key = jax.random.split(jax.random.key(seed))
@@ -162,4 +164,4 @@ def _changed(network: nn.Module, pairs: Pairs, key: Array) -> Array:
 
 def _of_answers(log_probs: Any, digits: Any, network: Any) -> Array:
   """[B] log-probabilities of the right answers."""
-  return jnp.take_along_axis(log_probs, answer(digits, network.classes)[:, None], 1)
+  return jnp.take_along_axis(log_probs, answer(digits, network.task)[:, None], 1)

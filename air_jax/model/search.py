@@ -28,7 +28,7 @@ from air_jax.types import Rollout
 
 _AGAIN = 3  # most objects of a new explanation of two
 _VIEWS = 5  # see `in_view`
-_WIDER = 1.2  # side of what is seen, in windows
+_WIDER = 1.2  # side of a window with the margin that is seen, in windows
 
 
 class _Scene(NamedTuple):
@@ -76,7 +76,10 @@ def object_costs(model: Model, params: Params, rolled: Rollout) -> Float[Array, 
 
 
 def _explain_again(model, params, image, background, scene, t, view):
-  """The scene with object t and its nearest neighbour explained anew, if that is better."""
+  """The scene with object t and its nearest neighbour explained anew, if that is better.
+
+  `view` is what the first step sees, see `in_view`.
+  """
   number = len(scene.present)
   distance = jnp.sum((scene.objects.z_where[:, 1:] - scene.objects.z_where[t, 1:]) ** 2, -1)
   other = jnp.argmin(jnp.where(scene.present & (jnp.arange(number) != t), distance, jnp.inf))
@@ -109,7 +112,8 @@ def in_view(
 
   Args:
     z_where: of the object that is explained again.
-    view: 0 is everything; 1 to 4 are the left, right, upper and lower half of the window.
+    view: 0 is everything; 1 to 4 are the left, right, upper and lower half of the window
+      with a margin.
     canvas_size: side of the image in pixels.
   """
   scale, x, y = spatial_transformer.place(z_where)
