@@ -2,16 +2,17 @@
 
     python -m benchmarks.generalisation --mnist_dir=FOLDER
         [--folder=runs/generalisation] [--seeds=5] [--steps=6000] [--cells=voting,lstm]
-        [--experiments=extrapolation,interpolation] [--held_out=4000] [--jobs=2]
+        [--experiments=extrapolation,interpolation] [--sweeps=1] [--held_out=4000] [--jobs=2]
         [--kept=docs/generalisation/results.json]
     python -m benchmarks.generalisation --report     only reports the results so far
 
 Extrapolation: trained on 0-2 digits, tested on 0-2, 3, 4 and 5 of the same canvas, and on 20 of a
-canvas of 200x200 pixels. Interpolation: trained on 0, 1 or 3 digits, tested on these and on 2. All
-runs use configs/generalisation.py; those of the LSTM its default schedule. Every test has
---held_out scenes, but for the large canvas, which has a twentieth. Finished runs are kept in the
-folder, and interrupted ones continue. The report is printed; the results are written to --kept,
-with `found.png`, the first scenes as seed 0 parses them, in the same folder.
+canvas of 200x200 pixels. Interpolation: trained on 0, 1 or 3 digits, tested on these and on 2. The
+voting cell has configs/generalisation.py, the LSTM configs/multi_mnist.py. The voting cell is also
+tested with `model.sweeps` of --sweeps, on all but the large canvas. Every test has --held_out
+scenes, but for the large canvas, which has a twentieth. Finished runs are kept in the folder, and
+interrupted ones continue. The report is printed; the results are written to --kept, with
+`found.png`, the first scenes as seed 0 parses them, in the same folder.
 """
 
 import itertools
@@ -34,6 +35,9 @@ _EXPERIMENTS = flags.DEFINE_list(
   'experiments', ['extrapolation', 'interpolation'], 'What to train and test.'
 )
 _HELD_OUT = flags.DEFINE_integer('held_out', 4000, 'Held-out scenes of a test.', lower_bound=20)
+_SWEEPS = flags.DEFINE_integer(
+  'sweeps', 1, 'Sweeps of the search that is also tested; 0: none.', lower_bound=0
+)
 _BENCHMARK = 'generalisation'
 _STEPS = 6000
 _DRAWN = 2  # scenes of a test
@@ -70,6 +74,9 @@ def main(argv: list[str]) -> None:
   order = itertools.product(_CELLS.value, _EXPERIMENTS.value, range(jobs.SEEDS.value))
   names = [f'{experiment}/{cell}/{seed}/{steps}' for cell, experiment, seed in order]
   results = jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)
+  if _SWEEPS.value:
+    searched = [f'{name}/{_SWEEPS.value}' for name in names if '/voting/' in name]
+    results = jobs.run_all(_BENCHMARK, {name: [name] for name in searched}, _name)
   first = jobs.folder(_BENCHMARK) / f'extrapolation/voting/0/{steps}/run'
   if first.is_dir() and not jobs.REPORT.value:
     jobs.keep_figure(_BENCHMARK, 'found.png', found(first))
@@ -77,34 +84,37 @@ def main(argv: list[str]) -> None:
 
 
 def _run(name: str) -> None:
-  """Trains one run and tests it."""
+  """Trains one run and tests it, or tests a trained one with a search."""
   import air_jax
-  from air_jax.configs import generalisation
+  from air_jax.configs import generalisation, multi_mnist
   from air_jax.data import loading
   from air_jax.evaluation import held_out
   from air_jax.inference import restore
 
-  experiment, cell, seed, steps = name.split('/')
-  config = generalisation.get_config()
-  config.seed, config.model.cell = int(seed), cell
-  if cell == 'lstm':
-    config.objective.final_smoothing = 0.0
-  config.data.update(mnist_dir=jobs.MNIST_DIR.value, counts=_TRAINED[experiment], test_scenes=1000)
-  config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
-  workdir = jobs.folder(_BENCHMARK) / name / 'run'
-  summary = air_jax.train(config, workdir, figures=False, progress=False)
-  tests = {}
+  experiment, cell, seed, steps, *searched = name.split('/')
+  workdir = jobs.folder(_BENCHMARK) / '/'.join((experiment, cell, seed, steps)) / 'run'
+  sweeps = int(searched[0]) if searched else 0
+  result: Result = {'experiment': experiment, 'cell': cell, 'seed': int(seed), 'steps': int(steps)}
+  if sweeps:
+    result['sweeps'] = sweeps
+  else:
+    config = (generalisation if cell == 'voting' else multi_mnist).get_config()
+    config.seed = int(seed)
+    config.data.update(mnist_dir=jobs.MNIST_DIR.value, counts=_TRAINED[experiment])
+    config.data.test_scenes = 1000
+    config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
+    summary = air_jax.train(config, workdir, figures=False, progress=False)
+    result |= {'elbo': summary['elbo'], 'box_iou': summary['box_iou']}
+  result['tests'] = {}
   for test, changes in _TESTS[experiment].items():
-    if test == _LARGE and cell == 'lstm':
-      continue  # which takes images of one size
+    if test == _LARGE and (sweeps or cell == 'lstm'):
+      continue  # the LSTM takes images of one size; searching 24 objects takes too long
     scenes = _HELD_OUT.value // 20 if test == _LARGE else _HELD_OUT.value
-    run = restore.restore(workdir, changes | {'data.test_scenes': scenes})
+    run = restore.restore(workdir, changes | {'data.test_scenes': scenes, 'model.sweeps': sweeps})
     model, given = run.model(0), loading.load(run.config.data, 'test')
     _, tested = held_out.evaluate(model.model, model.params, given, 0, run.step)
     known = 'images', 'count_accuracy', 'box_f1', 'predicted_counts'
-    tests[test] = {key: tested[key] for key in known}
-  result = {'experiment': experiment, 'cell': cell, 'seed': int(seed), 'steps': int(steps)}
-  result |= {'elbo': summary['elbo'], 'box_iou': summary['box_iou'], 'tests': tests}
+    result['tests'][test] = {key: tested[key] for key in known}
   jobs.finish(jobs.folder(_BENCHMARK) / name, result)
 
 
@@ -132,7 +142,8 @@ def found(workdir: pathlib.Path, tests: Sequence[str] = ('3', '4', '5', _LARGE))
 
 
 def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('experiment', 'cell', 'seed', 'steps'))
+  keys = ('experiment', 'cell', 'seed', 'steps', 'sweeps')
+  return '/'.join(str(run[key]) for key in keys if key in run)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -145,16 +156,15 @@ def table(results: Sequence[Result]) -> str:
     lines += [
       f'{experiment.capitalize()}, % of scenes counted right (mean; each seed):',
       '',
-      f'| cell | steps | {" | ".join(tests)} |',
-      '|' + (2 + len(tests)) * '---|',
+      f'| cell | steps | sweeps | {" | ".join(tests)} |',
+      '|' + (3 + len(tests)) * '---|',
     ]
-    for cell, steps in dict.fromkeys((run['cell'], run['steps']) for run in own):
-      group = sorted(
-        (run for run in own if (run['cell'], run['steps']) == (cell, steps)),
-        key=lambda run: run['seed'],
-      )
+    groups: dict[tuple[str, int, int], list[Result]] = {}
+    for run in sorted(own, key=lambda run: run['seed']):
+      groups.setdefault((run['cell'], run['steps'], run.get('sweeps', 0)), []).append(run)
+    for (cell, steps, sweeps), group in sorted(groups.items(), reverse=True):
       cells = [_cell(run['tests'].get(test) for run in group) for test in tests]
-      lines.append(f'| `{cell}` | {steps:,} | {" | ".join(cells)} |')
+      lines.append(f'| `{cell}` | {steps:,} | {sweeps} | {" | ".join(cells)} |')
     lines.append('')
   return '\n'.join(lines)
 

@@ -14,6 +14,9 @@ def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = multi_mnist.get_config()
   config.model.cell = 'voting'
+  # Larger networks for patches than the default: places are what fails in crowded scenes.
+  config.model.patch_features = 32
+  config.model.patch_rounds = 3
   # Each object goes on explaining as much as it can by itself; otherwise two share a digit.
   config.objective.final_smoothing = config.objective.smoothing
   config.train.steps = 6000

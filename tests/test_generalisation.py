@@ -42,9 +42,9 @@ def test_table_has_mean_and_seeds_in_order_and_f1_of_many():
   text = generalisation.table([result(1, 0.97, 0.9), result(0, 0.95, 0.8), result(0, 0.1)])
   rows = [line.split(' | ') for line in text.splitlines() if line.startswith('| `')]
   assert [row[0] for row in rows] == ['| `voting`', '| `lstm`']
-  assert rows[0][4] == '96.00 (95.00, 97.00)'
+  assert rows[0][5] == '96.00 (95.00, 97.00)'
   assert rows[0][-1] == '90.00 (90.00, 90.00); F1 85.0 % |'
-  assert rows[1][4] == '10.00 (10.00)' and rows[1][-1] == '- |'
+  assert rows[1][5] == '10.00 (10.00)' and rows[1][-1] == '- |'
   assert 'Interpolation' not in text
 
 

@@ -3,7 +3,7 @@
 A roll-out finds objects one by one and never returns to one. The search does: it takes away an
 object and its neighbour, explains what they leave in an image of few objects, and keeps the result
 where the bound rises. That moves objects, merges two halves of one, and adds what was missed. To
-separate two that were taken for one, it does so once more for each side of the object, where the
+separate two that were taken for one, it also does so once for each side of the object, where the
 first step sees nothing but that half of the object's window: left to itself it would put its window
 between the two again. What is proposed is judged by the model alone: by the cost
 
@@ -13,6 +13,7 @@ in nats, with rho the success probability of the prior of the count.
 """
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -56,13 +57,12 @@ def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: 
   costs = object_costs(model, params, rolled)
   scene = _Scene(rolled, costs, jnp.ones(len(costs), bool))
   scene = scene._replace(present=_worth_keeping(model, image, background, scene))
-  objects, views = jnp.divmod(jnp.arange(len(costs) * _VIEWS), _VIEWS)
 
-  def explain_again(scene, turn):
-    return _explain_again(model, params, image, background, scene, *turn), None
+  def explain_again(scene, t):
+    return _explain_again(model, params, image, background, scene, t), None
 
-  turns = jnp.tile(objects, model.spec.sweeps), jnp.tile(views, model.spec.sweeps)
-  scene, _ = jax.lax.scan(explain_again, scene, turns)
+  objects = jnp.tile(jnp.arange(len(costs)), model.spec.sweeps)
+  scene, _ = jax.lax.scan(explain_again, scene, objects)
   order, _ = _order(model, image, background, scene)
   return reorder(model, scene.objects, order)
 
@@ -75,34 +75,52 @@ def object_costs(model: Model, params: Params, rolled: Rollout) -> Float[Array, 
   return kl - jnp.log(model.spec.success)
 
 
-def _explain_again(model, params, image, background, scene, t, view):
-  """The scene with object t and its nearest neighbour explained anew, if that is better.
-
-  `view` is what the first step sees, see `in_view`.
-  """
-  number = len(scene.present)
+def _explain_again(model, params, image, background, scene, t):
+  """The scene with object t and its nearest neighbour explained anew, if that is better."""
+  numbers = jnp.arange(len(scene.present))
+  steps = min(_AGAIN, len(numbers))
   distance = jnp.sum((scene.objects.z_where[:, 1:] - scene.objects.z_where[t, 1:]) ** 2, -1)
-  other = jnp.argmin(jnp.where(scene.present & (jnp.arange(number) != t), distance, jnp.inf))
-  removed = (jnp.arange(number) == t) | (jnp.arange(number) == other)
-  kept = scene.present & ~removed
-  steps = min(_AGAIN, number)
+  other = jnp.argmin(jnp.where(scene.present & (numbers != t), distance, jnp.inf))
+  kept = scene.present & (numbers != t) & (numbers != other)
+  # New objects go to the two places that are free now, and to another that is free if there is one.
+  places = jnp.argsort(kept, stable=True)[:steps]
+  free = ~kept[places]
+  canvas = _canvas(model, background, scene.objects.painted, kept)
   few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=steps))
   means = jax.tree.map(jnp.zeros_like, sample_noise(few, jax.random.key(0)))
-  canvas = _canvas(model, background, scene.objects.painted, kept)
-  others = canvas - background
-  hidden = ~in_view(scene.objects.z_where[t], view, len(image)) * (image - canvas)
-  new = rollout(few, params, image - others, means, hidden=hidden)
-  # New objects go to the two places that are free now, and to another that is free if there is one.
-  free = jnp.argsort(kept, stable=True)[:steps]
-  usable = ~kept[free]
-  objects = _put(scene.objects, new, free, usable)
-  costs = scene.costs.at[free].set(
-    jnp.where(usable, object_costs(few, params, new), scene.costs[free])
+  subsets = jnp.array([*itertools.product((False, True), repeat=steps)])
+
+  def explain(view):
+    """Costs of the best of the new objects, which they are, the costs of each, and all of them."""
+    hidden = ~in_view(scene.objects.z_where[t], view, len(image)) * (image - canvas)
+    new = rollout(few, params, image - canvas + background, means, hidden=hidden)
+    costs = object_costs(few, params, new)
+    totals = jax.vmap(lambda chosen: _cost(model, image, canvas, new.painted, costs, chosen))(
+      subsets & free
+    )
+    best = jnp.argmin(totals)
+    return totals[best], (subsets[best] & free, costs, new)
+
+  totals, proposals = jax.vmap(explain)(jnp.arange(_VIEWS))
+  best = jnp.argmin(totals)
+  chosen, costs, new = jax.tree.map(lambda x: x[best], proposals)
+  before = _cost(model, image, background, scene.objects.painted, scene.costs, scene.present)
+  better = totals[best] + scene.costs @ kept < before
+  # Of the old objects and the new ones, in this order, those that are taken.
+  taken = numbers.at[places].set(jnp.where(chosen & better, len(numbers) + numbers[:steps], places))
+  fields = {
+    name: jax.tree.map(
+      lambda old, new: jnp.concatenate([old, new])[taken],
+      getattr(scene.objects, name),
+      getattr(new, name),
+    )
+    for name in OF_OBJECTS
+  }
+  return _Scene(
+    scene.objects._replace(**fields),
+    jnp.concatenate([scene.costs, costs])[taken],
+    jnp.where(better, kept.at[places].set(chosen | ~free), scene.present),
   )
-  trial = _Scene(objects, costs, kept.at[free].set(True))
-  trial = trial._replace(present=_worth_keeping(model, image, background, trial))
-  better = _cost(model, image, background, trial) < _cost(model, image, background, scene)
-  return jax.tree.map(lambda a, b: jnp.where(better, a, b), trial, scene)
 
 
 def in_view(
@@ -142,9 +160,11 @@ def _worth_keeping(model, image, background, scene) -> Bool[Array, ' T']:
 def _order(model, image, background, scene):
   """Objects by worth [T], and the cost of the first n = 0..T of them; absent ones come last."""
 
+  def cost(present):
+    return _cost(model, image, background, scene.objects.painted, scene.costs, present)
+
   def drop(present, _):
-    without = present & ~jnp.eye(len(present), dtype=bool)
-    costs = jax.vmap(lambda p: _cost(model, image, background, scene._replace(present=p)))(without)
+    costs = jax.vmap(cost)(present & ~jnp.eye(len(present), dtype=bool))
     absent = ~scene.present
     costs = jnp.where(present, costs, jnp.inf)
     least = jnp.where((present & absent).any(), jnp.argmax(present & absent), jnp.argmin(costs))
@@ -152,26 +172,15 @@ def _order(model, image, background, scene):
 
   everything = jnp.ones_like(scene.present)
   _, (dropped, costs) = jax.lax.scan(drop, everything, None, length=len(everything))
-  first = _cost(model, image, background, scene._replace(present=everything))
-  return dropped[::-1], jnp.concatenate([costs[::-1], first[None]])
+  return dropped[::-1], jnp.concatenate([costs[::-1], cost(everything)[None]])
 
 
-def _cost(model, image, background, scene):
-  canvas = _canvas(model, background, scene.objects.painted, scene.present)
-  nll = model.likelihood.prefix_nll(image, canvas[None], None, model.numbers).nll[0]
-  return nll + scene.costs @ scene.present
+def _cost(model, image, canvas, layers, costs, present):
+  """The cost of an image by the objects that are present, painted on this canvas."""
+  painted = _canvas(model, canvas, layers, present)
+  nll = model.likelihood.prefix_nll(image, painted[None], None, model.numbers).nll[0]
+  return nll + costs @ present
 
 
 def _canvas(model, background, layers, present):
   return rendering.compose(model.renderer, background, layers * present[:, None, None, None])[-1]
-
-
-def _put(objects: Rollout, new: Rollout, places: Array, usable: Array) -> Rollout:
-  def put(old, new):
-    mask = usable.reshape(-1, *(1 for _ in new.shape[1:]))
-    return old.at[places].set(jnp.where(mask, new, old[places]))
-
-  changed = {
-    name: jax.tree.map(put, getattr(objects, name), getattr(new, name)) for name in OF_OBJECTS
-  }
-  return objects._replace(**changed)
