@@ -76,7 +76,7 @@ def check_keys(keys: Iterable[str]) -> None:
 def _require_local(config: Config) -> None:
   """Refuses another canvas where a network reads or paints whole ones."""
   size = config.data.canvas_size
-  if config.model.cell != 'voting':
+  if config.model.remembers:
     reason = f"model.cell={config.model.cell!r} reads images of {size} pixels; 'voting' takes any"
   elif config.model.background == 'constant':
     reason = f"model.background='constant' has learned an image of {size} pixels"

@@ -111,9 +111,14 @@ class ModelSpec:
   success: Annotated[float, Derived('objective.prior_end')]
 
   @property
+  def remembers(self) -> bool:
+    """Whether the cell has a state, and parameters for one size of canvas."""
+    return self.cell == 'lstm'
+
+  @property
   def needs_canvas(self) -> bool:
     """Whether the cell looks at what earlier steps have left to explain."""
-    return self.cell == 'voting' or self.residual
+    return self.residual or not self.remembers
 
 
 @dataclass(frozen=True)
@@ -239,14 +244,9 @@ def parse(config: ConfigDict) -> Config:
     baseline=registry.resolve(config.objective.name).baseline,
     success=config.objective.prior_end,
   )
-  return Config(
-    seed=config.seed,
-    data=DataConfig(**sections['data']),
-    model=model,
-    objective=ObjectiveConfig(**sections['objective']),
-    train=TrainConfig(**sections['train']),
-    members=MembersConfig(**sections['members']),
-  )
+  kinds = typing.get_type_hints(Config)
+  others = {name: kinds[name](**sections[name]) for name in SECTIONS if name != 'model'}
+  return Config(seed=config.seed, model=model, **others)
 
 
 _Base = TypeVar('_Base')

@@ -121,12 +121,12 @@ def parse(model: Model, params: Params, image: Float[Array, 'H W C']) -> tuple[L
   """The most probable explanation of an image in [0, 1]: posterior means, mode of the count.
 
   The count's distribution is that of `count_log_posterior`. The latents are those of the roll-out;
-  by the voting cell, those that the presence head refuses come last. `search.improve` changes them
-  where `model.sweeps` asks for it.
+  by a cell without memory, those that the presence head refuses come last. `search.improve` changes
+  them where `model.sweeps` asks for it.
   """
   means = jax.tree.map(jnp.zeros_like, sample_noise(model, jax.random.key(0)))
   # A cell without memory goes on elsewhere after it found nothing.
-  skips = model.spec.cell == 'voting'
+  skips = not model.spec.remembers
   rolled = rollout(model, params, image, means, skip_refused=skips)
   if skips:
     refused_last = jnp.argsort(rolled.presence_logits < 0, stable=True)

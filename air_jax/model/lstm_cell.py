@@ -1,5 +1,7 @@
 """The article's cell: an LSTM reads the encoded image, and remembers what it has found."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -9,15 +11,19 @@ from air_jax.model.parts import Cell, Found, Params, Part, Run, Seen, part
 from air_jax.types import Normal
 
 
-def parts(spec: ModelSpec, encoder: Part | None) -> dict[str, Part]:
-  """Its networks by role; `encoder` replaces the standard image encoder."""
+def feature_size(spec: ModelSpec) -> int:
+  """L, the size of the features that the presence head reads."""
+  return spec.cell_size
+
+
+def parts(spec: ModelSpec, replaced: Mapping[str, Part]) -> dict[str, Part]:
+  """Its networks by role; those of `replaced` take the place of the standard ones."""
   canvas = spec.canvas_size, spec.canvas_size, spec.channels
   attended = spec.attention_heads * (2 + 2 * spec.patch_features) if spec.residual else 0
-  if encoder is None:
-    standard = encoders.ImageEncoder(
-      spec.patch_size, spec.patch_features, spec.patch_rounds, spec.encoder_sizes
-    )
-    encoder = part(standard, canvas)
+  standard = encoders.ImageEncoder(
+    spec.patch_size, spec.patch_features, spec.patch_rounds, spec.encoder_sizes
+  )
+  encoder = replaced.get('image_encoder') or part(standard, canvas)
   features = jax.eval_shape(
     lambda key: encoder.apply(encoder.init(key), jnp.zeros(canvas)), jax.random.key(0)
   )

@@ -12,7 +12,7 @@ neural-network library, and any part can be replaced:
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -24,8 +24,11 @@ from air_jax import import_path
 from air_jax.config.schema import ModelSpec
 from air_jax.errors import UserError
 from air_jax.model import layers, lstm_cell, voting_cell
-from air_jax.model.parts import Cell, Params, Part, Run, part
+from air_jax.model.parts import Cell, Params, Part, part
 from air_jax.types import ModelNumbers, Normal
+
+# By `model.cell`: modules with `parts`, `feature_size` and `cell`.
+CELLS = {'lstm': lstm_cell, 'voting': voting_cell}
 
 
 class Networks(NamedTuple):
@@ -56,7 +59,7 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
   Raises:
     UserError: a role is unknown.
   """
-  parts = _standard_parts(spec, replaced.get('image_encoder'))
+  parts = _standard_parts(spec, replaced)
   if unknown := replaced.keys() - parts.keys():
     raise UserError(f'no part {min(unknown)!r} of this model; it has {", ".join(parts)}')
   parts |= replaced
@@ -101,7 +104,7 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
 
   return Networks(
     init=init,
-    cell=_cell(spec, run),
+    cell=CELLS[spec.cell].cell(spec, run),
     presence=lambda params, h: run('presence_head', params, h)[0],
     encode_glimpse=lambda params, crop: run('glimpse_encoder', params, crop.ravel()),
     decode_glimpse=lambda params, z: nn.sigmoid(run('glimpse_decoder', params, z)).reshape(glimpse),
@@ -130,14 +133,13 @@ def resolve(spec: ModelSpec) -> Networks:
   return made
 
 
-def _standard_parts(spec: ModelSpec, encoder: Part | None) -> dict[str, Part]:
-  """The parts of the article's model, by role; only those that this architecture uses."""
+def _standard_parts(spec: ModelSpec, replaced: Mapping[str, Part]) -> dict[str, Part]:
+  """The standard parts by role; only those that this architecture uses."""
   glimpse, z = spec.glimpse_size**2 * spec.channels, 3 + spec.code_size
-  voting = spec.cell == 'voting'
-  features = spec.location_sizes[-1] if voting else spec.cell_size
+  cell = CELLS[spec.cell]
   parts = {
-    **(voting_cell.parts(spec) if voting else lstm_cell.parts(spec, encoder)),
-    'presence_head': part(layers.Head(spec.presence_sizes, 1), (features,)),
+    **cell.parts(spec, replaced),
+    'presence_head': part(layers.Head(spec.presence_sizes, 1), (cell.feature_size(spec),)),
     'glimpse_encoder': part(
       layers.GaussianHead(spec.glimpse_encoder_sizes, spec.code_size), (glimpse,)
     ),
@@ -153,10 +155,6 @@ def _standard_parts(spec: ModelSpec, encoder: Part | None) -> dict[str, Part]:
     inputs += spec.max_steps * (1 + z) + spec.background_code_size
     parts['baseline'] = part(layers.Head(spec.baseline_sizes, spec.max_steps), (inputs,))
   return parts
-
-
-def _cell(spec: ModelSpec, run: Run) -> Cell:
-  return voting_cell.cell(spec, run) if spec.cell == 'voting' else lstm_cell.cell(spec, run)
 
 
 def _initial_biases(spec: ModelSpec, numbers: ModelNumbers) -> dict[str, Float[Array, '...']]:

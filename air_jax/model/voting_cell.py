@@ -17,6 +17,7 @@ Places are (x, y) in half reference canvases from the middle of the image, so th
 pixels on any canvas.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -79,8 +80,14 @@ class Look(nn.Module):
     return features, Dense(6, kernel_init=scaled(0.1), name='output')(features)
 
 
-def parts(spec: ModelSpec) -> dict[str, Part]:
-  """Its networks by role."""
+def feature_size(spec: ModelSpec) -> int:
+  """L, the size of the features that the presence head reads."""
+  return spec.location_sizes[-1]
+
+
+def parts(spec: ModelSpec, replaced: Mapping[str, Part]) -> dict[str, Part]:
+  """Its networks by role; none depends on those of `replaced`."""
+  del replaced
   canvas = spec.canvas_size, spec.canvas_size, spec.channels
   inputs = spec.glimpse_size**2 * spec.channels + 1 + spec.patch_features
   looks = {f'look_{i}': part(Look(spec.location_sizes), (inputs,)) for i in range(spec.looks)}
