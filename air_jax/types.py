@@ -8,7 +8,7 @@ E code of the background, N most objects in a data set.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8, UInt16
 
 
 class Normal(NamedTuple):
@@ -39,6 +39,8 @@ class LabelledScenes(NamedTuple):
   labels: Int[Array | np.ndarray, 'B N']  # int32, -1 where no object
   scales: Float[Array | np.ndarray, 'B N']  # 1 is the glyph's native size, 0 where no object
   rotations: Float[Array | np.ndarray, 'B N']  # radians clockwise, 0 where no object
+  # Whose pixel it is: k + 1 for object k, 0 for the background; H = W = 0 where unknown
+  segments: UInt16[Array | np.ndarray, 'B H W']
 
 
 class Noise(NamedTuple):

@@ -90,9 +90,10 @@ def test_rows_up_to_the_count_are_objects_and_the_others_blank(request, name):
   assert not made.rotations.any()
   if name != 'gradient':
     assert not made.images[made.counts == 0].any()
-  kinds = np.uint8, np.int32, np.float32, np.int32, np.float32, np.float32
+  kinds = np.uint8, np.int32, np.float32, np.int32, np.float32, np.float32, np.uint16
   assert tuple(field.dtype for field in made) == kinds
   assert made.images.shape[-1] == (3 if name == 'gradient' else 1)
+  assert set(np.unique(made.segments)) <= set(range(made.labels.shape[1] + 1))
 
 
 @pytest.mark.parametrize('name', ['many', 'touching', 'gradient'])
@@ -167,6 +168,14 @@ def test_disjoint_boxes_do_not_overlap(many):
     assert sum(samples.mask(box, 100).astype(int) for box in boxes).max() <= 1
 
 
+def test_segments_are_the_bright_pixels_in_the_box_of_each_object(many):
+  for image, boxes, segments in zip(
+    many.images[:200, ..., 0], many.boxes[:200], many.segments[:200], strict=True
+  ):
+    expected = sum((k + 1) * samples.mask(box, 100) for k, box in enumerate(boxes))
+    np.testing.assert_array_equal(segments, np.where(image >= 64, expected, 0))
+
+
 def test_disjoint_boxes_may_share_an_edge_on_any_side(corners):
   boxes = corners.boxes[corners.counts == 2]
   offsets = boxes[:, 1, :2] - boxes[:, 0, :2]
@@ -179,13 +188,21 @@ def test_disjoint_boxes_may_share_an_edge_on_any_side(corners):
 
 def test_touching_scenes_are_sums_of_shrunk_digits_that_stay_within_255(touching):
   overlapping = 0
-  for image, count, boxes, labels in zip(
-    touching.images[..., 0], touching.counts, touching.boxes, touching.labels, strict=True
+  for image, count, boxes, labels, segments in zip(
+    touching.images[..., 0],
+    touching.counts,
+    touching.boxes,
+    touching.labels,
+    touching.segments,
+    strict=True,
   ):
     masks = [samples.mask(box, 46) for box in boxes[:count]]
     expected = sum((SHADES[k] * m for k, m in zip(labels, masks, strict=False)), np.zeros((46, 46)))
     np.testing.assert_array_equal(image, expected)
     overlapping += bool(masks) and sum(m.astype(int) for m in masks).max() > 1
+    # A pixel is the brighter object's, of two alike the first one's.
+    shades = [np.zeros((46, 46)), *(SHADES[k] * m for k, m in zip(labels, masks, strict=False))]
+    np.testing.assert_array_equal(segments, np.argmax(shades, 0))
   assert touching.images.max() == 240
   assert overlapping > 100
 

@@ -54,6 +54,11 @@ def test_boxes_are_around_what_is_painted_whatever_its_colour_and_background(mod
     for ours, theirs in zip(evaluation.what, rolled.what, strict=True):
       np.testing.assert_allclose(ours[b], theirs, rtol=1e-4, atol=1e-6)
     assert evaluation.counts[b] == latents.count == 3
+    brightest = np.argmax([np.full((50, 50), 0.25), *painted], 0)
+    np.testing.assert_array_equal(evaluation.segments[b], brightest)
+    probabilities = np.exp(air.count_log_posterior(model, params, image, rolled))
+    more = [probabilities[t + 1 :].sum() for t in range(3)]
+    np.testing.assert_allclose(evaluation.confidences[b], more, rtol=1e-4)
     error = np.mean((image - rolled.canvases[3]) ** 2)
     np.testing.assert_allclose(evaluation.squared_error[b], error, rtol=1e-4)
 
@@ -80,15 +85,36 @@ def test_tight_bound_is_the_log_mean_of_the_weights_of_so_many_roll_outs(model, 
   assert single.mean() < bounds.mean()
 
 
-def _summarise(counts, boxes, predicted=(0, 2, 1, 2)):
+UNKNOWN = np.zeros((4, 0, 0), np.uint16)
+
+
+def _segments(counts):
+  """Label images of 9x9 pixels with the first of the boxes (0, 0, 4, 4) and (8, 8, 4, 4)."""
+  found = np.zeros((4, 9, 9), np.uint16)
+  for segments, count in zip(found, counts, strict=True):
+    segments[:4, :4] = count > 0
+    segments[8, 8] = 2 * (count > 1)
+  return found
+
+
+def _summarise(counts, boxes, predicted=(0, 2, 1, 2), segments=UNKNOWN):
   """The summary of four scenes, in which steps find the boxes (0, 0, 4, 4) and (8, 8, 4, 4)."""
   value = np.array([1.0, 2.0, 3.0, 6.0])
   found = np.tile([(0, 0, 4, 4), (8, 8, 4, 4), (9, 9, 9, 9)], (4, 1, 1))
   evaluation = held_out.Evaluation(
-    np.array(predicted), None, None, found, value, -value, value / 4, value / 2
+    counts=np.array(predicted),
+    windows=None,
+    what=None,
+    boxes=found,
+    segments=_segments(predicted),
+    confidences=np.tile([0.9, 0.8, 0.1], (4, 1)),
+    squared_error=value,
+    elbo=-value,
+    nll=value / 4,
+    kl=value / 2,
   )
   scenes = LabelledScenes(
-    np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None
+    np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None, segments
   )
   return held_out.summarize(evaluation, scenes, 3)
 
@@ -124,6 +150,19 @@ def test_summary_where_everything_is_known():
   assert ['100-sample', 'bound', '-2.5', 'nats'] in _rows(
     summary | {'tight_bound': -2.5, 'particles': 100}
   )
+
+
+def test_summary_of_scenes_whose_segments_are_known():
+  boxes = np.zeros((4, 2, 4), np.float32)
+  summary = _summarise([0, 2, 1, 1], boxes, segments=_segments([0, 2, 1, 1]))
+  assert summary['ari_fg'] == summary['mask_iou'] == 1.0
+  assert 0.9 < summary['ari'] < 1.0  # the last scene has an object too many
+  assert summary['ap_50'] == summary['ap'] == 1.0  # which is the least certain, and comes last
+  missed = _summarise([0, 2, 2, 1], boxes, segments=_segments([0, 2, 2, 1]))
+  assert missed['mask_iou'] == 4 / 5 and missed['ap_50'] == pytest.approx(81 / 101)
+  rows = _rows(missed)
+  assert ['mask', 'IoU', '0.800'] in rows
+  assert ['average', 'precision'] in [row[:2] for row in rows]
 
 
 def test_summary_of_images_without_counts_or_boxes_tells_what_was_found():
@@ -163,7 +202,7 @@ def test_a_learned_prior_on_sizes_is_told(finished_run):
 def test_posteriors_are_those_of_what_is_present_alone():
   windows = np.arange(2 * 3 * 3.0).reshape(2, 3, 3)
   what = Normal(windows[..., :2] + 100, windows[..., :2] + 200)
-  evaluation = held_out.Evaluation(np.array([1, 2]), windows, what, *5 * [None])
+  evaluation = held_out.Evaluation(np.array([1, 2]), windows, what, *7 * [None])
   found = held_out.posteriors(evaluation)
   assert {name: each.ravel().tolist() for name, each in found.items()} == {
     'where/scale': [0, 9, 12],

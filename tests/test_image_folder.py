@@ -80,6 +80,7 @@ def test_nothing_is_known_without_counts(tmp_path):
     'labels': ((2, 0), np.int32),
     'scales': ((2, 0), np.float32),
     'rotations': ((2, 0), np.float32),
+    'segments': ((2, 0, 0), np.uint16),
   }
 
 

@@ -65,6 +65,7 @@ def composed(monkeypatch):
         labels=rng.integers(10, size=(size, 2), dtype=np.int32),
         scales=rng.random((size, 2), np.float32),
         rotations=rng.random((size, 2), np.float32),
+        segments=rng.integers(3, size=(size, 5, 5), dtype=np.uint16),
       )
 
   monkeypatch.setattr(composition, 'compose', compose)

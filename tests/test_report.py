@@ -101,6 +101,7 @@ def test_numbers_are_those_of_the_evaluation(read, finished_run):
   low, high = summary['count_accuracy_interval']
   assert f'{summary["count_accuracy"]:.2%}' in tiles and f'{low:.2%} to {high:.2%}' in tiles
   assert f'{summary["elbo"]:.1f}' in tiles and f'{summary["box_iou"]:.3f}' in tiles
+  assert f'{summary["ari_fg"]:.3f}' in tiles
   cells = ' '.join(read.texts['td'])
   assert all(str(n) in cells for row in summary['confusion'] for n in row)
   assert 'train.average' in cells and 'likelihood_std' in cells
@@ -141,7 +142,7 @@ def test_codes_carry_the_labels_of_the_objects_they_overlap():
   boxes = np.float32([[[0, 0, 9, 9], [20, 20, 9, 9]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
   labels = np.array([[4, 7], [-1, -1]])
   images = np.zeros((2, 30, 30, 1), np.uint8)
-  scenes = LabelledScenes(images, np.array([2, 0]), boxes, labels, None, None)
+  scenes = LabelledScenes(images, np.array([2, 0]), boxes, labels, None, None, None)
   codes, named = code_figures.codes_of(Oracle(), scenes)
   assert codes.ravel().tolist() == [0, 1, 2] and named.tolist() == [7, -1, 4]
 

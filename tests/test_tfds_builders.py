@@ -64,11 +64,10 @@ def test_records_are_the_scenes_in_their_order(data, built, tmp_path, block):
     composed = samples.compose(data, None, size, split)
     for i in (0, 1, len(source) - 1):
       chosen = records.reshape(len(source), -1)[i] if block else i
-      expected = dict(zip(
-        ('image', 'count', 'boxes', 'labels', 'scales', 'rotations'),
-        (field[chosen] for field in composed),
-        strict=True,
-      ))  # fmt: skip
+      names = ['image', 'count', 'boxes', 'labels', 'scales', 'rotations']
+      if not block:
+        names.append('segments')
+      expected = {name: field[chosen] for name, field in zip(names, composed)}  # noqa: B905
       record = source[i]
       assert record.keys() == expected.keys()
       for name, value in expected.items():

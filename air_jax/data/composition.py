@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt16
 
 from air_jax.config.schema import DataConfig, Recipe
 from air_jax.data import backgrounds, objects
@@ -29,12 +29,13 @@ from air_jax.data.glyphs import Glyphs
 from air_jax.errors import UserError
 from air_jax.types import LabelledScenes
 
-VERSION = 3  # of the composition; raise it when the same arguments give other scenes
+VERSION = 4  # of the composition; raise it when the same arguments give others, or other fields
 SPLITS = ('train', 'test')  # a split's position seeds its scenes
 _BATCH = 256  # scenes composed at once; larger arrays cost page faults in every batch
 _FEW = 32  # scenes composed at once, of those that need another attempt
 _TRIES = 100  # places tried for an object
 _ATTEMPTS = 50  # at a scene, before its canvas is called too small
+_VISIBLE = 64  # least ink by which a pixel belongs to an object
 
 
 def recipe(config: DataConfig) -> Recipe:
@@ -144,6 +145,7 @@ def compose_one(
     labels=jnp.where(present, sampled.labels, -1),
     scales=jnp.where(present, sampled.scales, 0),
     rotations=jnp.where(present, sampled.rotations, 0),
+    segments=tried.segments,
   )
   return scene, tried.placed
 
@@ -155,17 +157,18 @@ class _Attempt(NamedTuple):
   corners: Int[Array, 'N 2']
   ink: Float[Array, 'H W']  # in 0..255
   colour: Float[Array, 'C H W']  # the ink in the colours of its objects
+  segments: UInt16[Array, 'H W']  # as in `LabelledScenes`: the object with the most ink
   placed: Bool[Array, '']  # whether all found places
 
 
 def _place(
   config: Recipe, sampled: objects.Objects, count: Int[Array, ''], key: PRNGKeyArray
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Array]:
   """Places the first `count` objects, one after another: the further fields of `_Attempt`."""
   size, collides = config.canvas_size, _COLLISIONS[config.layout]
 
   def place_next(carry, k):
-    corners, ink, colour, placed = carry
+    corners, ink, most, colour, segments, placed = carry
     needed = placed & (k < count)
     bordered = jnp.pad(ink, sampled.ink.shape[-1])
 
@@ -183,12 +186,25 @@ def _place(
     painted = needed * _shift(sampled.ink[k], corner - sampled.anchors[k], size)
     corners = corners.at[k].set(corner)
     colour += painted * sampled.colours[k][:, None, None]
-    return (corners, ink + painted, colour, placed & free), None
+    segments = jnp.where(painted > most, k + 1, segments).astype(jnp.uint16)
+    most = jnp.maximum(most, painted)
+    return (corners, ink + painted, most, colour, segments, placed & free), None
 
   blank = jnp.zeros((size, size))
   blank_colour = jnp.zeros((sampled.colours.shape[-1], size, size))
-  nothing = jnp.zeros_like(sampled.anchors), blank, blank_colour, jnp.array(True)
-  return jax.lax.scan(place_next, nothing, jnp.arange(config.most_objects))[0]
+  corners, ink, _, colour, segments, placed = jax.lax.scan(
+    place_next,
+    (
+      jnp.zeros_like(sampled.anchors),
+      blank,
+      blank + _VISIBLE - 1,
+      blank_colour,
+      blank.astype(jnp.uint16),
+      jnp.array(True),
+    ),
+    jnp.arange(config.most_objects),
+  )[0]
+  return corners, ink, colour, segments, placed
 
 
 def _boxes_overlap(

@@ -61,9 +61,16 @@ def unlabelled(
   images: UInt8[np.ndarray, 'B H W C'], counts: Int[np.ndarray, ' B']
 ) -> LabelledScenes:
   """Scenes of which at most the counts are known: N = 0."""
-  empty = np.zeros((len(images), 0), np.float32)
+  number = len(images)
+  empty = np.zeros((number, 0), np.float32)
   return LabelledScenes(
-    images, counts, np.zeros((len(images), 0, 4), np.float32), empty.astype(np.int32), empty, empty
+    images=images,
+    counts=counts,
+    boxes=np.zeros((number, 0, 4), np.float32),
+    labels=empty.astype(np.int32),
+    scales=empty,
+    rotations=empty,
+    segments=np.zeros((number, 0, 0), np.uint16),
   )
 
 

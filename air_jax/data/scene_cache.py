@@ -64,6 +64,8 @@ def _compose(config: DataConfig, glyphs: Glyphs | None, split: str) -> LabelledS
     total=total, unit='scene', desc=f'composing, {split}', disable=not sys.stderr.isatty()
   ) as bar:
     for part in composition.compose(config, glyphs, split, 0, total):
+      if split == 'train':  # only evaluation looks at them, and they are as large as the images
+        part = part._replace(segments=part.segments[:, :0, :0])
       parts.append(part)
       bar.update(len(part.images))
   return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))

@@ -72,7 +72,10 @@ class ComposedScenes(  # type: ignore[call-arg]  # mypy does not know TFDS's cla
       'labels': ((most,), np.int32),
       'scales': ((most,), np.float32),
       'rotations': ((most,), np.float32),
+      'segments': ((side, side), np.uint16),
     }
+    if block:  # for training, which does without
+      del shapes['segments']
     return tfds.core.DatasetInfo(
       builder=self,
       description=f'{self.__doc__}\n\n{self.builder_config.description or ""}',
@@ -81,7 +84,7 @@ class ComposedScenes(  # type: ignore[call-arg]  # mypy does not know TFDS's cla
           name: tfds.features.Tensor(
             shape=(block, *shape) if block else shape,
             dtype=dtype,
-            encoding=tfds.features.Encoding.BYTES if name == 'image' else 'none',
+            encoding=tfds.features.Encoding.BYTES if name in ('image', 'segments') else 'none',
           )
           for name, (shape, dtype) in shapes.items()
         }
@@ -140,7 +143,7 @@ class ComposedScenes(  # type: ignore[call-arg]  # mypy does not know TFDS's cla
     data = dataclasses.replace(self.builder_config.data, **self._folders)
     glyphs = sources.read_glyphs(data, split)
     for scenes in composition.compose(data, glyphs, split, 0, size):
-      yield from zip(*scenes, strict=True)
+      yield from zip(*scenes[: len(self.info.features)], strict=True)
 
 
 _VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8, UInt16
 
 from air_jax import objectives
-from air_jax.evaluation import metrics
+from air_jax.evaluation import metrics, segmentation
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.networks import Params
@@ -34,6 +34,8 @@ class Evaluation(NamedTuple):
   boxes: Float[
     Array, 'B T 4'
   ]  # around the ink of each object, (top, left, height, width) in pixels
+  segments: UInt16[np.ndarray, 'B H W']  # whose pixel it is, as in `LabelledScenes`
+  confidences: Float[np.ndarray, 'B T']  # probability that there are more than t objects
   squared_error: Float[np.ndarray, ' B']  # of the reconstruction, mean over pixels
   elbo: Float[np.ndarray, ' B']  # nats, one sample of z_where and z_what, the count summed out
   nll: Float[np.ndarray, ' B']  # nats, its reconstruction term
@@ -91,13 +93,17 @@ def _explain(model, params, images, keys) -> Any:
     image = image / 255.0
     latents, rolled = air.parse(model, params, image)
     reconstruction = rolled.canvases[latents.count]
+    ink = rolled.painted.max(-1)
+    log_posterior = air.count_log_posterior(model, params, image, rolled)
     sampled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, sampled, model.spec.success)
     fields: dict[str, Any] = {
       'counts': latents.count,
       'windows': jax.vmap(transformer.place)(latents.z_where),
       'what': rolled.what,
-      'boxes': metrics.ink_boxes(rolled.painted.max(-1)),
+      'boxes': metrics.ink_boxes(ink),
+      'segments': metrics.ink_segments(ink, latents.count),
+      'confidences': jnp.cumsum(jnp.exp(log_posterior)[:0:-1])[::-1],
       'squared_error': jnp.mean((image - reconstruction) ** 2),
     }
     return Evaluation(**fields | objectives.summary(terms))
@@ -169,7 +175,8 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
     `count_accuracy` with its 95 % interval, `accuracy_by_count` and `confusion` (rows true) over
     those images; where boxes are known `box_iou` (mean over true objects of the IoU with their
     matched predicted box, 0 where missed) and `box_f1` (`metrics.f1`
-    of objects found with an IoU of at least 0.5).
+    of objects found with an IoU of at least 0.5); where segments are known the entries of
+    `segmentation.summary`.
   """
   found = np.bincount(evaluation.counts, minlength=max_steps + 1)
   summary: dict[str, Any] = {'images': len(scenes.images)}
@@ -186,6 +193,10 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
     true, predicted = int(np.sum(scenes.counts)), int(np.sum(evaluation.counts))
     summary['box_iou'] = float(ious.mean())
     summary['box_f1'] = metrics.f1(int((ious >= _FOUND).sum()), true, predicted)
+  if scenes.segments.size:
+    present = np.arange(max_steps) < evaluation.counts[:, None]
+    confidences = np.where(present, evaluation.confidences, -np.inf)
+    summary |= segmentation.summary(segment_tables(evaluation, scenes), confidences)
   return summary
 
 
@@ -214,6 +225,13 @@ def matched_ious(evaluation: Evaluation, scenes: LabelledScenes) -> Float[np.nda
     if true
   ]
   return np.concatenate(matched) if matched else np.zeros(1)
+
+
+def segment_tables(evaluation: Evaluation, scenes: LabelledScenes) -> Int[np.ndarray, 'B N+1 T+1']:
+  """Numbers of pixels by true and found segment, as `segmentation.contingency` gives them."""
+  number, steps = evaluation.confidences.shape
+  truth, found = (np.reshape(of.segments, (number, -1)) for of in (scenes, evaluation))
+  return segmentation.contingency(truth, found, scenes.boxes.shape[1], steps)
 
 
 def posteriors(evaluation: Evaluation) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, UInt16
 
 
 def confusion_matrix(
@@ -67,6 +67,22 @@ def ink_boxes(
   return jnp.stack([top, left, height, width], -1).astype(jnp.float32)
 
 
+def ink_segments(
+  layers: Float[ArrayLike, 'T H W'], count: Int[ArrayLike, ''], threshold: float = 0.25
+) -> UInt16[Array, 'H W']:
+  """Whose each pixel is: t + 1 for the brightest layer, 0 where none is brighter than a threshold.
+
+  Args:
+    layers: in [0, 1], of T objects.
+    count: the number of layers that count, the first ones.
+    threshold: greatest brightness that is not ink.
+  """
+  layers = jnp.asarray(layers)
+  present = jnp.arange(len(layers)) < count
+  ink = jnp.where(present[:, None, None], layers, 0.0)
+  return jnp.where(ink.max(0) > threshold, ink.argmax(0) + 1, 0).astype(jnp.uint16)
+
+
 def box_iou(a: Float[ArrayLike, 'N 4'], b: Float[ArrayLike, 'M 4']) -> Float[np.ndarray, 'N M']:
   """Intersection over union, in [0, 1], of every pair of boxes (top, left, height, width)."""
   a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
@@ -84,15 +100,19 @@ def match(iou: Float[np.ndarray, 'N M']) -> tuple[np.ndarray, np.ndarray]:
   return linear_sum_assignment(iou, maximize=True)
 
 
+def assigned(iou: Float[np.ndarray, 'N M']) -> Float[np.ndarray, ' N']:
+  """IoU of each row with the column that `match` assigns to it, 0 where it has none."""
+  found = np.zeros(len(iou))
+  rows, columns = match(iou)
+  found[rows] = iou[rows, columns]
+  return found
+
+
 def matched_iou(
   truth: Float[ArrayLike, 'N 4'], predicted: Float[ArrayLike, 'M 4']
 ) -> Float[np.ndarray, ' N']:
   """IoU of each true box with the predicted box that `match` assigns to it, 0 where it has none."""
-  iou = box_iou(truth, predicted)
-  matched = np.zeros(len(iou))
-  rows, columns = match(iou)
-  matched[rows] = iou[rows, columns]
-  return matched
+  return assigned(box_iou(truth, predicted))
 
 
 def f1(found: int, true: int, predicted: int) -> float:

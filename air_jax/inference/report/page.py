@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from air_jax.config.flat import flatten
 from air_jax.data import loading
 from air_jax.errors import UserError
-from air_jax.evaluation import held_out
+from air_jax.evaluation import held_out, segmentation
 from air_jax.inference import predictor, restore, run_figures
 from air_jax.inference.report import code_figures
 from air_jax.runtime import extras, files
@@ -204,6 +204,9 @@ def _headlines(run: Run) -> list[Headline]:
   rows.append(('ELBO, nats', *_mean(found.elbo, '.1f')))
   if 'box_iou' in summary:
     rows.append(('box IoU', *_mean(held_out.matched_ious(found, run.scenes), '.3f')))
+  if 'ari_fg' in summary:
+    index = segmentation.adjusted_rand_index(held_out.segment_tables(found, run.scenes)[:, 1:])
+    rows.append(('adjusted Rand index of objects', *_mean(index[np.isfinite(index)], '.3f')))
   rows.append(('mean square error of a pixel', *_mean(found.squared_error, '.5f')))
   return rows
 
