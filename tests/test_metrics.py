@@ -74,3 +74,14 @@ def test_matched_iou_is_the_best_of_all_assignments(truth, predicted):
   ours = metrics.matched_iou(truth, predicted)
   np.testing.assert_allclose(ours.sum(), best, atol=1e-12)
   assert any(np.allclose(ours, candidate[: len(truth)]) for candidate in candidates)
+
+
+def test_segments_are_of_the_brightest_layer_that_counts():
+  layers = np.zeros((3, 2, 3), np.float32)
+  layers[0, 0] = 0.3, 0.6, 0.25
+  layers[1, 0] = 0.5, 0.6, 0.2
+  layers[2] = 1.0
+  found = metrics.ink_segments(layers, 2)
+  assert found.tolist() == [[2, 1, 0], [0, 0, 0]]
+  assert metrics.ink_segments(layers, 3).tolist() == [[3, 3, 3], [3, 3, 3]]
+  assert not metrics.ink_segments(layers, 0).any()

@@ -84,6 +84,20 @@ def test_windows_are_in_pixels_of_the_canvas(scene):
   np.testing.assert_allclose(scene.windows, np.where(present[..., None], expected, 0), atol=1e-3)
 
 
+def test_segments_are_those_of_the_objects_that_count(model, scene):
+  params = jax.tree.map(np.array, model.params)
+  params['glimpse_decoder']['output']['bias'] += 4.0  # ink where there was none
+  bright = predictor.Model(model.config, model.model, params, model.step)
+  rendered = bright.render(scene.latents)
+  counts, labels = rendered.counts, [np.unique(segments) for segments in rendered.segments]
+  assert all(set(found) <= set(range(n + 1)) for found, n in zip(labels, counts, strict=True))
+  assert max(map(max, labels)) > 1 and rendered.segments.shape == scene.canvases.shape[:3]
+  first = np.argwhere(rendered.segments[counts == 1][0] == 1)
+  top, left, height, width = rendered.boxes[counts == 1][0, 0]
+  np.testing.assert_array_equal(first.min(0), (top, left))
+  np.testing.assert_array_equal(first.max(0) + 1, (top + height, left + width))
+
+
 def test_counts_are_the_mode_of_probabilities_that_scores_sum_up(scene):
   np.testing.assert_allclose(scene.count_probs.sum(-1), 1, rtol=1e-5)
   np.testing.assert_array_equal(scene.counts, scene.count_probs.argmax(-1))

@@ -16,6 +16,7 @@ from air_jax.evaluation import metrics, segmentation
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.networks import Params
+from air_jax.objectives import distributions
 from air_jax.types import LabelledScenes, Normal
 
 _FOUND = 0.5  # box IoU from which an object counts as found
@@ -103,7 +104,7 @@ def _explain(model, params, images, keys) -> Any:
       'what': rolled.what,
       'boxes': metrics.ink_boxes(ink),
       'segments': metrics.ink_segments(ink, latents.count),
-      'confidences': jnp.cumsum(jnp.exp(log_posterior)[:0:-1])[::-1],
+      'confidences': distributions.presence_probs(log_posterior),
       'squared_error': jnp.mean((image - reconstruction) ** 2),
     }
     return Evaluation(**fields | objectives.summary(terms))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt16
 
 from air_jax.evaluation import metrics
 from air_jax.model import air
@@ -26,6 +26,8 @@ class ParsedScenes(NamedTuple):
   boxes: Float[np.ndarray, 'B T 4']  # of the ink: top, left, height, width in pixels of the image
   windows: Float[np.ndarray, 'B T 4']  # top, left, height, width in pixels of the model's canvas,
   # which is the image itself where that has the canvas's size; they may reach beyond it
+  segments: UInt16[np.ndarray, 'B H W']  # whose each pixel of the model's canvas is: t + 1 for
+  # object t, 0 for the background
   scores: Float[np.ndarray, 'B T']  # P(n > t), that the image holds the t-th object at least
   glimpses: Float[np.ndarray, 'B T h w C']  # each object's appearance, in [0, 1]
   canvases: Float[np.ndarray, 'B H W C']  # the reconstruction: all objects over the background
@@ -56,13 +58,15 @@ def describe(
     canvas: the reconstruction.
   """
   present = jnp.arange(len(glimpses)) < latents.count
+  ink = painted.max(-1)
   windows = jax.vmap(transformer.place)(latents.z_where)
   boxes = jax.vmap(lambda window: transformer.box(window, model.spec.canvas_size))(windows)
   fields: dict[str, Any] = {
     'counts': latents.count,
     'count_probs': jnp.exp(log_probs),
-    'boxes': jnp.where(present[:, None], metrics.ink_boxes(painted.max(-1)), 0.0),
+    'boxes': jnp.where(present[:, None], metrics.ink_boxes(ink), 0.0),
     'windows': jnp.where(present[:, None], boxes, 0.0),
+    'segments': metrics.ink_segments(ink, latents.count),
     'scores': jnp.where(present, distributions.presence_probs(log_probs), 0.0),
     'glimpses': jnp.where(present[:, None, None, None], glimpses, 0.0),
     'canvases': canvas,
