@@ -16,11 +16,12 @@ CHANGEABLE = (
   'model.max_steps',
   'model.count_by',
   'model.sweeps',
+  'objective.prior_end',
 )
 
 
 def adapt(config: Config, changes: Mapping[str, Any]) -> Config:
-  """The configuration with other scenes, canvas or number of inference steps.
+  """The configuration with other scenes, canvas, number of inference steps or price of an object.
 
   Args:
     config: of the run.
@@ -35,14 +36,19 @@ def adapt(config: Config, changes: Mapping[str, Any]) -> Config:
   whole = schema.to_flat(config) | changes
   whole['model.background_code_size'] = whole['model.background_code_size'] or 1  # where unused
   c.check({**whole, **{key: () for key in schema.KEYS if key.startswith('members.')}}, schema.KEYS)
-  of: dict[str, dict[str, Any]] = {section: {} for section in ('data', 'model')}
+  of: dict[str, dict[str, Any]] = {section: {} for section in ('data', 'model', 'objective')}
   for key, value in changes.items():
     section, _, name = key.partition('.')
     of[section][name] = value
   data = dataclasses.replace(config.data, **of['data'])
+  objective = dataclasses.replace(config.objective, **of['objective'])
   # The baseline, which only training needs, knows the number of steps and the size of the canvas.
   model = dataclasses.replace(
-    config.model, canvas_size=data.canvas_size, baseline=False, **of['model']
+    config.model,
+    canvas_size=data.canvas_size,
+    baseline=False,
+    success=objective.prior_end,
+    **of['model'],
   )
   if data.colour != config.data.colour:
     was, given = (('grey', 'colour')[colour] for colour in (config.data.colour, data.colour))
@@ -54,7 +60,7 @@ def adapt(config: Config, changes: Mapping[str, Any]) -> Config:
       f'scenes of up to {data.most_objects} objects need config.model.max_steps of at least that; '
       f'it is {model.max_steps}'
     )
-  return dataclasses.replace(config, data=data, model=model)
+  return dataclasses.replace(config, data=data, model=model, objective=objective)
 
 
 def check_keys(keys: Iterable[str]) -> None:
@@ -69,7 +75,7 @@ def check_keys(keys: Iterable[str]) -> None:
     if key not in CHANGEABLE:
       raise UserError(
         f'config.{key} cannot change after training; what can are model.max_steps, model.count_by, '
-        'model.sweeps and the keys of section data that decide held-out scenes'
+        'model.sweeps, objective.prior_end and the keys of section data that decide held-out scenes'
       )
 
 
