@@ -13,6 +13,13 @@ def parsed(**changes):
   return config_lib.parse(samples.override(tiny.get_config(), **changes))
 
 
+def test_the_price_of_an_object_is_that_of_the_prior():
+  adapted = adaptation.adapt(parsed(), {'objective.prior_end': 1e-12})
+  assert adapted.model.success == adapted.objective.prior_end == 1e-12
+  with pytest.raises(UserError, match=r'config\.objective\.prior_end=0'):
+    adaptation.adapt(parsed(), {'objective.prior_end': 0.0})
+
+
 def test_other_scenes_steps_and_canvas_are_taken_over():
   config = parsed(model__cell='voting', objective__name='nvil')
   changes = {'data.counts': [5], 'data.canvas_size': 90, 'model.max_steps': 6, 'data.fit': 'pad'}
