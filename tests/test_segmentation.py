@@ -112,6 +112,15 @@ def test_one_object_for_two_true_ones():
   assert found['ap'] == pytest.approx(51 / 1010)
 
 
+def test_one_object_alone_is_no_partition_to_agree_with():
+  truth, predicted = np.array([[0, 1, 1, 1], [0, 1, 2, 2]]), np.array([[0, 0, 1, 1], [0, 1, 2, 2]])
+  confidences = np.array([[0.9, -np.inf], [0.9, 0.9]])
+  tables = segmentation.contingency(truth, predicted, 2, 2)
+  assert segmentation.summary(tables, confidences)['ari_fg'] == 1.0  # of the second image
+  alone = segmentation.summary(tables[:1], confidences[:1])
+  assert 'ari_fg' not in alone and alone['mask_iou'] == pytest.approx(2 / 3)
+
+
 def test_scenes_without_objects_have_no_metrics_of_objects():
   tables = segmentation.contingency(np.zeros((2, 9), int), np.eye(2, 9, dtype=int), 1, 1)
   assert segmentation.summary(tables, np.full((2, 1), -np.inf)) == {'ari': 0.0}

@@ -51,10 +51,11 @@ def adjusted_rand_index(tables: Int[np.ndarray, 'B R C']) -> Float[np.ndarray, '
     return (counts * (counts - 1.0)).sum(-1) / 2
 
   pixels = tables.sum((1, 2))
-  both = pairs(tables.reshape(len(tables), -1))
-  rows, columns = pairs(tables.sum(2)), pairs(tables.sum(1))
-  expected = rows * columns / np.maximum(pairs(pixels[:, None]), 1.0)
-  highest = (rows + columns) / 2
+  images, rows, columns = tables.shape
+  both = pairs(tables.reshape(images, rows * columns))
+  of_rows, of_columns = pairs(tables.sum(2)), pairs(tables.sum(1))
+  expected = of_rows * of_columns / np.maximum(pairs(pixels[:, None]), 1.0)
+  highest = (of_rows + of_columns) / 2
   trivial = highest == expected
   index = np.where(trivial, 1.0, (both - expected) / np.where(trivial, 1.0, highest - expected))
   return np.where(pixels > 0, index, np.nan)
@@ -116,10 +117,12 @@ def summary(
     confidences: of the predicted objects, -inf where there is none.
 
   Returns:
-    `ari` over all pixels, `ari_fg` over those of true objects, each the mean over the images that
-    have such pixels; `mask_iou`, the mean over true objects of the IoU with the object that
-    `metrics.match` assigns, 0 where missed; `ap_50`, the average precision at an IoU of 0.5, and
-    `ap`, its mean over 0.5, 0.55, ..., 0.95. Only the first where no true object has a pixel.
+    `ari`, the mean over images of the index over all pixels; `mask_iou`, the mean over true objects
+    of the IoU with the object that `metrics.match` assigns, 0 where missed; `ap_50`, the average
+    precision at an IoU of 0.5, and `ap`, its mean over 0.5, 0.55, ..., 0.95; `ari_fg`, the mean of
+    the index over pixels of true objects, over images with at least two: one object alone is no
+    partition, and a single pixel that is missed would make its index 0. What needs true objects
+    is left out where there are none.
   """
   visible = tables[:, 1:].sum(2) > 0
   found = {'ari': float(np.nanmean(adjusted_rand_index(tables)))}
@@ -128,9 +131,16 @@ def summary(
   ious = mask_iou(tables)
   assigned = [metrics.assigned(iou[there]) for iou, there in zip(ious, visible, strict=True)]
   precisions = [average_precision(ious, visible, confidences, t) for t in IOU_THRESHOLDS]
-  return found | {
-    'ari_fg': float(np.nanmean(adjusted_rand_index(tables[:, 1:]))),
+  found |= {
     'mask_iou': float(np.concatenate(assigned).mean()),
     'ap_50': precisions[0],
     'ap': float(np.mean(precisions)),
   }
+  indices = foreground_indices(tables)
+  return found | {'ari_fg': float(indices.mean())} if len(indices) else found
+
+
+def foreground_indices(tables: Int[np.ndarray, 'B M+1 N+1']) -> Float[np.ndarray, ' b']:
+  """The index over pixels of true objects, of the images with at least two objects."""
+  several = (tables[:, 1:].sum(2) > 0).sum(1) >= 2
+  return adjusted_rand_index(tables[several, 1:])

@@ -60,11 +60,11 @@ def _of_run(summary: dict[str, Any]) -> str:
     )
   if 'box_iou' in summary:
     lines.append(f'box IoU              {summary["box_iou"]:>10.3f}')
-  if 'ari_fg' in summary:
+  if 'mask_iou' in summary:
+    of_objects = f"; of objects' pixels {summary['ari_fg']:.3f}" if 'ari_fg' in summary else ''
     lines += [
       f'mask IoU             {summary["mask_iou"]:>10.3f}',
-      f"adjusted Rand index  {summary['ari']:>10.3f}   of pixels; of objects' pixels "
-      f'{summary["ari_fg"]:.3f}',
+      f'adjusted Rand index  {summary["ari"]:>10.3f}   of all pixels{of_objects}',
       f'average precision    {summary["ap"]:>10.3f}   of masks at IoU 0.5 to 0.95; at 0.5 '
       f'{summary["ap_50"]:.3f}',
     ]

@@ -205,8 +205,8 @@ def _headlines(run: Run) -> list[Headline]:
   if 'box_iou' in summary:
     rows.append(('box IoU', *_mean(held_out.matched_ious(found, run.scenes), '.3f')))
   if 'ari_fg' in summary:
-    index = segmentation.adjusted_rand_index(held_out.segment_tables(found, run.scenes)[:, 1:])
-    rows.append(('adjusted Rand index of objects', *_mean(index[np.isfinite(index)], '.3f')))
+    indices = segmentation.foreground_indices(held_out.segment_tables(found, run.scenes))
+    rows.append(('adjusted Rand index of objects', *_mean(indices, '.3f')))
   rows.append(('mean square error of a pixel', *_mean(found.squared_error, '.5f')))
   return rows
 
