@@ -39,7 +39,7 @@ class LabelledScenes(NamedTuple):
   labels: Int[Array | np.ndarray, 'B N']  # int32, -1 where no object
   scales: Float[Array | np.ndarray, 'B N']  # 1 is the glyph's native size, 0 where no object
   rotations: Float[Array | np.ndarray, 'B N']  # radians clockwise, 0 where no object
-  # Whose pixel it is: k + 1 for object k, 0 for the background; H = W = 0 where unknown
+  # What each pixel belongs to: 0 is the background, k + 1 is object k; H = W = 0 where unknown
   segments: UInt16[Array | np.ndarray, 'B H W']
 
 

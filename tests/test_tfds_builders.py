@@ -64,10 +64,10 @@ def test_records_are_the_scenes_in_their_order(data, built, tmp_path, block):
     composed = samples.compose(data, None, size, split)
     for i in (0, 1, len(source) - 1):
       chosen = records.reshape(len(source), -1)[i] if block else i
-      names = ['image', 'count', 'boxes', 'labels', 'scales', 'rotations']
-      if not block:
-        names.append('segments')
-      expected = {name: field[chosen] for name, field in zip(names, composed)}  # noqa: B905
+      names = ('image', 'count', 'boxes', 'labels', 'scales', 'rotations', 'segments')
+      expected = {name: field[chosen] for name, field in zip(names, composed, strict=True)}
+      if block:
+        del expected['segments']  # which training does not need
       record = source[i]
       assert record.keys() == expected.keys()
       for name, value in expected.items():

@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
   boxes: Float[
     Array, 'B T 4'
   ]  # around the ink of each object, (top, left, height, width) in pixels
-  segments: UInt16[np.ndarray, 'B H W']  # whose pixel it is, as in `LabelledScenes`
+  segments: UInt16[np.ndarray, 'B H W']  # found, as in `LabelledScenes`
   confidences: Float[np.ndarray, 'B T']  # probability that there are more than t objects
   squared_error: Float[np.ndarray, ' B']  # of the reconstruction, mean over pixels
   elbo: Float[np.ndarray, ' B']  # nats, one sample of z_where and z_what, the count summed out

@@ -70,7 +70,7 @@ def ink_boxes(
 def ink_segments(
   layers: Float[ArrayLike, 'T H W'], count: Int[ArrayLike, ''], threshold: float = 0.25
 ) -> UInt16[Array, 'H W']:
-  """Whose each pixel is: t + 1 for the brightest layer, 0 where none is brighter than a threshold.
+  """A label image: t + 1 for the brightest layer, 0 where none is brighter than a threshold.
 
   Args:
     layers: in [0, 1], of T objects.

@@ -1,7 +1,7 @@
 """Quality of segmentations: pure functions of label images, for evaluation.
 
-A label image says whose each pixel is: 0 for the background, k + 1 for object k. The labels of the
-truth and of a prediction need not agree: they are compared through the table of how many pixels
+A label image says what each pixel belongs to: 0 is the background, k + 1 is object k. The labels of
+the truth and of a prediction need not agree: they are compared through the table of how many pixels
 have each pair of labels. Letters: B images, P pixels, M and N most true and predicted objects.
 """
 

@@ -26,8 +26,8 @@ class ParsedScenes(NamedTuple):
   boxes: Float[np.ndarray, 'B T 4']  # of the ink: top, left, height, width in pixels of the image
   windows: Float[np.ndarray, 'B T 4']  # top, left, height, width in pixels of the model's canvas,
   # which is the image itself where that has the canvas's size; they may reach beyond it
-  segments: UInt16[np.ndarray, 'B H W']  # whose each pixel of the model's canvas is: t + 1 for
-  # object t, 0 for the background
+  segments: UInt16[np.ndarray, 'B H W']  # of the model's canvas: 0 is the background, t + 1 is
+  # object t
   scores: Float[np.ndarray, 'B T']  # P(n > t), that the image holds the t-th object at least
   glimpses: Float[np.ndarray, 'B T h w C']  # each object's appearance, in [0, 1]
   canvases: Float[np.ndarray, 'B H W C']  # the reconstruction: all objects over the background
