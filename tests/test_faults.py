@@ -77,7 +77,7 @@ def run(environment):
   started = []
 
   def running(*command):
-    one = {'XLA_FLAGS': '--xla_force_host_platform_device_count=1', 'PYTHONPATH': str(ROOT)}
+    one = {'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': str(ROOT)}
     process = subprocess.Popen(
       command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment | one
     )

@@ -314,6 +314,6 @@ def spread(cases, folder):
   """Five steps of each case on four devices; what they end with is kept in files of the folder."""
   return subprocess.run(
     [sys.executable, '-c', SPREAD, repr(cases), folder], cwd=ROOT,
-    env=os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=4'},
+    env=os.environ | {'JAX_NUM_CPU_DEVICES': '4'},
     capture_output=True, text=True, timeout=300,
   )  # fmt: skip
