@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
   import numpy as np
 
-  from air_jax.config.schema import Config
+  from air_jax.config.sections import Config
   from air_jax.evaluation.held_out import Evaluation
   from air_jax.model.air import Model
   from air_jax.types import LabelledScenes

@@ -6,7 +6,7 @@ from typing import Any
 import tqdm
 
 from air_jax.callbacks import Callback, MetricsRecord
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 
 
 class Progress(Callback):

@@ -1,8 +1,9 @@
 """The arrays that pass between the parts of AIR, each field with its shape.
 
 Everything is for one image; `jax.vmap` adds particles, batch and seeds outside.
-Letters: T maximum steps, H W canvas, h w glimpse, C channels (1 grey, 3 RGB), D code of an object,
-E code of the background, N most objects in a data set.
+Letters: T maximum steps, H W canvas, h w glimpse, C channels (1 grey, 3 RGB), A those of a glimpse
+(C, and one more for the mask where `model.compositing='over'`), D code of an object, E code of the
+background, N most objects in a data set.
 """
 
 from typing import NamedTuple
@@ -39,7 +40,7 @@ class LabelledScenes(NamedTuple):
   labels: Int[Array | np.ndarray, 'B N']  # int32, -1 where no object
   scales: Float[Array | np.ndarray, 'B N']  # 1 is the glyph's native size, 0 where no object
   rotations: Float[Array | np.ndarray, 'B N']  # radians clockwise, 0 where no object
-  # What each pixel belongs to: 0 is the background, k + 1 is object k; H = W = 0 where unknown
+  # What each pixel shows: 0 is the background, k + 1 is object k; H = W = 0 where unknown
   segments: UInt16[Array | np.ndarray, 'B H W']
 
 
@@ -71,8 +72,8 @@ class Rollout(NamedTuple):
   z_what: Float[Array, 'T D']  # sample
   z_background: Float[Array, ' E']  # sample
   crops: Float[Array, 'T h w C']  # the image in the window of each step
-  glimpses: Float[Array, 'T h w C']  # decoded from z_what
-  painted: Float[Array, 'T H W C']  # each glimpse at its window on an empty canvas
+  glimpses: Float[Array, 'T h w A']  # decoded from z_what
+  painted: Float[Array, 'T H W A']  # each glimpse at its window on an empty canvas
   canvases: Float[Array, 'T+1 H W C']  # after 0..T objects
 
 
@@ -89,6 +90,6 @@ class ElboTerms(NamedTuple):
   log_p: Float[Array, '*K T+1']  # log p(n = k), normalised
   # Only a few losses read these:
   baseline: Float[Array, '*K T'] | None = None  # predictions of the cost to go at each presence
-  # Inner products of the image less its background and of each layer, in units of sigma. They give
-  # the nll of any weighted sum of layers.
+  # Inner products of the image less its background and of what each object adds to the canvas, in
+  # units of sigma. They give the nll of any weighted sum of these.
   products: Float[Array, '*K T+1 T+1'] | None = None

@@ -6,7 +6,7 @@ import jax
 from ml_collections import ConfigDict
 
 from air_jax.config import schema
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 from air_jax.data import loading
 from air_jax.data.batches import BatchSource
 from air_jax.training import population, train_step

@@ -17,7 +17,9 @@ def get_config() -> ConfigDict:
   # (circle, square, triangle), 'dsprites' (square, ellipse, heart, rotated); 'folder' of images; or
   # 'module:function' of your own
   data.source = 'digits'
-  data.layout = 'disjoint'  # 'disjoint' (boxes do not overlap) or 'touching' (they may)
+  # 'disjoint' (boxes do not overlap), 'touching' (they may, ink adds up) or 'occluding' (objects
+  # hide others, of which a quarter at least stays visible)
+  data.layout = 'disjoint'
   data.mnist_dir = ''  # folder of the four IDX .gz files of MNIST; '' downloads them
   data.omniglot_dir = ''  # folder of Omniglot's images_background*.zip; '' downloads them
   data.dir = ''  # folder of your PNG and JPEG files, for source 'folder'
@@ -27,6 +29,8 @@ def get_config() -> ConfigDict:
   data.cache_dir = ''  # folder of composed scenes; '' is air_jax in the user's cache folder
   data.canvas_size = 50  # pixels >= 1, side of a scene
   data.colour = False  # three channels and coloured objects instead of one grey channel
+  # Of objects: 'bright' (white, or one of six bright colours) or 'uniform' (each channel in [0, 1])
+  data.palette = 'bright'
   data.min_objects = 0  # >= 0
   data.max_objects = 2  # >= min_objects, >= 1; counts are uniform between the two
   # In place of these two, the counts to draw from, each as often as the others: (0, 1, 3) leaves
@@ -36,7 +40,9 @@ def get_config() -> ConfigDict:
   # min_scale and max_scale
   data.min_scale = 1.0
   data.max_scale = 1.0  # >= min_scale
-  data.background = 'black'  # 'black', 'grey', 'gradient' or 'texture', random in each scene
+  # Random in each scene: 'black', 'grey' (each channel has a level up to 0.5), 'gradient' (between
+  # two of those), 'texture'; 'level' (one level up to 1 in all channels) or 'colour' (in each)
+  data.background = 'black'
   data.noise = 0.0  # in [0, 1], standard deviation of Gaussian noise on each pixel
   data.train_scenes = 60_000  # >= train.batch_size
   data.test_scenes = 10_000  # >= 1, composed of held-out glyphs
@@ -70,21 +76,30 @@ def get_config() -> ConfigDict:
   # The 'lstm' also attends to the difference between image and canvas; needs patch_size > 0
   model.residual = False
   model.attention_heads = 8  # >= 1, positions attended to at once; used if residual
-  model.background = 'black'  # or 'constant' (one learned image), 'latent' (smooth, one a scene)
-  model.background_code_size = 8  # E >= 1, size of z_background; used by 'latent'
-  model.background_grid = 5  # >= 2, side of the grid of colours that 'latent' interpolates
-  model.background_sizes = (128,)  # hidden layers of the encoder and the decoder of 'latent'
+  # Where objects overlap: 'add' (their brightness adds up), or 'over' (those found first hide those
+  # found later; each object has a mask, and may be darker than what is behind it)
+  model.compositing = 'add'
+  # 'black', 'constant' (one learned image), or with a code for each scene: 'polynomial' (of the
+  # place) or 'latent' (a grid of colours, interpolated; it may paint large objects)
+  model.background = 'black'
+  model.background_code_size = 8  # E >= 1, size of z_background; used where there is a code
+  # >= 2, side of the grid of 'latent'; the encoder sees an image of twice as many pixels
+  model.background_grid = 5
+  model.background_degree = 0  # of 'polynomial': 0 is one colour, 1 a slope, 2 also a bright middle
+  model.background_sizes = (128,)  # hidden layers of that encoder and that decoder
   # Hidden layers of the baseline network; used by objectives 'nvil', 'nvil_to_go' and 'iwae'
   model.baseline_sizes = (256, 128)
   # The networks: '' for the standard ones, or 'module:build', see air_jax/model/networks.py
   model.networks = ''
-  # 'gaussian', 'bernoulli' (binary images) or 'module:factory', see air_jax/model/likelihoods.py
+  # 'gaussian', 'student' (t, for images with a few pixels far off), 'bernoulli' (binary images) or
+  # 'module:factory', see air_jax/model/likelihoods.py
   model.likelihood = 'gaussian'
   model.likelihood_std = 0.2  # > 0, of a pixel; pixels are in [0, 1]. The paper's is 0.3
+  model.learn_likelihood_std = False  # learn it, from that value; it stays above 0.02
   model.presence_bias = 2.0  # initial log-odds that an inference step finds an object
   model.where_std_bias = -1.0  # the initial std of z_where is softplus of this
   model.what_std_bias = 0.5  # the initial std of z_what is softplus of this
-  model.output_bias = -2.0  # initial glimpses are sigmoid of this
+  model.output_bias = -2.0  # initial glimpses, or their masks, are sigmoid of this
   model.size_prior_mean = 0.42  # in (0, 1), size of a window as a fraction of the canvas
   model.size_prior_std = 0.05  # > 0, of the window's log-odds; wide priors merge two objects
   model.learn_size_prior = True  # learn that prior, from the two values above

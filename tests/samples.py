@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from air_jax import objectives
 from air_jax.config import schema as configuration
-from air_jax.config.schema import ModelConfig
+from air_jax.config.sections import ModelConfig
 from air_jax.configs import tiny
 from air_jax.data import composition, glyphs, mnist
 from air_jax.model import air

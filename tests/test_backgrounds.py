@@ -10,7 +10,7 @@ from scipy import stats
 
 from air_jax.data import backgrounds
 
-KINDS = 'black', 'grey', 'gradient', 'texture'
+KINDS = 'black', 'grey', 'gradient', 'texture', 'level', 'colour'
 SIZE = 32
 
 
@@ -30,7 +30,7 @@ def slopes(pictures):
 def test_background_stays_in_its_range_and_differs_between_scenes(kind):
   made = draw(kind)
   assert made.shape == (1000, SIZE, SIZE, 3)
-  assert made.min() >= 0 and made.max() <= 0.5
+  assert made.min() >= 0 and made.max() <= (1 if kind in ('level', 'colour') else 0.5)
   different = len({picture.tobytes() for picture in made})
   assert different == (1 if kind == 'black' else 1000)
 
@@ -46,6 +46,21 @@ def test_grey_is_one_level_everywhere_and_levels_are_uniform():
   for channel in levels.T:
     assert stats.kstest(channel, stats.uniform(0, 0.5).cdf).pvalue > 1e-3
   for a, b in itertools.combinations(levels.T, 2):
+    assert stats.spearmanr(a, b).pvalue > 1e-3
+
+
+def test_level_is_the_same_in_all_channels_and_uniform():
+  made = draw('level')
+  assert (made == made[:, :1, :1, :1]).all()
+  assert stats.kstest(made[:, 0, 0, 0], stats.uniform(0, 1).cdf).pvalue > 1e-3
+
+
+def test_colour_is_one_everywhere_and_its_channels_are_uniform_and_independent():
+  made = draw('colour')
+  assert (made == made[:, :1, :1]).all()
+  for channel in made[:, 0, 0].T:
+    assert stats.kstest(channel, stats.uniform(0, 1).cdf).pvalue > 1e-3
+  for a, b in itertools.combinations(made[:, 0, 0].T, 2):
     assert stats.spearmanr(a, b).pvalue > 1e-3
 
 

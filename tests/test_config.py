@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from air_jax.cli import help_text
 from air_jax.config import saved_configs
 from air_jax.config import schema as config_lib
+from air_jax.config.sections import ModelSpec
 from air_jax.configs import default
 from air_jax.errors import UserError
 from air_jax.objectives.registry import ESTIMATORS
@@ -36,7 +37,7 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   assert flat.pop('model.channels') == (3 if given.data.colour else 1)
   assert flat.pop('model.baseline') == ESTIMATORS[given.objective.name].baseline
   assert flat.pop('model.success') == given.objective.prior_end
-  if given.model.background != 'latent':
+  if given.model.background in ('black', 'constant'):
     assert flat.pop('model.background_code_size') == 0
     del given.model.background_code_size
   assert flat == config_lib.flatten(given)
@@ -207,7 +208,7 @@ def test_every_key_of_the_default_has_a_comment_and_help_shows_its_value():
 
 def test_base_class_of_a_section_takes_its_part(tiny_config):
   model = config_lib.parse(tiny_config).model
-  spec = config_lib.base(config_lib.ModelSpec, model)
-  assert type(spec) is config_lib.ModelSpec and hash(spec)
+  spec = config_lib.base(ModelSpec, model)
+  assert type(spec) is ModelSpec and hash(spec)
   other = dataclasses.replace(model, likelihood_std=0.9)
-  assert config_lib.base(config_lib.ModelSpec, other) == spec
+  assert config_lib.base(ModelSpec, other) == spec

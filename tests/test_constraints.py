@@ -49,6 +49,7 @@ IMPOSSIBLE = {
   'seed': (-1, 2**32),
   'data.source': ('cifar', '', 'module:', 'my module:read'),
   'data.layout': ('heap',),
+  'data.palette': ('grey', ''),
   'data.fit': ('stretch', ''),
   'data.canvas_size': (0, -50),
   'data.min_objects': (-1,),
@@ -68,6 +69,8 @@ IMPOSSIBLE = {
   'model.cell': ('gru', ''),
   'model.looks': (0,),
   'model.sweeps': (-1,),
+  'model.compositing': ('under', ''),
+  'model.background_degree': (-1, 3),
   'model.glimpse_size': (0, -1),
   'model.code_size': (0,),
   'model.cell_size': (0,),
@@ -161,6 +164,7 @@ def test_table_of_impossible_values_leaves_out_only_keys_that_allow_any():
     'data.online',
     'model.residual',
     'model.learn_size_prior',
+    'model.learn_likelihood_std',
     'objective.centre',
     'objective.normalise',
     'objective.sampled_kl',
@@ -200,6 +204,12 @@ def test_values_too_large_for_another_key_are_refused_naming_both(key, value, li
   config = samples.override(default.get_config(), **{key.replace('.', '__'): value})
   says = rf'config\.{re.escape(key)}={value} .* at most {re.escape(limit)}$'
   with pytest.raises(UserError, match=says):
+    config_lib.parse(config)
+
+
+def test_a_search_needs_objects_that_add_up():
+  config = samples.override(default.get_config(), model__sweeps=1, model__compositing='over')
+  with pytest.raises(UserError, match=r"sweeps=1 .* must be 0 unless model\.compositing is 'add'"):
     config_lib.parse(config)
 
 
@@ -268,12 +278,14 @@ def test_estimator_of_ones_own_is_asked_what_it_needs(monkeypatch):
       'data.source',
       ['digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'module:attribute'],
     ),
-    ('data.layout', ['disjoint', 'touching']),
+    ('data.layout', ['disjoint', 'touching', 'occluding']),
     ('data.fit', ['crop', 'pad', 'squash']),
-    ('data.background', ['black', 'grey', 'gradient', 'texture']),
+    ('data.palette', ['bright', 'uniform']),
+    ('data.background', ['black', 'grey', 'gradient', 'texture', 'level', 'colour']),
+    ('model.compositing', ['add', 'over']),
     ('data.reading', ['auto', 'resident', 'stream']),
     ('model.background', ['black', 'constant', 'latent']),
-    ('model.likelihood', ['gaussian', 'bernoulli', 'module:attribute']),
+    ('model.likelihood', ['gaussian', 'student', 'bernoulli', 'module:attribute']),
     ('objective.name', [*ESTIMATORS, 'module:attribute']),
   ],
 )

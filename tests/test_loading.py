@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import samples
 
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.data import batches, composition, digits, loading, mnist, sources
 from air_jax.types import LabelledScenes
 
@@ -22,6 +22,7 @@ DECISIVE = {
   'counts': (0, 1),
   'min_scale': 0.5,
   'max_scale': 1.5,
+  'palette': 'uniform',
   'background': 'grey',
   'noise': 0.1,
   'test_scenes': 65,

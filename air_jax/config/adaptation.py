@@ -6,7 +6,7 @@ from typing import Any
 
 from air_jax.config import constraints as c
 from air_jax.config import flat, schema
-from air_jax.config.schema import Config, DataConfig
+from air_jax.config.sections import Config, DataConfig
 from air_jax.errors import UserError
 
 _OF_TRAINING = {'train_scenes', 'online', 'reading', 'resident_gb', 'workers'}

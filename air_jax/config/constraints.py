@@ -25,7 +25,7 @@ def at_least(least: int) -> Constraint:
   return lambda value: '' if value >= least else f'at least {least}'
 
 
-def one_of(*names: str, path: bool = False) -> Constraint:
+def one_of(*names: Any, path: bool = False) -> Constraint:
   """These names; with `path` also an import path 'module:attribute'."""
   text = f'one of {", ".join(map(repr, names))}' + (", or 'module:attribute'" if path else '')
   return lambda value: '' if value in names or (path and is_path(value)) else text
@@ -131,14 +131,16 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
   _check_order(given, 'model.patch_size', 'data.canvas_size')
   if given['data.source'] != 'folder':
     _check_order(given, 'train.batch_size', 'data.train_scenes')
-  patch, cell = given['model.patch_size'], given['model.cell']
+  patch = given['model.patch_size']
   for key, value in (('model.residual', True), ('model.cell', 'voting')):
     if given[key] == value:
       _require('model.patch_size', patch, patch > 0, f'greater than 0 with {key}={value!r}')
-  text = "False unless model.cell is 'lstm'"
-  _require(
-    'model.residual', given['model.residual'], cell == 'lstm' or not given['model.residual'], text
-  )
+  for key, needed, value in (
+    ('model.residual', 'model.cell', 'lstm'),
+    ('model.sweeps', 'model.compositing', 'add'),
+  ):
+    allowed = not given[key] or given[needed] == value
+    _require(key, given[key], allowed, f'{type(given[key])()} unless {needed} is {value!r}')
   _check_members(given, keys)
   name, number = given['objective.name'], given['objective.particles']
   fewest = registry.resolve(name).particles

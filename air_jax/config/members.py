@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from air_jax.config.schema import Config, MembersConfig
+from air_jax.config.sections import Config, MembersConfig
 
 
 def member_config(config: Config, index: int) -> Config:

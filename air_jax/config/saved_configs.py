@@ -14,11 +14,15 @@ from air_jax.errors import UserError
 # key to configs/default.py adds it here: a run that was saved without it can then still be used.
 ADDED: dict[str, Any] = {
   'data.counts': (),  # since 0.2.0
+  'data.palette': 'bright',  # since 0.2.0
   'objective.final_smoothing': 0.0,  # since 0.2.0
   'model.cell': 'lstm',  # since 0.2.0
   'model.looks': 2,  # since 0.2.0
   'model.sweeps': 0,  # since 0.2.0
+  'model.compositing': 'add',  # since 0.2.0
+  'model.background_degree': 0,  # since 0.2.0
   'model.likelihood': 'gaussian',  # since 0.2.0
+  'model.learn_likelihood_std': False,  # since 0.2.0
   'model.networks': '',  # since 0.2.0
 }
 

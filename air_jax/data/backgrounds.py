@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-_BRIGHTEST = 0.5  # objects are brighter than their background
+_BRIGHTEST = 0.5  # bright objects are brighter than their background
 
 
 def sample(kind: str, key: PRNGKeyArray, size: int, channels: int) -> Float[Array, 'H W C']:
-  """Samples a square background with values in [0, 0.5].
+  """Samples a square background, with values in [0, 0.5] but for 'level' and 'colour'.
 
   Args:
-    kind: 'black', 'grey', 'gradient' or 'texture'.
+    kind: one of `sections.BACKGROUNDS`.
     key: consumed.
     size: H = W, pixels.
     channels: C.
@@ -54,4 +54,23 @@ def _texture(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, 'H W C
   return jnp.clip(level + 0.1 * noise, 0.0, _BRIGHTEST)
 
 
-_KINDS = {'black': _black, 'grey': _grey, 'gradient': _gradient, 'texture': _texture}
+def _level(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, ' 1']:
+  """One level in [0, 1] everywhere, in all channels."""
+  del size, channels
+  return jax.random.uniform(key, (1,))
+
+
+def _colour(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, ' C']:
+  """One colour everywhere, each channel in [0, 1]."""
+  del size
+  return jax.random.uniform(key, (channels,))
+
+
+_KINDS = {
+  'black': _black,
+  'grey': _grey,
+  'gradient': _gradient,
+  'texture': _texture,
+  'level': _level,
+  'colour': _colour,
+}

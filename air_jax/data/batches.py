@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Int32, UInt8
 
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.data import composition
 from air_jax.data.glyphs import Glyphs
 from air_jax.types import LabelledScenes

@@ -1,4 +1,4 @@
-"""Composition of scenes: objects placed on a canvas by one of two rules, over a background.
+"""Composition of scenes: objects placed on a canvas by one of three rules, over a background.
 
 Two data sets are called multi-MNIST, and results on one say nothing about the other:
 
@@ -7,6 +7,11 @@ Two data sets are called multi-MNIST, and results on one say nothing about the o
 * `touching` (Pyro, GenJAX): digits with their border, shrunk by a factor from N(1.3, 0.1); a place
   is refused only where the ink of two digits adds up to more than 255 in some pixel. Some of these
   scenes are truly ambiguous.
+
+A third rule is that of the published sets of sprites:
+
+* `occluding`: each object hides those placed after it; a place is refused where less than a quarter
+  of its own ink would be visible.
 
 The count is sampled first, uniformly. Objects are placed one after another, each with as many
 tries as it needs. If one finds no place, the scene starts again with the same count, so refusals
@@ -23,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt16
 
-from air_jax.config.schema import DataConfig, Recipe
+from air_jax.config.sections import DataConfig, Recipe
 from air_jax.data import backgrounds, objects
 from air_jax.data.glyphs import Glyphs
 from air_jax.errors import UserError
@@ -36,6 +41,7 @@ _FEW = 32  # scenes composed at once, of those that need another attempt
 _TRIES = 100  # places tried for an object
 _ATTEMPTS = 50  # at a scene, before its canvas is called too small
 _VISIBLE = 64  # least ink by which a pixel belongs to an object
+_LEAST_SHOWN = 0.25  # of the ink of an object that others hide
 
 
 def recipe(config: DataConfig) -> Recipe:
@@ -155,8 +161,8 @@ class _Attempt(NamedTuple):
 
   sampled: objects.Objects
   corners: Int[Array, 'N 2']
-  ink: Float[Array, 'H W']  # in 0..255
-  colour: Float[Array, 'C H W']  # the ink in the colours of its objects
+  ink: Float[Array, 'H W']  # in 0..255, what is visible of all objects
+  colour: Float[Array, 'C H W']  # that ink in the colours of its objects
   segments: UInt16[Array, 'H W']  # as in `LabelledScenes`: the object with the most ink
   placed: Bool[Array, '']  # whether all found places
 
@@ -184,6 +190,8 @@ def _place(
       lambda state: ~state[-1] & (state[0] < _TRIES), attempt, (0, corners[k], ~needed)
     )
     painted = needed * _shift(sampled.ink[k], corner - sampled.anchors[k], size)
+    if config.layout == 'occluding':
+      painted *= 1 - ink / 255
     corners = corners.at[k].set(corner)
     colour += painted * sampled.colours[k][:, None, None]
     segments = jnp.where(painted > most, k + 1, segments).astype(jnp.uint16)
@@ -227,7 +235,17 @@ def _ink_exceeds(
   return (below + ink).max() > 255
 
 
-_COLLISIONS = {'disjoint': _boxes_overlap, 'touching': _ink_exceeds}
+def _is_hidden(
+  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
+) -> Bool[Array, '']:
+  """Whether too little of object k's ink, put at a corner, is visible behind earlier objects."""
+  del corners
+  ink = sampled.ink[k]
+  before = jax.lax.dynamic_slice(bordered, corner - sampled.anchors[k] + len(ink), ink.shape)
+  return (ink * (1 - before / 255)).sum() < _LEAST_SHOWN * ink.sum()
+
+
+_COLLISIONS = {'disjoint': _boxes_overlap, 'touching': _ink_exceeds, 'occluding': _is_hidden}
 
 
 def _shift(ink: Float[Array, 's s'], corner: Int[Array, '2'], size: int) -> Float[Array, 'H W']:

@@ -16,7 +16,7 @@ import tqdm
 from absl import logging
 from jaxtyping import Int, UInt8
 
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.data import pictures
 from air_jax.errors import UserError
 from air_jax.types import LabelledScenes

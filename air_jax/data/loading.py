@@ -7,7 +7,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import ArrayLike, Int, UInt8
 
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.data import batches, image_folder, scene_cache, sources
 from air_jax.errors import UserError
 from air_jax.runtime import extras

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from air_jax.config.schema import Recipe
+from air_jax.config.sections import Recipe
 from air_jax.data import glyphs as glyphs_lib
 from air_jax.data.glyphs import Glyphs
 
@@ -49,7 +49,9 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
   shape = (config.most_objects,)
   scales = jax.random.uniform(scale_key, shape, minval=config.min_scale, maxval=config.max_scale)
   colours = jnp.ones((*shape, 1))
-  if config.colour:
+  if config.palette == 'uniform':
+    colours = jax.random.uniform(colour_key, (*shape, 3 if config.colour else 1))
+  elif config.colour:
     colours = jax.random.choice(colour_key, jnp.array(_COLOURS, jnp.float32), shape)
   if glyphs is None:
     return _sample_shapes(config, what_key, turn_key, scales, colours)

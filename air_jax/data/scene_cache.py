@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.data import composition, sources
 from air_jax.data.glyphs import Glyphs
 from air_jax.types import LabelledScenes

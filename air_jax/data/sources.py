@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 
 from air_jax import import_path
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.data import digits, image_folder, mnist, objects, omniglot
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
 from air_jax.errors import UserError

@@ -24,7 +24,7 @@ from absl import logging
 from tensorflow_datasets.core import dataset_builder, example_serializer, sequential_writer
 
 from air_jax.config import schema
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.configs import default
 from air_jax.data import batches, composition, scene_cache, sources
 from air_jax.errors import UserError

@@ -59,7 +59,8 @@ def evaluate(
   Returns:
     (evaluation, summary as `summarize` gives it with `step`; with `window_size`, the middle of the
     size prior as a fraction of the canvas, and `window_size_std`, its deviation in log-odds, where
-    it was learned; with `tight_bound` and its `particles` where one was asked for).
+    it was learned; with `likelihood_std`, the deviation of a pixel, where it was learned; with
+    `tight_bound` and its `particles` where one was asked for).
   """
   key, images = jax.random.key(seed), np.asarray(scenes.images)
   evaluation = explain_all(model, params, images, key)
@@ -68,6 +69,8 @@ def evaluate(
     where, _ = air.priors(model, params)
     summary |= {'window_size': float(air.window_size(model, params))}
     summary |= {'window_size_std': float(where.std[0])}
+  if model.spec.learn_likelihood_std:
+    summary |= {'likelihood_std': float(air.numbers(model, params).likelihood_std)}
   if particles:
     key = jax.random.fold_in(key, len(images))
     bounds = tight_bound(model, params, images, key, particles)
@@ -94,7 +97,7 @@ def _explain(model, params, images, keys) -> Any:
     image = image / 255.0
     latents, rolled = air.parse(model, params, image)
     reconstruction = rolled.canvases[latents.count]
-    ink = rolled.painted.max(-1)
+    visible = model.compositing.visible(rolled.painted)
     log_posterior = air.count_log_posterior(model, params, image, rolled)
     sampled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, sampled, model.spec.success)
@@ -102,8 +105,8 @@ def _explain(model, params, images, keys) -> Any:
       'counts': latents.count,
       'windows': jax.vmap(transformer.place)(latents.z_where),
       'what': rolled.what,
-      'boxes': metrics.ink_boxes(ink),
-      'segments': metrics.ink_segments(ink, latents.count),
+      'boxes': metrics.ink_boxes(model.compositing.ink(rolled.painted)),
+      'segments': metrics.ink_segments(visible, latents.count),
       'confidences': distributions.presence_probs(log_posterior),
       'squared_error': jnp.mean((image - reconstruction) ** 2),
     }

@@ -71,6 +71,8 @@ def _of_run(summary: dict[str, Any]) -> str:
   if 'window_size' in summary:
     spread = f'of the canvas; its log-odds vary by {summary["window_size_std"]:.3f} (learned)'
     lines.append(f'window size          {summary["window_size"]:>10.3f}   {spread}')
+  if 'likelihood_std' in summary:
+    lines.append(f'deviation of a pixel {summary["likelihood_std"]:>10.3f}   (learned)')
   found = summary['predicted_counts']
   header = ''.join(f'{n:>8}' for n in range(len(found)))
   lines += ['', f'true count   accuracy   predicted{header}']

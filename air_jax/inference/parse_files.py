@@ -14,7 +14,7 @@ from absl import logging
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from air_jax.config.schema import DataConfig
+from air_jax.config.sections import DataConfig
 from air_jax.data import pictures
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model

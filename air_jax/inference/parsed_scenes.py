@@ -29,7 +29,7 @@ class ParsedScenes(NamedTuple):
   segments: UInt16[np.ndarray, 'B H W']  # of the model's canvas: 0 is the background, t + 1 is
   # object t
   scores: Float[np.ndarray, 'B T']  # P(n > t), that the image holds the t-th object at least
-  glimpses: Float[np.ndarray, 'B T h w C']  # each object's appearance, in [0, 1]
+  glimpses: Float[np.ndarray, 'B T h w C']  # each object on black, in [0, 1]
   canvases: Float[np.ndarray, 'B H W C']  # the reconstruction: all objects over the background
   z_where_mean: Float[np.ndarray, 'B T 3']  # posterior of raw (scale, x, y), absent objects too
   z_where_std: Float[np.ndarray, 'B T 3']
@@ -43,8 +43,8 @@ def describe(
   model: air.Model,
   latents: Latents,
   log_probs: Float[Array, ' T+1'],
-  glimpses: Float[Array, 'T h w C'],
-  painted: Float[Array, 'T H W C'],
+  glimpses: Float[Array, 'T h w A'],
+  painted: Float[Array, 'T H W A'],
   canvas: Float[Array, 'H W C'],
 ) -> ParsedScenes:
   """One scene with exact latents; the caller of a parse sets deviations and bound.
@@ -54,11 +54,11 @@ def describe(
     latents: of one image.
     log_probs: of each count.
     glimpses: of all objects, present or not.
-    painted: each glimpse at its place on an empty canvas.
+    painted: each glimpse at its window on an empty canvas.
     canvas: the reconstruction.
   """
   present = jnp.arange(len(glimpses)) < latents.count
-  ink = painted.max(-1)
+  ink, visible = model.compositing.ink(painted), model.compositing.visible(painted)
   windows = jax.vmap(transformer.place)(latents.z_where)
   boxes = jax.vmap(lambda window: transformer.box(window, model.spec.canvas_size))(windows)
   fields: dict[str, Any] = {
@@ -66,9 +66,9 @@ def describe(
     'count_probs': jnp.exp(log_probs),
     'boxes': jnp.where(present[:, None], metrics.ink_boxes(ink), 0.0),
     'windows': jnp.where(present[:, None], boxes, 0.0),
-    'segments': metrics.ink_segments(ink, latents.count),
+    'segments': metrics.ink_segments(visible, latents.count),
     'scores': jnp.where(present, distributions.presence_probs(log_probs), 0.0),
-    'glimpses': jnp.where(present[:, None, None, None], glimpses, 0.0),
+    'glimpses': jnp.where(present[:, None, None, None], glimpses[..., : canvas.shape[-1]], 0.0),
     'canvases': canvas,
     'z_where_mean': latents.z_where,
     'z_where_std': jnp.zeros_like(latents.z_where),

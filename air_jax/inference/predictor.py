@@ -15,7 +15,7 @@ from PIL import Image
 
 from air_jax import objectives
 from air_jax.config import schema
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 from air_jax.configs import default
 from air_jax.data import pictures
 from air_jax.errors import UserError
@@ -49,9 +49,10 @@ class Model:
     side, _, channels = self._shape()
     model = self.config.model
     number = sum(leaf.size for leaf in jax.tree.leaves(self._params))
+    std = float(air.numbers(self.model, self._params).likelihood_std)
     return (
       f'<air_jax Model: canvas {side}x{side}x{channels}, at most {model.max_steps} objects, '
-      f'code size {model.code_size}, {model.likelihood} likelihood (std {model.likelihood_std:g}), '
+      f'code size {model.code_size}, {model.likelihood} likelihood (std {std:.3g}), '
       f'{number:,} parameters, training step {self.step:,}>'
     )
 
@@ -123,7 +124,7 @@ class Model:
     return _in_batches(functools.partial(_render, self.model, self._params), latents, _BATCH)
 
   def decode(self, codes: Float[np.ndarray, 'M D']) -> Float[np.ndarray, 'M h w C']:
-    """Decodes codes (z_what) into glimpses in [0, 1], each object by itself."""
+    """Decodes codes (z_what) into glimpses in [0, 1], each object by itself on black."""
     return np.asarray(_decode(self.model, self._params, codes))
 
   def export(self) -> bytes:
@@ -294,4 +295,5 @@ def _sample(model: air.Model, params: Any, keys: PRNGKeyArray) -> Latents:
 
 @jax.jit
 def _decode(model: air.Model, params: Any, codes: Array) -> Array:
-  return jax.vmap(model.networks.decode_glimpse, (None, 0))(params, codes)
+  glimpses = jax.vmap(model.networks.decode_glimpse, (None, 0))(params, codes)
+  return glimpses[..., : model.spec.channels]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from air_jax.config import adaptation, schema
 from air_jax.config.members import member_config
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
 from air_jax.model import air

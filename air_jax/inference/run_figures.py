@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from air_jax.callbacks import Callback, CallbackList, FigureRecord, Snapshot
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 from air_jax.evaluation.held_out import Evaluation
 from air_jax.inference.predictor import Model
 from air_jax.runtime import files

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from air_jax.model import rendering, search
-from air_jax.model.model import Model, build, init, priors, window_size
+from air_jax.model.model import Model, build, init, numbers, priors, window_size
 from air_jax.model.networks import Params
 from air_jax.model.rollout import (
   inference_step,
@@ -40,6 +40,7 @@ __all__ = [
   'init',
   'initial_step_state',
   'log_posterior',
+  'numbers',
   'parse',
   'priors',
   'render_object',
@@ -79,8 +80,9 @@ def elbo_terms(
     Terms in nats. The baseline reads the image and the roll-out, and passes no gradient to them.
   """
   where_prior, what_prior = priors(model, params)
-  layers = rolled.painted if model.renderer.additive else None
-  likelihood = model.likelihood.prefix_nll(image, rolled.canvases, layers, model.numbers)
+  additions = model.compositing.additions(rolled.canvases[0], rolled.painted)
+  given = numbers(model, params)
+  likelihood = model.likelihood.prefix_nll(image, rolled.canvases, additions, given)
   where_weights = jnp.array([1.0, kl_weight, kl_weight])
   kl = distributions.normal_kl(rolled.where, where_prior) @ where_weights
   kl += kl_weight * distributions.normal_kl(rolled.what, what_prior).sum(-1)
@@ -163,12 +165,12 @@ def decode(model: Model, params: Params, latents: Latents) -> Float[Array, 'H W 
   """
   _, layers = render_objects(model, params, latents)
   background = model.networks.decode_background(params, latents.z_background)
-  return rendering.compose(model.renderer, background, layers)[latents.count]
+  return rendering.compose(model.compositing, background, layers)[latents.count]
 
 
 def render_objects(
   model: Model, params: Params, latents: Latents
-) -> tuple[Float[Array, 'T h w C'], Float[Array, 'T H W C']]:
+) -> tuple[Float[Array, 'T h w A'], Float[Array, 'T H W A']]:
   """Each object of a scene by itself, present or not: its glimpse, and its layer on the canvas."""
   return jax.vmap(lambda *z: render_object(model, params, *z))(latents.z_where, latents.z_what)
 

@@ -6,6 +6,7 @@ that returns one.
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -34,12 +35,12 @@ class Likelihood(Protocol):
     self,
     image: Image,
     canvases: Float[Array, 'T+1 H W C'],
-    layers: Float[Array, 'T H W C'] | None,
+    additions: Float[Array, 'T H W C'] | None,
     numbers: ModelNumbers,
   ) -> PrefixNll:
     """-log p(image | canvas_k) for each count k, in nats, summed over pixels.
 
-    `layers` are what each object adds to the canvas, where canvases are sums; else None.
+    `additions` are what each object adds to the canvas of those before it; None: see `canvases`.
     """
 
   def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
@@ -51,16 +52,16 @@ class Gaussian:
   """Every pixel is Normal(canvas, sigma), sigma = `model.likelihood_std`."""
 
   def prefix_nll(
-    self, image: Image, canvases: Array, layers: Array | None, numbers: ModelNumbers
+    self, image: Image, canvases: Array, additions: Array | None, numbers: ModelNumbers
   ) -> PrefixNll:
     std = numbers.likelihood_std
     constant = image.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
-    if layers is None:
+    if additions is None:
       residuals = (image - canvases).reshape(len(canvases), -1) / std
       return PrefixNll(0.5 * jnp.sum(residuals**2, -1) + constant)
-    # |x - sum of the first k layers|^2 for every k, from inner products: XLA's CPU is slow to make
-    # a canvas for each count and to differentiate through it.
-    vectors = jnp.concatenate([(image - canvases[0])[None], layers])
+    # |x - background - sum of the first k additions|^2 for every k, from inner products: XLA's CPU
+    # is slow to make a canvas for each count and to differentiate through it.
+    vectors = jnp.concatenate([(image - canvases[0])[None], additions])
     vectors = vectors.reshape(len(vectors), -1)
     products = jnp.dot(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST) / std**2
     signs = jnp.tri(len(products)).at[:, 1:].multiply(-1.0)
@@ -69,6 +70,33 @@ class Gaussian:
 
   def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
     return canvas + numbers.likelihood_std * jax.random.normal(key, canvas.shape)
+
+
+@dataclass(frozen=True)
+class StudentT:
+  """Every pixel is Student-t around the canvas: a few pixels that are far off cost little.
+
+  With `freedom` > 2 degrees of freedom; its deviation is `model.likelihood_std`.
+  """
+
+  freedom: float = 4.0
+
+  def prefix_nll(
+    self, image: Image, canvases: Array, additions: Array | None, numbers: ModelNumbers
+  ) -> PrefixNll:
+    del additions
+    scale, half = self._scale(numbers), (self.freedom + 1.0) / 2.0
+    squares = ((image - canvases) / scale) ** 2 / self.freedom
+    constant = math.lgamma(self.freedom / 2) - math.lgamma(half)
+    constant += 0.5 * math.log(self.freedom * math.pi)
+    nll = half * jnp.log1p(squares).sum((1, 2, 3)) + image.size * (constant + jnp.log(scale))
+    return PrefixNll(nll)
+
+  def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
+    return canvas + self._scale(numbers) * jax.random.t(key, self.freedom, canvas.shape)
+
+  def _scale(self, numbers: ModelNumbers) -> Array:
+    return jnp.asarray(numbers.likelihood_std * math.sqrt((self.freedom - 2.0) / self.freedom))
 
 
 @dataclass(frozen=True)
@@ -83,9 +111,9 @@ class Bernoulli:
   margin: float = 1e-3
 
   def prefix_nll(
-    self, image: Image, canvases: Array, layers: Array | None, numbers: ModelNumbers
+    self, image: Image, canvases: Array, additions: Array | None, numbers: ModelNumbers
   ) -> PrefixNll:
-    del layers, numbers
+    del additions, numbers
     white = jnp.clip(canvases, self.margin, 1.0 - self.margin)
     log_p = image * jnp.log(white) + (1.0 - image) * jnp.log1p(-white)
     return PrefixNll(-jnp.sum(log_p, axis=(1, 2, 3)))
@@ -96,7 +124,7 @@ class Bernoulli:
     return jax.random.bernoulli(key, white).astype(canvas.dtype)
 
 
-LIKELIHOODS = {'gaussian': Gaussian, 'bernoulli': Bernoulli}
+LIKELIHOODS = {'gaussian': Gaussian, 'student': StudentT, 'bernoulli': Bernoulli}
 
 
 @functools.cache

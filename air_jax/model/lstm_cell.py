@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from air_jax.config.schema import ModelSpec
+from air_jax.config.sections import ModelSpec
 from air_jax.model import encoders, layers
 from air_jax.model.parts import Cell, Found, Params, Part, Run, Seen, part
 from air_jax.types import Normal

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from air_jax.config.schema import ModelConfig, ModelSpec, base
-from air_jax.model import likelihoods, networks, spatial_transformer
+from air_jax.config.schema import base
+from air_jax.config.sections import ModelConfig, ModelSpec
+from air_jax.model import likelihoods, networks, rendering, spatial_transformer
 from air_jax.model.likelihoods import Likelihood
 from air_jax.model.networks import Networks, Params
-from air_jax.model.rendering import Additive, Renderer
+from air_jax.model.rendering import Compositing
 from air_jax.types import ModelNumbers, Normal
+
+_LEAST_STD = 0.02  # of a pixel, where it is learned: five of 255 levels
 
 
 @jax.tree_util.register_dataclass
@@ -27,7 +30,7 @@ class Model:
   spec: ModelSpec = dataclasses.field(metadata={'static': True})
   networks: Networks = dataclasses.field(metadata={'static': True})
   likelihood: Likelihood = dataclasses.field(metadata={'static': True})
-  renderer: Renderer = dataclasses.field(metadata={'static': True})
+  compositing: Compositing = dataclasses.field(metadata={'static': True})
   numbers: ModelNumbers
 
 
@@ -42,7 +45,7 @@ def build(config: ModelConfig) -> Model:
     spec,
     networks.resolve(spec),
     likelihoods.resolve(config.likelihood),
-    Additive(),
+    rendering.COMPOSITINGS[spec.compositing],
     # Of the type that members of a population have: results are then equal to the last bit.
     ModelNumbers._make(np.float32(getattr(config, name)) for name in ModelNumbers._fields),
   )
@@ -64,6 +67,14 @@ def priors(model: Model, params: Params) -> tuple[Normal, Normal]:
   shift = model.spec.shift_prior_std
   where = Normal(jnp.stack([size.mean, 0.0, 0.0]), jnp.stack([size.std, shift, shift]))
   return where, Normal(jnp.zeros(()), jnp.ones(()))
+
+
+def numbers(model: Model, params: Params) -> ModelNumbers:
+  """The numbers of the model, where the likelihood's deviation is learned with what it is now."""
+  if not model.spec.learn_likelihood_std:
+    return model.numbers
+  std = model.numbers.likelihood_std * model.networks.likelihood_std_factor(params)
+  return model.numbers._replace(likelihood_std=jnp.maximum(std, _LEAST_STD))
 
 
 def reference_size(model: Model, params: Params) -> Float[Array, '']:

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from air_jax import import_path
-from air_jax.config.schema import ModelSpec
+from air_jax.config.sections import ModelSpec
 from air_jax.errors import UserError
-from air_jax.model import layers, lstm_cell, voting_cell
+from air_jax.model import backgrounds, layers, lstm_cell, voting_cell
 from air_jax.model.parts import Cell, Params, Part, part
 from air_jax.types import ModelNumbers, Normal
 
@@ -38,10 +38,12 @@ class Networks(NamedTuple):
   cell: Cell  # finds the objects
   presence: Callable[[Params, Array], Array]  # h [L] -> [] log-odds that one more object is there
   encode_glimpse: Callable[[Params, Array], Normal]  # crop [h, w, C] -> [D] q(z_what)
-  decode_glimpse: Callable[[Params, Array], Array]  # z_what [D] -> glimpse [h, w, C] in (0, 1)
+  decode_glimpse: Callable[[Params, Array], Array]  # z_what [D] -> glimpse [h, w, A] in (0, 1)
   encode_background: Callable[[Params, Array], Normal]  # image [H, W, C] -> [E] q(z_background)
   decode_background: Callable[[Params, Array], Array]  # z_background [E] -> [H, W, C] in [0, 1)
   size_prior: Callable[[Params], tuple[Array, Array]]  # learned change of it, see `air.priors`
+  # How many times as large as configured the likelihood's deviation is; learned
+  likelihood_std_factor: Callable[[Params], Array]
   baseline: Callable[[Params, Array], Array]  # inputs [J] -> [T] nats
 
 
@@ -64,8 +66,7 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
     raise UserError(f'no part {min(unknown)!r} of this model; it has {", ".join(parts)}')
   parts |= replaced
   canvas = spec.canvas_size, spec.canvas_size, spec.channels
-  glimpse = spec.glimpse_size, spec.glimpse_size, spec.channels
-  grid = spec.background_grid, spec.background_grid, spec.channels
+  glimpse = spec.glimpse_size, spec.glimpse_size, spec.glimpse_channels
 
   def run(role, params, *inputs, **options):
     return parts[role].apply(params[role], *inputs, **options)
@@ -81,36 +82,51 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
       params['background_image'] = jnp.broadcast_to(jnp.float32(numbers.output_bias), canvas)
     if spec.learn_size_prior:
       params['size_prior'] = {'mean_shift': jnp.zeros(()), 'log_std_factor': jnp.zeros(())}
+    if spec.learn_likelihood_std:
+      params['likelihood'] = {'log_std_factor': jnp.zeros(())}
     return params
 
+  def decode_glimpse(params, z_what):
+    decoded = nn.sigmoid(run('glimpse_decoder', params, z_what)).reshape(glimpse)
+    if spec.compositing == 'add':
+      return decoded
+    colours, mask = decoded[..., :-1], decoded[..., -1:]
+    return jnp.concatenate([colours * mask, mask], -1)
+
   def encode_background(params, image):
-    if spec.background != 'latent':
+    if not spec.background_code_size:
       return Normal(jnp.zeros(0), jnp.ones(0))
-    return run('background_encoder', params, _resize(image, 2 * spec.background_grid).ravel())
+    small = backgrounds.resize(image, 2 * spec.background_grid)
+    return run('background_encoder', params, small.ravel())
 
   def decode_background(params, z_background):
     if spec.background == 'black':
       return jnp.zeros(canvas)
     if spec.background == 'constant':
       return nn.sigmoid(params['background_image'])
-    # Interpolated from a coarse grid: too smooth to paint an object.
-    colours = run('background_decoder', params, z_background).reshape(grid)
-    return nn.sigmoid(_resize(colours, spec.canvas_size))
+    numbers = run('background_decoder', params, z_background).reshape(-1, spec.channels)
+    return nn.sigmoid(backgrounds.smooth(spec).draw(numbers))
 
   def size_prior(params):
     if not spec.learn_size_prior:
       return jnp.zeros(()), jnp.zeros(())
     return params['size_prior']['mean_shift'], params['size_prior']['log_std_factor']
 
+  def likelihood_std_factor(params):
+    if not spec.learn_likelihood_std:
+      return jnp.ones(())
+    return jnp.exp(params['likelihood']['log_std_factor'])
+
   return Networks(
     init=init,
     cell=CELLS[spec.cell].cell(spec, run),
     presence=lambda params, h: run('presence_head', params, h)[0],
     encode_glimpse=lambda params, crop: run('glimpse_encoder', params, crop.ravel()),
-    decode_glimpse=lambda params, z: nn.sigmoid(run('glimpse_decoder', params, z)).reshape(glimpse),
+    decode_glimpse=decode_glimpse,
     encode_background=encode_background,
     decode_background=decode_background,
     size_prior=size_prior,
+    likelihood_std_factor=likelihood_std_factor,
     baseline=lambda params, inputs: run('baseline', params, inputs),
   )
 
@@ -143,13 +159,16 @@ def _standard_parts(spec: ModelSpec, replaced: Mapping[str, Part]) -> dict[str, 
     'glimpse_encoder': part(
       layers.GaussianHead(spec.glimpse_encoder_sizes, spec.code_size), (glimpse,)
     ),
-    'glimpse_decoder': part(layers.Head(spec.glimpse_decoder_sizes, glimpse), (spec.code_size,)),
+    'glimpse_decoder': part(
+      layers.Head(spec.glimpse_decoder_sizes, spec.glimpse_size**2 * spec.glimpse_channels),
+      (spec.code_size,),
+    ),
   }
-  if spec.background == 'latent':
-    code, sizes = spec.background_code_size, spec.background_sizes
-    grid = spec.background_grid**2 * spec.channels
-    parts['background_encoder'] = part(layers.GaussianHead(sizes, code), (4 * grid,))
-    parts['background_decoder'] = part(layers.Head(sizes, grid), (code,))
+  if code := spec.background_code_size:
+    sizes, seen = spec.background_sizes, 4 * spec.background_grid**2 * spec.channels
+    numbers = backgrounds.smooth(spec).numbers * spec.channels
+    parts['background_encoder'] = part(layers.GaussianHead(sizes, code), (seen,))
+    parts['background_decoder'] = part(layers.Head(sizes, numbers), (code,))
   if spec.baseline:
     inputs = spec.canvas_size**2 * spec.channels
     inputs += spec.max_steps * (1 + z) + spec.background_code_size
@@ -165,16 +184,23 @@ def _initial_biases(spec: ModelSpec, numbers: ModelNumbers) -> dict[str, Float[A
     return jnp.concatenate([jnp.zeros(size), jnp.full(size, numbers.what_std_bias)])
 
   where = jnp.stack([raw_size, 0.0, 0.0, *(3 * [numbers.where_std_bias])])
+  level = jnp.zeros(())
+  if spec.background_code_size:
+    level = jnp.repeat(backgrounds.smooth(spec).start * numbers.output_bias, spec.channels)
   return {
     'presence_head': jnp.asarray(numbers.presence_bias),
     'location_head': where,
     **{f'look_{i}': where for i in range(spec.looks)},
     'glimpse_encoder': gaussian(spec.code_size),
-    'glimpse_decoder': jnp.asarray(numbers.output_bias),
+    'glimpse_decoder': _glimpse_bias(spec, numbers),
     'background_encoder': gaussian(spec.background_code_size),
-    'background_decoder': jnp.asarray(numbers.output_bias),
+    'background_decoder': level,
   }
 
 
-def _resize(image: Array, size: int) -> Array:
-  return jax.image.resize(image, (size, size, image.shape[-1]), 'linear')
+def _glimpse_bias(spec: ModelSpec, numbers: ModelNumbers) -> Float[Array, '...']:
+  """Where glimpses start: nearly black, or nearly transparent and of any colour."""
+  if spec.compositing == 'add':
+    return jnp.asarray(numbers.output_bias)
+  colour_and_mask = jnp.stack([*(spec.channels * [0.0]), numbers.output_bias])
+  return jnp.tile(colour_and_mask, spec.glimpse_size**2)

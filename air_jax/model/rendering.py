@@ -1,4 +1,14 @@
-"""How objects become an image: each painted at its window, and all of them put together."""
+"""How objects become an image: each painted at its window, and all of them put together.
+
+A glimpse is painted at its window to give a layer, as large as the canvas. Layers are put together
+in one of two ways, `model.compositing`, and both say what each object adds to the canvas, so that
+the canvas of the first k objects is a sum over them, for every k at once:
+
+* 'add': where objects overlap, their brightness adds up. For bright objects on black.
+* 'over': objects hide what is behind them, the first is in front (Porter and Duff, "Compositing
+  digital images", 1984). Glimpses and layers have one channel more, the mask m in [0, 1], and the
+  others hold the colour times m.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,45 +19,99 @@ from jaxtyping import Array, Float
 from air_jax.model import spatial_transformer
 
 Image = Float[Array, 'H W C']
+Layer = Float[Array, 'H W A']  # A = C + `mask_channels`
+Layers = Float[Array, 'T H W A']
 
 
-class Renderer(Protocol):
-  """Paints glimpses and composes them; hashable, for it is a static argument of jit."""
+class Compositing(Protocol):
+  """Puts layers together; hashable, for it is a static argument of jit."""
 
   @property
-  def additive(self) -> bool:
-    """Whether a canvas is the sum of the background and the layers."""
+  def mask_channels(self) -> int:
+    """Channels that glimpses and layers have beside those of the image."""
 
-  def paint(
-    self, glimpse: Float[Array, 'h w C'], z_where: Float[Array, ' 3'], canvas_size: int
-  ) -> Image:
-    """One object's layer: its glimpse at its window on an empty canvas."""
+  def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
+    """What each object adds to the canvas of those before it."""
 
-  def add(self, canvas: Image, layer: Image) -> Image:
-    """The canvas with one more object."""
+  def leave(self, left: Image, layer: Layer) -> Image:
+    """What an object leaves to explain, of an image less its background."""
+
+  def ink(self, layers: Layers) -> Float[Array, 'T H W']:
+    """In [0, 1], how much of each pixel an object paints by itself, hidden or not."""
+
+  def visible(self, layers: Layers) -> Float[Array, 'T H W']:
+    """The part of `ink` that objects before it do not hide."""
 
 
 @dataclass(frozen=True)
-class Additive:
+class Add:
   """Where objects overlap, their brightness adds up."""
 
-  additive = True
+  mask_channels = 0
 
-  def paint(
-    self, glimpse: Float[Array, 'h w C'], z_where: Float[Array, ' 3'], canvas_size: int
-  ) -> Image:
-    window = spatial_transformer.place(z_where)
-    return spatial_transformer.paint(glimpse, window, canvas_size)
+  def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
+    del background
+    return layers
 
-  def add(self, canvas: Image, layer: Image) -> Image:
-    return canvas + layer
+  def leave(self, left: Image, layer: Layer) -> Image:
+    return left - layer
+
+  def ink(self, layers: Layers) -> Float[Array, 'T H W']:
+    return layers.max(-1)
+
+  def visible(self, layers: Layers) -> Float[Array, 'T H W']:
+    return self.ink(layers)
+
+
+@dataclass(frozen=True)
+class Over:
+  """Objects hide what is behind them; the first is in front.
+
+      canvas_k = sum_{t<=k} v_t a_t + background prod_{t<=k} (1 - m_t)
+               = background + sum_{t<=k} v_t (a_t - background)
+
+  with colours a_t, masks m_t and what is visible of them, v_t = m_t prod_{u<t} (1 - m_u).
+  """
+
+  mask_channels = 1
+
+  def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
+    colours, masks = layers[..., :-1], layers[..., -1:]
+    return _seen_through(masks) * (colours - masks * background)
+
+  def leave(self, left: Image, layer: Layer) -> Image:
+    return left * (1.0 - layer[..., -1:])
+
+  def ink(self, layers: Layers) -> Float[Array, 'T H W']:
+    return layers[..., -1]
+
+  def visible(self, layers: Layers) -> Float[Array, 'T H W']:
+    return self.ink(layers) * _seen_through(self.ink(layers))
+
+
+COMPOSITINGS: dict[str, Compositing] = {'add': Add(), 'over': Over()}
+
+
+def paint(
+  glimpse: Float[Array, 'h w A'], z_where: Float[Array, ' 3'], canvas_size: int
+) -> Float[Array, 'H W A']:
+  """An object's layer: its glimpse at its window on an empty canvas."""
+  return spatial_transformer.paint(glimpse, spatial_transformer.place(z_where), canvas_size)
 
 
 def compose(
-  renderer: Renderer, background: Float[Array, 'H W C'], layers: Float[Array, 'T H W C']
+  compositing: Compositing, background: Image, layers: Layers
 ) -> Float[Array, 'T+1 H W C']:
   """The canvas after each count 0..T of objects."""
   canvases = [background]
-  for layer in layers:
-    canvases.append(renderer.add(canvases[-1], layer))
+  for addition in compositing.additions(background, layers):
+    canvases.append(canvases[-1] + addition)
   return jnp.stack(canvases)
+
+
+def _seen_through(masks: Float[Array, 'T ...']) -> Float[Array, 'T ...']:
+  """The share of light that the masks before each let through."""
+  shares = [jnp.ones_like(masks[0])]
+  for mask in masks[:-1]:
+    shares.append(shares[-1] * (1.0 - mask))
+  return jnp.stack(shares)

@@ -51,7 +51,7 @@ class StepState(NamedTuple):
 
   cell: Any  # state of the recurrent cell
   z: Float[Array, ' 3+D']  # z_where and z_what of the last object
-  canvas: Float[Array, 'H W C']  # objects so far, where the cell looks at it; passes no gradient
+  left: Float[Array, 'H W C']  # to explain, where the cell looks at it; passes no gradient
   refused: Bool[Array, '']  # whether the last step's object was, see `rollout`
 
 
@@ -67,13 +67,20 @@ class StepOutput(NamedTuple):
   rendered: tuple[Array, Array] | None  # glimpse and layer, where the next step needs them
 
 
-def initial_step_state(model: Model, params: Params) -> StepState:
-  """The state before the first inference step."""
-  spec = model.spec
+def initial_step_state(
+  model: Model, params: Params, foreground: Float[Array, 'H W C']
+) -> StepState:
+  """The state before the first inference step.
+
+  Args:
+    model: the model.
+    params: parameters of its networks.
+    foreground: the image minus its background.
+  """
   return StepState(
     model.networks.cell.initial_state(params),
-    jnp.zeros(3 + spec.code_size),
-    jnp.zeros((spec.canvas_size, spec.canvas_size, spec.channels)),
+    jnp.zeros(3 + model.spec.code_size),
+    foreground,
     jnp.array(False),
   )
 
@@ -98,14 +105,14 @@ def inference_step(
     state: of the step before.
     noise: of z_where and z_what.
     sample: how latents are drawn.
-    skip_refused: whether what the presence head refuses is left out of the canvas, and not proposed
+    skip_refused: whether what the presence head refuses stays to be explained, and is not proposed
       again where the cell can help it.
   """
   nets = model.networks
   seen = Seen(
     image=foreground,
     encoded=encoded,
-    left=foreground - state.canvas,
+    left=state.left,
     z=state.z,
     refused=state.refused,
     first_size=jnp.asarray(model.numbers.size_prior_mean),
@@ -117,15 +124,15 @@ def inference_step(
   crop = transformer.crop(own, transformer.place(z_where), model.spec.glimpse_size)
   what = nets.encode_glimpse(params, crop)
   z_what = sample(what, noise[3:])
-  rendered, canvas = None, state.canvas
-  if model.spec.needs_canvas:
+  rendered, left = None, state.left
+  if model.spec.sees_left:
     rendered = render_object(model, params, z_where, z_what)
-    canvas = model.renderer.add(canvas, jax.lax.stop_gradient(rendered[1]))
+    left = model.compositing.leave(left, jax.lax.stop_gradient(rendered[1]))
   refused = jnp.array(False)
   if skip_refused:
     refused = nets.presence(params, h) < 0
-    canvas = jnp.where(refused, state.canvas, canvas)
-  new_state = StepState(cell, jnp.concatenate([z_where, z_what]), canvas, refused)
+    left = jnp.where(refused, state.left, left)
+  new_state = StepState(cell, jnp.concatenate([z_where, z_what]), left, refused)
   return new_state, StepOutput(h, where, what, z_where, z_what, crop, rendered)
 
 
@@ -165,12 +172,12 @@ def rollout(
     return inference_step(model, params, foreground, encoded, state, noise, sample, skip_refused)
 
   # Unrolled, for T is small: XLA then fuses across steps, and counts their work in full.
-  state = initial_step_state(model, params)
+  state = initial_step_state(model, params, foreground)
   if hidden is None:
     _, steps = jax.lax.scan(step, state, noise.objects, unroll=True)
   else:
-    state, first = step(state._replace(canvas=hidden), noise.objects[0])
-    state = state._replace(canvas=state.canvas - hidden)
+    state, first = step(state._replace(left=foreground - hidden), noise.objects[0])
+    state = state._replace(left=state.left + hidden)
     _, steps = jax.lax.scan(step, state, noise.objects[1:], unroll=True)
     steps = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, steps)
   # What no later step needs is done for all steps at once, in larger, faster matrix products.
@@ -189,16 +196,16 @@ def rollout(
     crops=steps.crop,
     glimpses=glimpses,
     painted=layers,
-    canvases=rendering.compose(model.renderer, background, layers),
+    canvases=rendering.compose(model.compositing, background, layers),
   )
 
 
 def render_object(
   model: Model, params: Params, z_where: Float[Array, ' 3'], z_what: Float[Array, ' D']
-) -> tuple[Float[Array, 'h w C'], Float[Array, 'H W C']]:
+) -> tuple[Float[Array, 'h w A'], Float[Array, 'H W A']]:
   """One object: its glimpse, and its layer on the canvas."""
   glimpse = model.networks.decode_glimpse(params, z_what)
-  return glimpse, model.renderer.paint(glimpse, z_where, model.spec.canvas_size)
+  return glimpse, rendering.paint(glimpse, z_where, model.spec.canvas_size)
 
 
 # The fields of a roll-out that have a leading [T].
@@ -210,5 +217,5 @@ OF_OBJECTS = (
 def reorder(model: Model, rolled: Rollout, order: Int[Array, ' T']) -> Rollout:
   """The same objects in another order, with the canvases of that order."""
   fields = {name: jax.tree.map(lambda x: x[order], getattr(rolled, name)) for name in OF_OBJECTS}
-  fields['canvases'] = rendering.compose(model.renderer, rolled.canvases[0], fields['painted'])
+  fields['canvases'] = rendering.compose(model.compositing, rolled.canvases[0], fields['painted'])
   return rolled._replace(**fields)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from air_jax.model import rendering, spatial_transformer
-from air_jax.model.model import Model, priors
+from air_jax.model.model import Model, numbers, priors
 from air_jax.model.networks import Params
 from air_jax.model.rollout import OF_OBJECTS, reorder, rollout, sample_noise
 from air_jax.objectives import distributions
@@ -55,6 +55,7 @@ def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: 
     T objects, those that are worth more first: the first n are the best n of them, found by taking
     away one after another.
   """
+  model = dataclasses.replace(model, numbers=numbers(model, params))
   background = rolled.canvases[0]
   costs = object_costs(model, params, rolled)
   scene = _Scene(rolled, costs, jnp.ones(len(costs), bool))
@@ -79,11 +80,11 @@ def object_costs(model: Model, params: Params, rolled: Rollout) -> Float[Array, 
 
 def _explain_again(model, params, image, background, scene, t):
   """The scene with object t and its nearest neighbour explained anew, if that is better."""
-  numbers = jnp.arange(len(scene.present))
-  steps = min(_AGAIN, len(numbers))
+  each = jnp.arange(len(scene.present))
+  steps = min(_AGAIN, len(each))
   distance = jnp.sum((scene.objects.z_where[:, 1:] - scene.objects.z_where[t, 1:]) ** 2, -1)
-  other = jnp.argmin(jnp.where(scene.present & (numbers != t), distance, jnp.inf))
-  kept = scene.present & (numbers != t) & (numbers != other)
+  other = jnp.argmin(jnp.where(scene.present & (each != t), distance, jnp.inf))
+  kept = scene.present & (each != t) & (each != other)
   # New objects go to the two places that are free now, and to another that is free if there is one.
   places = jnp.argsort(kept, stable=True)[:steps]
   free = ~kept[places]
@@ -109,7 +110,7 @@ def _explain_again(model, params, image, background, scene, t):
   before = _cost(model, image, background, scene.objects.painted, scene.costs, scene.present)
   better = totals[best] + scene.costs @ kept < before
   # Of the old objects and the new ones, in this order, those that are taken.
-  taken = numbers.at[places].set(jnp.where(chosen & better, len(numbers) + numbers[:steps], places))
+  taken = each.at[places].set(jnp.where(chosen & better, len(each) + each[:steps], places))
   fields = {
     name: jax.tree.map(
       lambda old, new: jnp.concatenate([old, new])[taken],
@@ -185,4 +186,4 @@ def _cost(model, image, canvas, layers, costs, present):
 
 
 def _canvas(model, background, layers, present):
-  return rendering.compose(model.renderer, background, layers * present[:, None, None, None])[-1]
+  return rendering.compose(model.compositing, background, layers * present[:, None, None, None])[-1]

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from air_jax.config.schema import ModelSpec
+from air_jax.config.sections import ModelSpec
 from air_jax.model import encoders, layers
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.layers import Dense, scaled

@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
-from air_jax.config.schema import TrainConfig
+from air_jax.config.sections import TrainConfig
 from air_jax.errors import UserError
 from air_jax.runtime import distributed
 from air_jax.storage import checkpoint_formats as formats

@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 
 from air_jax.callbacks import Callback, FigureRecord, MetricsRecord
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 from air_jax.runtime import extras, files
 from air_jax.storage import run_dir
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from air_jax.callbacks import Callback, CallbackList
 from air_jax.config import schema
-from air_jax.config.schema import Config, TrainConfig
+from air_jax.config.sections import Config, TrainConfig
 from air_jax.data import batches, loading
 from air_jax.errors import Interrupted
 from air_jax.runtime import distributed

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from air_jax.config.members import member_config
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 from air_jax.data.batches import BatchSource
 from air_jax.errors import UserError
 from air_jax.training import sharding, train_step

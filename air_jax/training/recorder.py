@@ -8,7 +8,7 @@ import numpy as np
 from air_jax.callbacks import Callback, MetricsRecord, Snapshot
 from air_jax.config import schema
 from air_jax.config.members import member_config
-from air_jax.config.schema import Config
+from air_jax.config.sections import Config
 from air_jax.evaluation import held_out, population_summary
 from air_jax.runtime import distributed
 from air_jax.storage import run_dir

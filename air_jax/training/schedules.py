@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 
-from air_jax.config.schema import ObjectiveConfig, UpdateConfig
+from air_jax.config.sections import ObjectiveConfig, UpdateConfig
 
 
 class Schedules(NamedTuple):

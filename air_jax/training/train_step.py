@@ -11,7 +11,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from air_jax import objectives
-from air_jax.config.schema import Config, ObjectiveConfig, UpdateConfig, base
+from air_jax.config.schema import base
+from air_jax.config.sections import Config, ObjectiveConfig, UpdateConfig
 from air_jax.model import air
 from air_jax.model.networks import Params
 from air_jax.objectives import distributions, registry
@@ -261,7 +262,7 @@ def _sleep_loss(learner, params, step, key):
   latents_key, pixels_key = jax.random.split(key)
   latents = air.sample_prior(model, fixed, latents_key, learner.schedules.success(step))
   canvas = air.decode(model, fixed, latents)
-  image = model.likelihood.sample(canvas, pixels_key, model.numbers)
+  image = model.likelihood.sample(canvas, pixels_key, air.numbers(model, fixed))
   return -air.log_posterior(model, params, image, latents)
 
 

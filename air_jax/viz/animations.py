@@ -64,7 +64,8 @@ def inference_frames(
       found = min(t, int(latents.count[i]))
       grid.show(0, i, images[i], windows[i][:found])
       if t and t <= found:
-        grid.show(1, i, np.asarray(rolled.glimpses[i, t - 1]), frame=t - 1)
+        glimpse = np.asarray(rolled.glimpses[i, t - 1, ..., : images.shape[-1]])
+        grid.show(1, i, glimpse, frame=t - 1)
       else:
         grid.text(1, i, f'no object\np = {probs[i, t - 1]:.2f}' if t else 'none yet')
       grid.show(2, i, np.asarray(rolled.canvases[i, found]))
