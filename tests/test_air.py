@@ -82,7 +82,8 @@ def _step(model, params, image, background, noise, state, z, canvas, through):
   state, (h, where, mask) = nets.cell.find(params, state, seen)
   z_where = where.mean + noise[:3] * where.std
   window = jnp.array([jax.nn.sigmoid(z_where[0]), *jnp.tanh(z_where[1:])])
-  own = image if mask is None else mask * image
+  own = left if spec.compositing == 'over' else image
+  own = own if mask is None else mask * own
   what = nets.encode_glimpse(params, transformer.crop(own, window, spec.glimpse_size))
   z_what = what.mean + noise[3:] * what.std
   layer = transformer.paint(nets.decode_glimpse(params, z_what), window, spec.canvas_size)

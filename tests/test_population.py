@@ -222,6 +222,7 @@ def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch)
   used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
   need = population.needed_bytes(members, source)
   assert 0.5 < need / used < 2
+  assert need < population._bytes_at_most(members, source)
   population.check_memory(members, source)
   monkeypatch.setattr(population, '_device_bytes', lambda: 0.6 * need)
   with pytest.raises(UserError, match=r'population=2 needs about .* GB .* about 1 members fit'):

@@ -120,7 +120,10 @@ def inference_step(
   )
   cell, (h, where, mask) = nets.cell.find(params, state.cell, seen)
   z_where = sample(where, noise[:3])
-  own = foreground if mask is None else mask * foreground
+  # Where objects hide others, what is hidden is no part of this one. Else it is: the rest of an
+  # object that was explained in part would be an object.
+  own = state.left if model.spec.compositing == 'over' else foreground
+  own = own if mask is None else mask * own
   crop = transformer.crop(own, transformer.place(z_where), model.spec.glimpse_size)
   what = nets.encode_glimpse(params, crop)
   z_what = sample(what, noise[3:])

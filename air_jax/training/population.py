@@ -21,6 +21,8 @@ from air_jax.errors import UserError
 from air_jax.training import sharding, train_step
 from air_jax.training.train_step import Learner, TrainState
 
+_MOST_KEPT = 1000  # what back-propagation keeps, as a multiple of the T canvases of an image
+
 StepFn = Callable[..., tuple[Any, dict[str, jax.Array]]]  # member, state, images, counts
 
 
@@ -121,8 +123,10 @@ def check_memory(population: Population, source: BatchSource) -> None:
   Raises:
     UserError: with what it needs and what there is.
   """
-  size = len(population.seeds)
-  need, have = needed_bytes(population, source), _device_bytes()
+  size, have = len(population.seeds), _device_bytes()
+  if _bytes_at_most(population, source) <= have:  # to know better takes seconds
+    return
+  need = needed_bytes(population, source)
   if need > have:
     raise UserError(
       f'config.train.population={size} needs about {need / 1e9:.1f} GB of memory, and the devices '
@@ -137,10 +141,8 @@ def needed_bytes(population: Population, source: BatchSource) -> int:
   The sum over all devices of the data and, for each member, of its state, its gradient and update,
   and what back-propagation keeps.
   """
-  # Shapes alone: other processes may hold the first member.
-  first = jax.eval_shape(lambda tree: jax.tree.map(lambda x: x[0], tree), population.learner)
+  first, state = _first(population)
   spec = first.model.spec
-  state = jax.eval_shape(train_step.init, first)
   shape = population.batch_size, spec.canvas_size, spec.canvas_size, spec.channels
   images = jax.ShapeDtypeStruct(shape, jnp.uint8)
 
@@ -151,8 +153,27 @@ def needed_bytes(population: Population, source: BatchSource) -> int:
     )
 
   activations = jax.eval_shape(kept, first, state.params, images, state.estimator)
+  return _total_bytes(population, source, state, _bytes(activations))
+
+
+def _bytes_at_most(population, source):
+  """As `needed_bytes`, from the size of canvases alone."""
+  first, state = _first(population)
+  spec, particles = first.model.spec, first.objective.particles
+  canvases = spec.canvas_size**2 * spec.channels * spec.max_steps * particles
+  activations = _MOST_KEPT * 4 * population.batch_size * canvases
+  return _total_bytes(population, source, state, activations)
+
+
+def _first(population):
+  """Shapes of the first member and of its state; another process may hold it."""
+  first = jax.eval_shape(lambda tree: jax.tree.map(lambda x: x[0], tree), population.learner)
+  return first, jax.eval_shape(train_step.init, first)
+
+
+def _total_bytes(population, source, state, activations):
   whole = _bytes(state) + 2 * _bytes(state.params)  # on every device that shares the batch
-  each = sharding.batch_shards(population.mesh) * whole + _bytes(activations)
+  each = sharding.batch_shards(population.mesh) * whole + activations
   devices = population.mesh.size if population.mesh else 1
   return len(population.seeds) * each + devices * _bytes(source.arrays)
 
