@@ -13,12 +13,12 @@ def get_config() -> ConfigDict:
   config.seed = 0  # in [0, 2**32); decides initial parameters, batches and noise of training
 
   data = config.data = ConfigDict()
-  # Glyphs: 'digits' (embedded in scikit-learn), 'mnist', 'omniglot'; drawn shapes: 'sprites'
-  # (circle, square, triangle), 'dsprites' (square, ellipse, heart, rotated); 'folder' of images; or
-  # 'module:function' of your own
+  # Glyphs: 'digits' (embedded in scikit-learn), 'mnist', 'omniglot', 'tetrominoes'; drawn shapes:
+  # 'sprites' (circle, square, triangle), 'dsprites' (square, ellipse, heart, rotated); 'folder' of
+  # images; or 'module:function' of your own
   data.source = 'digits'
-  # 'disjoint' (boxes do not overlap), 'touching' (they may, ink adds up) or 'occluding' (objects
-  # hide others, of which a quarter at least stays visible)
+  # 'disjoint' (boxes do not overlap), 'adjacent' (ink does not), 'touching' (ink may, and adds up)
+  # or 'occluding' (objects hide others, of which a quarter at least stays visible)
   data.layout = 'disjoint'
   data.mnist_dir = ''  # folder of the four IDX .gz files of MNIST; '' downloads them
   data.omniglot_dir = ''  # folder of Omniglot's images_background*.zip; '' downloads them

@@ -276,9 +276,19 @@ def test_estimator_of_ones_own_is_asked_what_it_needs(monkeypatch):
   [
     (
       'data.source',
-      ['digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'module:attribute'],
+      [
+        'digits',
+        'mnist',
+        'omniglot',
+        'tetrominoes',
+        'sprites',
+        'dsprites',
+        'folder',
+        'arrays',
+        'module:attribute',
+      ],
     ),
-    ('data.layout', ['disjoint', 'touching', 'occluding']),
+    ('data.layout', ['disjoint', 'adjacent', 'touching', 'occluding']),
     ('data.fit', ['crop', 'pad', 'squash']),
     ('data.palette', ['bright', 'uniform']),
     ('data.background', ['black', 'grey', 'gradient', 'texture', 'level', 'colour']),

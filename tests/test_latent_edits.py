@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import samples
 
 from air_jax.inference import latent_edits
 from air_jax.model import air
@@ -60,6 +61,27 @@ def test_remove_closes_the_gap_and_ignores_absent_objects(latents):
   np.testing.assert_array_equal(removed.z_what[0], latents.z_what[1])
   np.testing.assert_array_equal(removed.z_where[0], latents.z_where[1])
   jax.tree.map(np.testing.assert_array_equal, latent_edits.remove(latents, 2), latents)
+
+
+def test_the_front_has_number_0_and_the_others_keep_their_order(latents):
+  three = latents._replace(count=jnp.int32(3))
+  edited = latent_edits.to_front(three, 2)
+  np.testing.assert_array_equal(edited.z_what, latents.z_what[jnp.array([2, 0, 1])])
+  np.testing.assert_array_equal(edited.z_where, latents.z_where[jnp.array([2, 0, 1])])
+  jax.tree.map(np.testing.assert_array_equal, latent_edits.to_front(latents, 2), latents)
+
+
+def test_an_object_brought_to_the_front_hides_what_hid_it(model):
+  model, params, *_ = samples.variant(model, compositing='over')
+  where = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.1, 0.1], [0.0, 0.0, 0.0]])
+  code = jax.random.normal(jax.random.key(3), (3, model.spec.code_size))
+  latents = Latents(where, code, jnp.int32(2), jnp.zeros(0))
+  edited = latent_edits.to_front(latents, 1)
+  _, (front, behind, _) = air.render_objects(model, params, edited)
+  expected = front[..., :1] + (1 - front[..., 1:]) * behind[..., :1]
+  canvas = air.decode(model, params, edited)
+  np.testing.assert_allclose(canvas, expected, atol=1e-6)
+  assert np.abs(canvas - air.decode(model, params, latents)).max() > 1e-4
 
 
 def test_a_moved_object_is_rendered_at_its_new_place(model, params):

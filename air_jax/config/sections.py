@@ -8,6 +8,9 @@ from typing import Annotated, NamedTuple
 
 from air_jax.config import constraints as c
 
+SOURCES = (
+  'digits', 'mnist', 'omniglot', 'tetrominoes', 'sprites', 'dsprites', 'folder', 'arrays',
+)  # fmt: skip
 BACKGROUNDS = 'black', 'grey', 'gradient', 'texture', 'level', 'colour'  # of composed scenes
 
 
@@ -21,11 +24,8 @@ class Derived(NamedTuple):
 class Recipe:
   """The part of section `data` that decides a scene, apart from the glyphs and the seed."""
 
-  source: Annotated[
-    str,
-    c.one_of('digits', 'mnist', 'omniglot', 'sprites', 'dsprites', 'folder', 'arrays', path=True),
-  ]
-  layout: Annotated[str, c.one_of('disjoint', 'touching', 'occluding')]
+  source: Annotated[str, c.one_of(*SOURCES, path=True)]
+  layout: Annotated[str, c.one_of('disjoint', 'adjacent', 'touching', 'occluding')]
   canvas_size: c.Size
   colour: bool
   palette: Annotated[str, c.one_of('bright', 'uniform')]

@@ -1,4 +1,4 @@
-"""Composition of scenes: objects placed on a canvas by one of three rules, over a background.
+"""Composition of scenes: objects placed on a canvas by one of four rules, over a background.
 
 Two data sets are called multi-MNIST, and results on one say nothing about the other:
 
@@ -8,8 +8,9 @@ Two data sets are called multi-MNIST, and results on one say nothing about the o
   is refused only where the ink of two digits adds up to more than 255 in some pixel. Some of these
   scenes are truly ambiguous.
 
-A third rule is that of the published sets of sprites:
+Two more are those of published sets of coloured shapes:
 
+* `adjacent`: at native size; a place is refused where a pixel has ink already.
 * `occluding`: each object hides those placed after it; a place is refused where less than a quarter
   of its own ink would be visible.
 
@@ -225,14 +226,20 @@ def _boxes_overlap(
   return (earlier & ~apart.any(-1)).any()
 
 
+def _ink_overlaps(
+  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
+) -> Bool[Array, '']:
+  """Whether object k, put at a corner, shares a pixel of ink with an earlier object."""
+  del corners
+  return ((sampled.ink[k] > 0) & (_ink_at(sampled, bordered, k, corner) > 0)).any()
+
+
 def _ink_exceeds(
   sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
 ) -> Bool[Array, '']:
   """Whether object k's ink, put at a corner, adds up with the ink there to more than 255."""
   del corners
-  ink = sampled.ink[k]
-  below = jax.lax.dynamic_slice(bordered, corner - sampled.anchors[k] + len(ink), ink.shape)
-  return (below + ink).max() > 255
+  return (sampled.ink[k] + _ink_at(sampled, bordered, k, corner)).max() > 255
 
 
 def _is_hidden(
@@ -240,12 +247,22 @@ def _is_hidden(
 ) -> Bool[Array, '']:
   """Whether too little of object k's ink, put at a corner, is visible behind earlier objects."""
   del corners
-  ink = sampled.ink[k]
-  before = jax.lax.dynamic_slice(bordered, corner - sampled.anchors[k] + len(ink), ink.shape)
+  ink, before = sampled.ink[k], _ink_at(sampled, bordered, k, corner)
   return (ink * (1 - before / 255)).sum() < _LEAST_SHOWN * ink.sum()
 
 
-_COLLISIONS = {'disjoint': _boxes_overlap, 'touching': _ink_exceeds, 'occluding': _is_hidden}
+def _ink_at(sampled: objects.Objects, bordered: Array, k: Array, corner: Array) -> Array:
+  """The ink of earlier objects at the pixels of object k's image, put at a corner."""
+  shape = sampled.ink.shape[1:]
+  return jax.lax.dynamic_slice(bordered, corner - sampled.anchors[k] + shape[0], shape)
+
+
+_COLLISIONS = {
+  'disjoint': _boxes_overlap,
+  'adjacent': _ink_overlaps,
+  'touching': _ink_exceeds,
+  'occluding': _is_hidden,
+}
 
 
 def _shift(ink: Float[Array, 's s'], corner: Int[Array, '2'], size: int) -> Float[Array, 'H W']:

@@ -12,7 +12,7 @@ import numpy as np
 
 from air_jax import import_path
 from air_jax.config.sections import DataConfig
-from air_jax.data import digits, image_folder, mnist, objects, omniglot
+from air_jax.data import digits, image_folder, mnist, objects, omniglot, tetrominoes
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
 from air_jax.errors import UserError
 from air_jax.runtime import cache_dir, extras
@@ -22,6 +22,7 @@ GLYPHS: dict[str, GlyphSource] = {
   'digits': digits.SOURCE,
   'mnist': mnist.SOURCE,
   'omniglot': omniglot.SOURCE,
+  'tetrominoes': tetrominoes.SOURCE,
 }
 NAMES = (*GLYPHS, *objects.SHAPES, 'folder', 'arrays')
 

@@ -1,4 +1,4 @@
-"""Edits of one scene's latents: move, resize or remove an object, exchange the looks of two.
+"""Edits of a scene's latents: move, resize or remove an object, exchange two, or change the order.
 
 Pure functions; `predictor.Model.edit` applies them to many scenes and renders the results. `which`
 and `other` are numbers of objects from 0, in the order found. Absent objects stay as they are.
@@ -38,17 +38,25 @@ def swap(latents: Latents, which: int, other: int) -> Latents:
   return latents._replace(z_what=latents.z_what.at[both].set(latents.z_what[both[::-1]]))
 
 
+def to_front(latents: Latents, which: int) -> Latents:
+  """Gives an object the number 0: where objects hide others, it hides all of them."""
+  return _renumber(latents, which, -1)
+
+
 def remove(latents: Latents, which: int) -> Latents:
   """Removes an object; those after it take the next lower numbers."""
-  steps = jnp.arange(len(latents.z_what))
-  # The removed object goes to the last row, which is then absent.
-  order = jnp.argsort(jnp.where(steps == which, len(steps), steps))
   present = which < latents.count
-  return latents._replace(
-    z_where=jnp.where(present, latents.z_where[order], latents.z_where),
-    z_what=jnp.where(present, latents.z_what[order], latents.z_what),
-    count=latents.count - present,
-  )
+  # The removed object goes to the last row, which is then absent.
+  last = _renumber(latents, which, len(latents.z_what))
+  return last._replace(count=latents.count - present)
+
+
+def _renumber(latents: Latents, which: int, number: int) -> Latents:
+  """Moves an object, if it is present, to the row that a number has among those of the others."""
+  steps = jnp.arange(len(latents.z_what))
+  order = jnp.argsort(jnp.where(steps == which, number, steps))
+  order = jnp.where(which < latents.count, order, steps)
+  return latents._replace(z_where=latents.z_where[order], z_what=latents.z_what[order])
 
 
 def _set_window(latents: Latents, which: int, window: Float[Array, ' 3']) -> Latents:
