@@ -109,6 +109,7 @@ def _summarise(counts, boxes, predicted=(0, 2, 1, 2), segments=UNKNOWN):
     segments=_segments(predicted),
     confidences=np.tile([0.9, 0.8, 0.1], (4, 1)),
     squared_error=value,
+    background_share=None,
     elbo=-value,
     nll=value / 4,
     kl=value / 2,
@@ -202,7 +203,7 @@ def test_a_learned_prior_on_sizes_is_told(finished_run):
 def test_posteriors_are_those_of_what_is_present_alone():
   windows = np.arange(2 * 3 * 3.0).reshape(2, 3, 3)
   what = Normal(windows[..., :2] + 100, windows[..., :2] + 200)
-  evaluation = held_out.Evaluation(np.array([1, 2]), windows, what, *7 * [None])
+  evaluation = held_out.Evaluation(np.array([1, 2]), windows, what, *8 * [None])
   found = held_out.posteriors(evaluation)
   assert {name: each.ravel().tolist() for name, each in found.items()} == {
     'where/scale': [0, 9, 12],

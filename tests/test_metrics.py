@@ -76,6 +76,17 @@ def test_matched_iou_is_the_best_of_all_assignments(truth, predicted):
   assert any(np.allclose(ours, candidate[: len(truth)]) for candidate in candidates)
 
 
+def test_the_share_of_the_background_is_of_all_that_is_painted_beyond_one_colour():
+  background = np.full((4, 4, 2), 0.5)
+  additions = np.zeros((3, 4, 4, 2))
+  assert metrics.background_share(background, additions, 3) == 0
+  background[0, :2, 1] = 0.9  # 0.8 in all
+  assert metrics.background_share(background, additions, 3) == 1
+  additions[0, 1, 1], additions[1, 2, :2], additions[2] = 0.3, -0.2, 9  # 0.6, 0.8
+  shares = [metrics.background_share(background, additions, count) for count in (0, 1, 2)]
+  np.testing.assert_allclose(shares, [1, 0.8 / 1.4, 0.8 / 2.2], rtol=1e-6)
+
+
 def test_segments_are_of_the_brightest_layer_that_counts():
   layers = np.zeros((3, 2, 3), np.float32)
   layers[0, 0] = 0.3, 0.6, 0.25

@@ -38,6 +38,7 @@ class Evaluation(NamedTuple):
   segments: UInt16[np.ndarray, 'B H W']  # found, as in `LabelledScenes`
   confidences: Float[np.ndarray, 'B T']  # probability that there are more than t objects
   squared_error: Float[np.ndarray, ' B']  # of the reconstruction, mean over pixels
+  background_share: Float[np.ndarray, ' B']  # as `metrics.background_share`
   elbo: Float[np.ndarray, ' B']  # nats, one sample of z_where and z_what, the count summed out
   nll: Float[np.ndarray, ' B']  # nats, its reconstruction term
   kl: Float[np.ndarray, ' B']  # nats, the rest
@@ -60,7 +61,8 @@ def evaluate(
     (evaluation, summary as `summarize` gives it with `step`; with `window_size`, the middle of the
     size prior as a fraction of the canvas, and `window_size_std`, its deviation in log-odds, where
     it was learned; with `likelihood_std`, the deviation of a pixel, where it was learned; with
-    `tight_bound` and its `particles` where one was asked for).
+    `background_share`, the mean over images, where there is a background; with `tight_bound` and
+    its `particles` where one was asked for).
   """
   key, images = jax.random.key(seed), np.asarray(scenes.images)
   evaluation = explain_all(model, params, images, key)
@@ -69,6 +71,8 @@ def evaluate(
     where, _ = air.priors(model, params)
     summary |= {'window_size': float(air.window_size(model, params))}
     summary |= {'window_size_std': float(where.std[0])}
+  if model.spec.background != 'black':
+    summary |= {'background_share': float(evaluation.background_share.mean())}
   if model.spec.learn_likelihood_std:
     summary |= {'likelihood_std': float(air.numbers(model, params).likelihood_std)}
   if particles:
@@ -98,6 +102,8 @@ def _explain(model, params, images, keys) -> Any:
     latents, rolled = air.parse(model, params, image)
     reconstruction = rolled.canvases[latents.count]
     visible = model.compositing.visible(rolled.painted)
+    background = rolled.canvases[0]
+    additions = model.compositing.additions(background, rolled.painted)
     log_posterior = air.count_log_posterior(model, params, image, rolled)
     sampled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, sampled, model.spec.success)
@@ -109,6 +115,7 @@ def _explain(model, params, images, keys) -> Any:
       'segments': metrics.ink_segments(visible, latents.count),
       'confidences': distributions.presence_probs(log_posterior),
       'squared_error': jnp.mean((image - reconstruction) ** 2),
+      'background_share': metrics.background_share(background, additions, latents.count),
     }
     return Evaluation(**fields | objectives.summary(terms))
 

@@ -83,6 +83,29 @@ def ink_segments(
   return jnp.where(ink.max(0) > threshold, ink.argmax(0) + 1, 0).astype(jnp.uint16)
 
 
+def background_share(
+  background: Float[ArrayLike, 'H W C'],
+  additions: Float[ArrayLike, 'T H W C'],
+  count: Int[ArrayLike, ''],
+) -> Float[Array, '']:
+  """In [0, 1], how much of what is painted beyond one colour is painted by the background.
+
+      share = sum |b - median b| / (sum |b - median b| + sum of |additions of the objects present|)
+
+  Near 1 the background explains the objects away. 0 where nothing is painted.
+
+  Args:
+    background: b.
+    additions: what each object adds to the canvas.
+    count: the number of objects that are present, the first ones.
+  """
+  background, additions = jnp.asarray(background), jnp.asarray(additions)
+  behind = jnp.abs(background - jnp.median(background, (0, 1))).sum()
+  present = jnp.arange(len(additions)) < count
+  painted = behind + jnp.abs(additions).sum((1, 2, 3)) @ present
+  return jnp.where(painted > 0, behind / jnp.where(painted > 0, painted, 1.0), 0.0)
+
+
 def box_iou(a: Float[ArrayLike, 'N 4'], b: Float[ArrayLike, 'M 4']) -> Float[np.ndarray, 'N M']:
   """Intersection over union, in [0, 1], of every pair of boxes (top, left, height, width)."""
   a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]

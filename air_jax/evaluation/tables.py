@@ -71,6 +71,9 @@ def _of_run(summary: dict[str, Any]) -> str:
   if 'window_size' in summary:
     spread = f'of the canvas; its log-odds vary by {summary["window_size_std"]:.3f} (learned)'
     lines.append(f'window size          {summary["window_size"]:>10.3f}   {spread}')
+  if 'background_share' in summary:
+    share = summary['background_share']
+    lines.append(f'background share     {share:>10.3f}   of what is painted beyond one colour')
   if 'likelihood_std' in summary:
     lines.append(f'deviation of a pixel {summary["likelihood_std"]:>10.3f}   (learned)')
   found = summary['predicted_counts']
