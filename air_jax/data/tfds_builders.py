@@ -153,8 +153,8 @@ _COLOURED = {
   'colour': True,
   'palette': 'uniform',
   'background': 'level',
-  'min_objects': 1,
-  'max_objects': 4,
+  'min_objects': 2,
+  'max_objects': 5,
   'min_scale': 0.7,
   'max_scale': 1.3,
 }
@@ -188,10 +188,10 @@ _VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
   },
   'dsprites': {
     'disjoint': ('0.7 to 1.3 of 16 pixels.', {'min_scale': 0.7, 'max_scale': 1.3}),
-    'coloured_on_grey': ('1-4 of any colour that hide each other, on 64x64.', _COLOURED),
+    'coloured_on_grey': ('2-5 of any colour that hide each other, on 64x64.', _COLOURED),
     'coloured_on_coloured': (
       '1-4 of any colour that hide each other, on any colour, on 64x64.',
-      {**_COLOURED, 'background': 'colour'},
+      {**_COLOURED, 'background': 'colour', 'min_objects': 1, 'max_objects': 4},
     ),
   },
 }
