@@ -1,0 +1,101 @@
+"""How well objects are counted and told apart, pixel by pixel, on sets of coloured shapes.
+
+    python -m benchmarks.segmentation [--configurations=tetrominoes,occluding_sprites]
+        [--compositings=over,add] [--seeds=3] [--steps=6000] [--mnist_dir=FOLDER]
+        [--folder=runs/segmentation] [--jobs=2] [--kept=docs/segmentation/results.json]
+    python -m benchmarks.segmentation --report     only reports the results so far
+
+Each run is a configuration by one way of putting objects together (`model.compositing`), tested on
+the held-out scenes of that configuration. Finished runs are kept in the folder, and interrupted
+ones continue. The report is printed; the results are written to --kept.
+"""
+
+import importlib
+import itertools
+import statistics
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+
+from air_jax.cli import command_line
+from air_jax.errors import UserError
+from benchmarks import jobs
+from benchmarks.jobs import Result
+
+_CONFIGURATIONS = flags.DEFINE_list(
+  'configurations', ['tetrominoes', 'occluding_sprites'], 'Names of files in configs/.'
+)
+_COMPOSITINGS = flags.DEFINE_list('compositings', ['over', 'add'], 'Values of model.compositing.')
+_BENCHMARK = 'segmentation'
+_STEPS = 6000
+# What is reported, in percent, by its heading.
+_SHOWN = {
+  'count_accuracy': 'counted right',
+  'box_f1': 'box F1',
+  'ari': 'ARI',
+  'ari_fg': 'ARI-FG',
+  'mask_iou': 'mask IoU',
+  'ap': 'AP',
+}
+
+
+@command_line.one_line_errors
+def main(argv: list[str]) -> None:
+  """Trains and tests what is missing, then reports."""
+  del argv
+  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
+  if jobs.ONE.value:
+    _run(jobs.ONE.value)
+    return
+  known = command_line.configurations()
+  if unknown := set(_CONFIGURATIONS.value) - set(known):
+    raise UserError(f'--configurations: {min(unknown)!r} is none of {", ".join(known)}')
+  steps = jobs.STEPS.value or _STEPS
+  seeds = range(jobs.SEEDS.value)
+  order = itertools.product(seeds, _CONFIGURATIONS.value, _COMPOSITINGS.value)
+  names = [f'{name}/{compositing}/{seed}/{steps}' for seed, name, compositing in order]
+  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+
+
+def _run(name: str) -> None:
+  """Trains one run and tests it."""
+  import air_jax
+
+  configuration, compositing, seed, steps = name.split('/')
+  folder = jobs.folder(_BENCHMARK) / name
+  config = importlib.import_module(f'air_jax.configs.{configuration}').get_config()
+  config.seed, config.model.compositing = int(seed), compositing
+  if jobs.MNIST_DIR.value:
+    config.data.mnist_dir = jobs.MNIST_DIR.value
+  steps = int(steps)
+  config.train.update(steps=steps, eval_every=steps, checkpoint_every=500, draw_every=0)
+  summary = air_jax.train(config, folder / 'run', figures=False, progress=False)
+  result = {'configuration': configuration, 'compositing': compositing, 'seed': int(seed)}
+  known = {key: summary[key] for key in ('images', 'elbo', *_SHOWN)}
+  jobs.finish(folder, result | {'steps': steps} | known)
+
+
+def _name(run: Result) -> str:
+  return '/'.join(str(run[key]) for key in ('configuration', 'compositing', 'seed', 'steps'))
+
+
+def table(results: Sequence[Result]) -> str:
+  """A Markdown table of means in percent, with each seed's value of what is counted right."""
+  lines = [
+    f'| configuration | compositing | steps | {" | ".join(_SHOWN.values())} |',
+    '|' + (3 + len(_SHOWN)) * '---|',
+  ]
+  groups: dict[tuple[str, int, str], list[Result]] = {}
+  for run in sorted(results, key=lambda run: run['seed']):
+    key = run['configuration'], run['steps'], run['compositing']
+    groups.setdefault(key, []).append(run)
+  for (configuration, steps, compositing), group in sorted(groups.items(), reverse=True):
+    values = {key: [100 * run[key] for run in group] for key in _SHOWN}
+    cells = [f'{statistics.mean(values[key]):.2f}' for key in _SHOWN]
+    cells[0] += f' ({", ".join(f"{value:.2f}" for value in values["count_accuracy"])})'
+    lines.append(f'| `{configuration}` | {compositing} | {steps:,} | {" | ".join(cells)} |')
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse_flags)
