@@ -7,15 +7,20 @@
 
 Each run is a configuration by one way of putting objects together (`model.compositing`), tested on
 the held-out scenes of that configuration. Finished runs are kept in the folder, and interrupted
-ones continue. The report is printed; the results are written to --kept.
+ones continue. The report is printed; the results are written to --kept, with `found.png`, the
+first scenes as seed 0 explains them by 'over', in the same folder.
 """
 
 import importlib
 import itertools
+import pathlib
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
 from absl import app, flags, logging
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from air_jax.cli import command_line
 from air_jax.errors import UserError
@@ -28,6 +33,7 @@ _CONFIGURATIONS = flags.DEFINE_list(
 _COMPOSITINGS = flags.DEFINE_list('compositings', ['over', 'add'], 'Values of model.compositing.')
 _BENCHMARK = 'segmentation'
 _STEPS = 6000
+_DRAWN = 6  # scenes of a configuration
 # What is reported, in percent, by its heading.
 _SHOWN = {
   'count_accuracy': 'counted right',
@@ -54,7 +60,11 @@ def main(argv: list[str]) -> None:
   seeds = range(jobs.SEEDS.value)
   order = itertools.product(seeds, _CONFIGURATIONS.value, _COMPOSITINGS.value)
   names = [f'{name}/{compositing}/{seed}/{steps}' for seed, name, compositing in order]
-  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+  results = jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)
+  first = [jobs.folder(_BENCHMARK) / name / 'run' for name in names if f'/over/0/{steps}' in name]
+  if first and not jobs.REPORT.value:
+    jobs.keep_figure(_BENCHMARK, 'found.png', found(first))
+  print(table(results))
 
 
 def _run(name: str) -> None:
@@ -73,6 +83,32 @@ def _run(name: str) -> None:
   result = {'configuration': configuration, 'compositing': compositing, 'seed': int(seed)}
   known = {key: summary[key] for key in ('images', 'elbo', *_SHOWN)}
   jobs.finish(folder, result | {'steps': steps} | known)
+
+
+def found(workdirs: Sequence[pathlib.Path]) -> Figure:
+  """The first scenes of each run with most objects, what it paints, and true and found segments."""
+  import air_jax
+  from air_jax.data import loading
+  from air_jax.viz import palette
+  from air_jax.viz.image_grid import ImageGrid
+
+  colours = np.array([to_rgb('black'), *map(to_rgb, palette.COLOURS)], np.float32)
+  grid = ImageGrid(4, _DRAWN * len(workdirs))
+  for row, name in enumerate(('input', 'reconstruction', 'true segments', 'found segments')):
+    grid.name_row(row, name)
+  for i, workdir in enumerate(workdirs):
+    model = air_jax.load(workdir)
+    scenes = loading.load(model.config.data, 'test')
+    chosen = np.flatnonzero(scenes.counts == scenes.counts.max())[:_DRAWN]
+    parsed = model.parse(scenes.images[chosen])
+    for j, scene in enumerate(chosen):
+      column = _DRAWN * i + j
+      grid.title(0, column, f'true {scenes.counts[scene]}, found {parsed.counts[j]}')
+      grid.show(0, column, scenes.images[scene] / np.float32(255))
+      grid.show(1, column, parsed.canvases[j])
+      for row, segments in ((2, scenes.segments[scene]), (3, parsed.segments[j])):
+        grid.show(row, column, colours[segments % len(colours)])
+  return grid.figure
 
 
 def _name(run: Result) -> str:

@@ -62,3 +62,5 @@ def test_a_run_is_the_configuration_by_the_compositing_asked_for(
   assert result.keys() >= segmentation._SHOWN.keys()
   kept = json.loads((tmp_path / 'tiny/over/1/3/run/config.json').read_text())
   assert kept['model']['compositing'] == 'over' and kept['seed'] == 1
+  figure = segmentation.found([tmp_path / 'tiny/over/1/3/run'])
+  assert len(figure.axes[0].images) == 4 * segmentation._DRAWN
