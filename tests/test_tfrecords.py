@@ -114,11 +114,11 @@ def test_scenes_that_are_not_there_are_refused(file, start, stop, says):
     tfrecords.read(file, start, stop)
 
 
-@pytest.mark.parametrize(
-  'content', [b'', b'PNG', gzip.compress(b'short'), gzip.compress(b'\xff' * 99)]
-)
-def test_what_is_no_such_file_is_refused(tmp_path, content):
-  (tmp_path / 'other').write_bytes(content)
+@pytest.mark.parametrize('kind', ('empty', 'picture', 'short', 'garbage'))
+def test_what_is_no_such_file_is_refused(tmp_path, kind):
+  packed = {'short': gzip.compress(b'short'), 'garbage': gzip.compress(b'\xff' * 99)}
+  content = {'empty': b'', 'picture': b'PNG'} | packed
+  (tmp_path / 'other').write_bytes(content[kind])
   with pytest.raises(UserError, match='other '):
     tfrecords.read(tmp_path / 'other', 0, 1)
   with pytest.raises(UserError, match='nowhere cannot be read'):
