@@ -1,4 +1,4 @@
-"""How well objects are counted and told apart, pixel by pixel, on sets of coloured shapes.
+"""How well objects are counted and segmented, on sets of coloured shapes.
 
     python -m benchmarks.segmentation [--configurations=tetrominoes,occluding_sprites]
         [--compositings=over,add] [--seeds=3] [--steps=6000] [--mnist_dir=FOLDER]

@@ -78,7 +78,7 @@ def _records(path: str | pathlib.Path) -> Iterator[bytes]:
 
 
 def _bytes(feature: Any) -> UInt8[np.ndarray, ' M']:
-  """The values of a feature whose strings have one byte each."""
+  """The values of a feature that is a list of strings of one byte."""
   # A list of strings of one byte is (tag, length, byte) over and over: faster than one by one.
   message = np.frombuffer(feature.bytes_list.SerializeToString(), np.uint8)
   if not message.size or message.size % 3 or (message.reshape(-1, 3)[:, :2] != _ONE_BYTE).any():

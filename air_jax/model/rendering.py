@@ -28,7 +28,7 @@ class Compositing(Protocol):
 
   @property
   def mask_channels(self) -> int:
-    """Channels that glimpses and layers have beside those of the image."""
+    """How many more channels glimpses and layers have than the image."""
 
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     """What each object adds to the canvas of those before it."""
