@@ -1,4 +1,4 @@
-"""Which scenes each TFDS builder can make: a description and the keys of section `data`, by name."""
+"""The scenes that each TFDS builder can make: a description and keys of section `data`, by name."""
 
 from typing import Any
 
