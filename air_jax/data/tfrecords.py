@@ -14,10 +14,12 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import tqdm
 from jaxtyping import Bool, UInt8
 
+from air_jax.data import objects
 from air_jax.errors import UserError
 from air_jax.runtime import extras
 from air_jax.types import LabelledScenes
@@ -140,12 +142,5 @@ def _scenes(images: np.ndarray, entities: np.ndarray, known: list) -> LabelledSc
 
 def _boxes(segments: np.ndarray, number: int) -> np.ndarray:
   """[B, N, 4] around the pixels of each object."""
-  boxes = np.zeros((len(segments), number, 4), np.float32)
-  for k in range(number):
-    mask = segments == k + 1
-    rows, columns = mask.any(2), mask.any(1)
-    for axis, line in enumerate((rows, columns)):
-      first, last = line.argmax(1), line.shape[1] - line[:, ::-1].argmax(1)
-      boxes[:, k, axis] = np.where(line.any(1), first, 0)
-      boxes[:, k, 2 + axis] = np.where(line.any(1), last - first, 0)
-  return boxes
+  bounds = [jax.vmap(objects.ink_bounds)(segments == k + 1) for k in range(number)]
+  return np.stack([np.concatenate(each, -1) for each in bounds], 1).astype(np.float32)
