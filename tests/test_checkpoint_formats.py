@@ -17,7 +17,7 @@ import pytest
 from air_jax.config import schema
 from air_jax.configs import tiny
 from air_jax.storage import checkpoint_formats as formats
-from air_jax.training import population, restore
+from air_jax.training import population
 
 OLD = json.loads(gzip.decompress(
   (pathlib.Path(__file__).parent / 'data' / 'states_0_1.json.gz').read_bytes()
@@ -115,7 +115,7 @@ def test_states_of_version_1_become_those_of_today(name):
   changes = {k: tuple(v) if isinstance(v, list) else v for k, v in OLD[name]['changes'].items()}
   config.update_from_flattened_dict(SMALL | changes)
   old = dict(zip(OLD[name]['arrays'], numbered(OLD[name]['arrays']), strict=True))
-  target = restore.shapes(population.build(schema.parse(config)))
+  target = population.shapes(population.build(schema.parse(config)))
   state = formats.from_arrays(target, formats.upgrade(old, 1))
   params = formats.to_arrays(state.params)
   # No two came from the same array, but for the two numbers of the size prior.

@@ -16,7 +16,7 @@ from air_jax.data import batches, loading
 from air_jax.errors import Interrupted
 from air_jax.runtime import distributed
 from air_jax.storage import checkpoints, provenance, run_dir
-from air_jax.training import population, restore, train_step
+from air_jax.training import population, train_step
 from air_jax.training.interruption import Interruption
 from air_jax.training.recorder import Recorder
 
@@ -66,7 +66,7 @@ def train(
 def _run(config, members, scenes, source, folder, kept, callbacks, started):
   """The loop itself; returns the summary of the last evaluation."""
   intervals, summary, step = config.train, None, 0
-  if restored := kept.restore(restore.shapes(members)):
+  if restored := kept.restore(population.shapes(members)):
     step, states = restored[0], population.place(members, restored[1])
   else:
     states = population.init(members)

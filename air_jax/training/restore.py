@@ -3,8 +3,6 @@
 import os
 import pathlib
 
-import jax
-
 from air_jax.config import schema
 from air_jax.storage import checkpoints, run_dir
 from air_jax.training import population
@@ -23,10 +21,5 @@ def restore(workdir: str | os.PathLike) -> tuple[Population, TrainState, pathlib
   """
   config = schema.parse(run_dir.load_config(workdir))
   folder, members = pathlib.Path(os.path.expanduser(workdir)), population.build(config)
-  _, states = checkpoints.restore_run(folder, config.train, shapes(members))
+  _, states = checkpoints.restore_run(folder, config.train, population.shapes(members))
   return members, states, folder
-
-
-def shapes(members: Population) -> TrainState:
-  """Shapes and types of a population's states, without computing them."""
-  return jax.eval_shape(lambda: population.init(members))
