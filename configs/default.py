@@ -41,7 +41,8 @@ def get_config() -> ConfigDict:
   data.min_scale = 1.0
   data.max_scale = 1.0  # >= min_scale
   # Random in each scene: 'black', 'grey' (each channel has a level up to 0.5), 'gradient' (between
-  # two of those), 'texture'; 'level' (one level up to 1 in all channels) or 'colour' (in each)
+  # two of those), 'texture'; 'level' (one level up to 1 in all channels) or 'colour' (in each);
+  # 'grid' (lines 5 pixels apart); or, in every scene the same, 'dim' (0.1)
   data.background = 'black'
   data.noise = 0.0  # in [0, 1], standard deviation of Gaussian noise on each pixel
   data.train_scenes = 60_000  # >= train.batch_size

@@ -79,3 +79,30 @@ def test_noise_is_normal_of_the_given_deviation_and_changes_nothing_else(gradien
   for shift in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)):
     other, both = np.roll(noise, shift, range(4)), middle & np.roll(middle, shift, range(4))
     assert abs(np.corrcoef(noise[both], other[both])[0, 1]) * np.sqrt(both.sum()) < 4
+
+
+def test_a_grid_has_lines_five_pixels_apart_with_offsets_of_their_own():
+  config = samples.data_config(source='sprites', background='grid')
+  made = samples.compose(config, None, 200)
+  offsets = set()
+  for image, clear in zip(made.images[..., 0], outside_boxes(made), strict=True):
+    assert set(image[clear]) == {0, 102}  # 0.4 of 255
+    lit = np.where(clear, image == 102, True)
+    down, across = lit.all(1).nonzero()[0], lit.all(0).nonzero()[0]
+    assert (np.diff(down) == 5).all() and (np.diff(across) == 5).all()
+    offsets.add((down[0], across[0]))
+    behind = np.zeros((50, 50), bool)
+    behind[down] = behind[:, across] = True
+    np.testing.assert_array_equal((image == 102)[clear], behind[clear])
+  assert len(offsets) == 25
+  assert made.images.max() == 255
+
+
+def test_noise_over_a_dim_background_is_seldom_cut_off():
+  config = samples.data_config(source='sprites', background='dim', noise=0.225)
+  made = samples.compose(config, None, 100)
+  clear = made.images[..., 0][outside_boxes(made)]
+  share = stats.norm(0.1, 0.225).cdf(0.5 / 255)  # rounds to black
+  assert abs((clear == 0).mean() - share) < 4 * np.sqrt(share / len(clear))
+  share = stats.norm(0.1, 0.225).sf(0.5)
+  assert abs((clear > 127).mean() - share) < 4 * np.sqrt(share / len(clear))

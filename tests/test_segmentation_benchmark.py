@@ -49,18 +49,20 @@ def test_unknown_configurations_are_refused_before_anything_is_trained():
 
 
 @pytest.mark.slow
-def test_a_run_is_the_configuration_by_the_compositing_asked_for(
-  tmp_path, monkeypatch, scene_cache
-):
+def test_a_run_is_tested_as_trained_and_by_a_search(tmp_path, monkeypatch, scene_cache):
   config = ConfigDict(tiny.get_config().to_dict())
   config.data.cache_dir = scene_cache
+  config.data.test_scenes = 32
   monkeypatch.setattr(tiny, 'get_config', lambda: config)
-  with flagsaver.flagsaver(folder=str(tmp_path)):
-    segmentation._run('tiny/over/1/3')
-  result = json.loads((tmp_path / 'tiny/over/1/3/result.json').read_text())
-  assert segmentation._name(result) == 'tiny/over/1/3' and result['images'] == 64
-  assert result.keys() >= segmentation._SHOWN.keys()
-  kept = json.loads((tmp_path / 'tiny/over/1/3/run/config.json').read_text())
-  assert kept['model']['compositing'] == 'over' and kept['seed'] == 1
-  figure = segmentation.found([tmp_path / 'tiny/over/1/3/run'])
+  with flagsaver.flagsaver(folder=str(tmp_path), search=True, kept=''):
+    segmentation._run('tiny/add/1/3')
+    results = segmentation.jobs.results('segmentation', segmentation._name)
+  assert [segmentation._name(result) for result in results] == [
+    'tiny/add/1/3', 'tiny/add, search/1/3',
+  ]  # fmt: skip
+  for result in results:
+    assert result.keys() >= segmentation._SHOWN.keys() and result['images'] == 32
+  kept = json.loads((tmp_path / 'tiny/add/1/3/run/config.json').read_text())
+  assert kept['model']['compositing'] == 'add' and kept['seed'] == 1
+  figure = segmentation.found([tmp_path / 'tiny/add/1/3/run'])
   assert len(figure.axes[0].images) == 4 * segmentation._DRAWN

@@ -11,7 +11,8 @@ from air_jax.config import constraints as c
 SOURCES = (
   'digits', 'mnist', 'omniglot', 'tetrominoes', 'sprites', 'dsprites', 'folder', 'arrays',
 )  # fmt: skip
-BACKGROUNDS = 'black', 'grey', 'gradient', 'texture', 'level', 'colour'  # of composed scenes
+# Of composed scenes.
+BACKGROUNDS = 'black', 'grey', 'gradient', 'texture', 'level', 'colour', 'dim', 'grid'
 
 
 class Derived(NamedTuple):

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 _BRIGHTEST = 0.5  # bright objects are brighter than their background
+# Those of SuPAIR's two noisy sets (Stelzner, Peharz & Kersting, 2019).
+_DIM = 0.1
+_LINE, _LINES_APART = 0.4, 5  # brightness; pixels
 
 
 def sample(kind: str, key: PRNGKeyArray, size: int, channels: int) -> Float[Array, 'H W C']:
@@ -66,6 +69,19 @@ def _colour(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, ' C']:
   return jax.random.uniform(key, (channels,))
 
 
+def _dim(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, ' C']:
+  """A tenth everywhere, so that noise is seldom cut off at black."""
+  del key, size
+  return jnp.full(channels, _DIM)
+
+
+def _grid(key: PRNGKeyArray, size: int, channels: int) -> Float[Array, 'H W 1']:
+  """Lines of one pixel across and down, with a random offset of each."""
+  del channels
+  across, down = jnp.arange(size) % _LINES_APART == jax.random.randint(key, (2, 1), 0, _LINES_APART)
+  return jnp.where(across[:, None] | down, _LINE, 0.0)[..., None]
+
+
 _KINDS = {
   'black': _black,
   'grey': _grey,
@@ -73,4 +89,6 @@ _KINDS = {
   'texture': _texture,
   'level': _level,
   'colour': _colour,
+  'dim': _dim,
+  'grid': _grid,
 }
