@@ -207,12 +207,6 @@ def test_values_too_large_for_another_key_are_refused_naming_both(key, value, li
     config_lib.parse(config)
 
 
-def test_a_search_needs_objects_that_add_up():
-  config = samples.override(default.get_config(), model__sweeps=1, model__compositing='over')
-  with pytest.raises(UserError, match=r"sweeps=1 .* must be 0 unless model\.compositing is 'add'"):
-    config_lib.parse(config)
-
-
 def test_attention_needs_patches():
   config = samples.override(default.get_config(), model__residual=True, model__patch_size=0)
   says = r'config\.model\.patch_size=0 .* greater than 0 with model\.residual=True$'

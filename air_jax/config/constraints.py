@@ -135,12 +135,9 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
   for key, value in (('model.residual', True), ('model.cell', 'voting')):
     if given[key] == value:
       _require('model.patch_size', patch, patch > 0, f'greater than 0 with {key}={value!r}')
-  for key, needed, value in (
-    ('model.residual', 'model.cell', 'lstm'),
-    ('model.sweeps', 'model.compositing', 'add'),
-  ):
-    allowed = not given[key] or given[needed] == value
-    _require(key, given[key], allowed, f'{type(given[key])()} unless {needed} is {value!r}')
+  residual, cell = given['model.residual'], given['model.cell']
+  allowed = cell == 'lstm' or not residual
+  _require('model.residual', residual, allowed, "False unless model.cell is 'lstm'")
   _check_members(given, keys)
   name, number = given['objective.name'], given['objective.particles']
   fewest = registry.resolve(name).particles

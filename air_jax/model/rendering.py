@@ -30,6 +30,10 @@ class Compositing(Protocol):
   def mask_channels(self) -> int:
     """How many more channels glimpses and layers have than the image."""
 
+  @property
+  def ordered(self) -> bool:
+    """Whether the same layers in another order make another image."""
+
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     """What each object adds to the canvas of those before it."""
 
@@ -48,6 +52,7 @@ class Add:
   """Where objects overlap, their brightness adds up."""
 
   mask_channels = 0
+  ordered = False
 
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     del background
@@ -74,6 +79,7 @@ class Over:
   """
 
   mask_channels = 1
+  ordered = True
 
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     colours, masks = layers[..., :-1], layers[..., -1:]

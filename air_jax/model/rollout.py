@@ -127,10 +127,8 @@ def inference_step(
   crop = transformer.crop(own, transformer.place(z_where), model.spec.glimpse_size)
   what = nets.encode_glimpse(params, crop)
   z_what = sample(what, noise[3:])
-  rendered, left = None, state.left
-  if model.spec.sees_left:
-    rendered = render_object(model, params, z_where, z_what)
-    left = model.compositing.leave(left, jax.lax.stop_gradient(rendered[1]))
+  rendered = render_object(model, params, z_where, z_what) if model.spec.sees_left else None
+  left = _left(model, state.left, rendered)
   refused = jnp.array(False)
   if skip_refused:
     refused = nets.presence(params, h) < 0
@@ -179,8 +177,9 @@ def rollout(
   if hidden is None:
     _, steps = jax.lax.scan(step, state, noise.objects, unroll=True)
   else:
-    state, first = step(state._replace(left=foreground - hidden), noise.objects[0])
-    state = state._replace(left=state.left + hidden)
+    half, first = step(state._replace(left=foreground - hidden), noise.objects[0])
+    left = _left(model, foreground, first.rendered)
+    state = half._replace(left=jnp.where(half.refused, foreground, left))
     _, steps = jax.lax.scan(step, state, noise.objects[1:], unroll=True)
     steps = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, steps)
   # What no later step needs is done for all steps at once, in larger, faster matrix products.
@@ -209,6 +208,13 @@ def render_object(
   """One object: its glimpse, and its layer on the canvas."""
   glimpse = model.networks.decode_glimpse(params, z_what)
   return glimpse, rendering.paint(glimpse, z_where, model.spec.canvas_size)
+
+
+def _left(model, left, rendered):
+  """What is left to explain after an object, where the cell looks at it."""
+  if rendered is None:
+    return left
+  return model.compositing.leave(left, jax.lax.stop_gradient(rendered[1]))
 
 
 # The fields of a roll-out that have a leading [T].

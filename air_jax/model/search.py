@@ -15,6 +15,7 @@ than in training: 28 nats, say, with rho = 1e-12.
 """
 
 import dataclasses
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -53,7 +54,8 @@ def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: 
 
   Returns:
     T objects, those that are worth more first: the first n are the best n of them, found by taking
-    away one after another.
+    away one after another. Where their order makes the image (`Compositing.ordered`), those that
+    are worth keeping come first, from front to back.
   """
   model = dataclasses.replace(model, numbers=numbers(model, params))
   background = rolled.canvases[0]
@@ -66,7 +68,10 @@ def improve(model: Model, params: Params, image: Float[Array, 'H W C'], rolled: 
 
   objects = jnp.tile(jnp.arange(len(costs)), model.spec.sweeps)
   scene, _ = jax.lax.scan(explain_again, scene, objects)
-  order, _ = _order(model, image, background, scene)
+  if model.compositing.ordered:
+    order = jnp.argsort(~_worth_keeping(model, image, background, scene), stable=True)
+  else:
+    order, _ = _order(model, image, background, scene)
   return reorder(model, scene.objects, order)
 
 
@@ -88,19 +93,23 @@ def _explain_again(model, params, image, background, scene, t):
   # New objects go to the two places that are free now, and to another that is free if there is one.
   places = jnp.argsort(kept, stable=True)[:steps]
   free = ~kept[places]
-  canvas = _canvas(model, background, scene.objects.painted, kept)
+  layers = _those(scene.objects.painted, kept)
+  left = functools.reduce(model.compositing.leave, layers, image - background)
   few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=steps))
   means = jax.tree.map(jnp.zeros_like, sample_noise(few, jax.random.key(0)))
   subsets = jnp.array([*itertools.product((False, True), repeat=steps)])
 
   def explain(view):
     """Costs of the best of the new objects, which they are, the costs of each, and all of them."""
-    hidden = ~in_view(scene.objects.z_where[t], view, len(image)) * (image - canvas)
-    new = rollout(few, params, image - canvas + background, means, hidden=hidden)
+    hidden = ~in_view(scene.objects.z_where[t], view, len(image)) * left
+    new = rollout(few, params, left + background, means, hidden=hidden)
     costs = object_costs(few, params, new)
-    totals = jax.vmap(lambda chosen: _cost(model, image, canvas, new.painted, costs, chosen))(
-      subsets & free
-    )
+
+    def total(chosen):
+      painted = layers.at[places].add(_those(new.painted, chosen))
+      return _nll(model, image, background, painted) + costs @ chosen
+
+    totals = jax.vmap(total)(subsets & free)
     best = jnp.argmin(totals)
     return totals[best], (subsets[best] & free, costs, new)
 
@@ -178,12 +187,16 @@ def _order(model, image, background, scene):
   return dropped[::-1], jnp.concatenate([costs[::-1], cost(everything)[None]])
 
 
-def _cost(model, image, canvas, layers, costs, present):
-  """The cost of an image by the objects that are present, painted on this canvas."""
-  painted = _canvas(model, canvas, layers, present)
-  nll = model.likelihood.prefix_nll(image, painted[None], None, model.numbers).nll[0]
-  return nll + costs @ present
+def _cost(model, image, background, layers, costs, present):
+  """The cost of an image by the objects that are present."""
+  return _nll(model, image, background, _those(layers, present)) + costs @ present
 
 
-def _canvas(model, background, layers, present):
-  return rendering.compose(model.compositing, background, layers * present[:, None, None, None])[-1]
+def _nll(model, image, background, layers):
+  canvas = rendering.compose(model.compositing, background, layers)[-1]
+  return model.likelihood.prefix_nll(image, canvas[None], None, model.numbers).nll[0]
+
+
+def _those(layers, present):
+  """The layers of the objects that are present; the others are empty."""
+  return layers * present[:, None, None, None]
