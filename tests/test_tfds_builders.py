@@ -193,7 +193,7 @@ def test_the_program_builds(tmp_path):
 
 def test_what_can_be_built_is_listed():
   lines = build_dataset.list_data_sets().splitlines()
-  assert len(lines) == 16
+  assert len(lines) == 18
   for name in ('multi_mnist/touching', 'sprites/colour'):
     assert any(line.startswith(f'{name} ') for line in lines)
 

@@ -20,6 +20,14 @@ VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     'small': ('Digits at half size.', {'min_scale': 0.5, 'max_scale': 0.5}),
     'sizes': ('Digits at 0.4 to 1.3 of their size.', {'min_scale': 0.4, 'max_scale': 1.3}),
     'many': ('0-6 digits on 80x80.', {'canvas_size': 80, 'max_objects': 6}),
+    'noise': (
+      'With strong noise on each pixel; ink may touch.',
+      {'layout': 'touching', 'background': 'dim', 'noise': 0.225},
+    ),
+    'grid': (
+      'Over a grid of bright lines; ink may touch.',
+      {'layout': 'touching', 'background': 'grid'},
+    ),
     'noisy': ('Over textures, with noise.', {'background': 'texture', 'noise': 0.05}),
   },
   'tetrominoes': {
