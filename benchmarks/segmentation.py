@@ -6,11 +6,10 @@
     python -m benchmarks.segmentation --report     only reports the results so far
 
 Each run is a configuration by one way of putting objects together (`model.compositing`), tested on
-the held-out scenes of that configuration. With --search those by 'add' are tested once more, with a
-search for a better explanation of each scene (`model.sweeps`). Finished runs are kept in the
-folder, and interrupted ones continue. The report is printed; the results are written to --kept,
-with `found.png`, the first scenes as seed 0 explains them by the first compositing, in the same
-folder.
+the held-out scenes of that configuration; with --search once more, with a search for a better
+explanation of each scene (`model.sweeps`). Finished runs are kept in the folder, and interrupted
+ones continue. The report is printed; the results are written to --kept, with `found.png`, the first
+scenes as seed 0 explains them by the first compositing, in the same folder.
 """
 
 import importlib
@@ -33,7 +32,7 @@ _CONFIGURATIONS = flags.DEFINE_list(
   'configurations', ['tetrominoes', 'occluding_sprites'], 'Names of files in configs/.'
 )
 _COMPOSITINGS = flags.DEFINE_list('compositings', ['over', 'add'], 'Values of model.compositing.')
-_SEARCH = flags.DEFINE_bool('search', False, "Whether to test runs by 'add' with a search, too.")
+_SEARCH = flags.DEFINE_bool('search', False, 'Whether to test each run with a search, too.')
 _BENCHMARK = 'segmentation'
 # An object costs 28 nats, so that none is split in two.
 _SEARCHED = {'model.sweeps': 1, 'objective.prior_end': 1e-12}
@@ -82,7 +81,7 @@ def main(argv: list[str]) -> None:
 
 def _ways(compositing: str) -> list[str]:
   """How the results of a run are called: by its compositing, and by a search."""
-  return [compositing, 'add, search'] if _SEARCH.value and compositing == 'add' else [compositing]
+  return [compositing, f'{compositing}, search'] if _SEARCH.value else [compositing]
 
 
 def _run(name: str) -> None:

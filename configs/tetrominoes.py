@@ -1,6 +1,7 @@
 """Three shapes of four squares in six colours, side by side on 35x35 pixels.
 
-By the rules of the published Tetrominoes.
+By the rules of the published Tetrominoes. Nothing is hidden, so colours may add up; objects with
+masks (model.compositing='over') count fewer scenes right, see docs/segmentation.md.
 
 air-jax --config=tetrominoes
 """
@@ -19,7 +20,6 @@ def get_config() -> ConfigDict:
   config.data.canvas_size = 35
   config.data.min_objects = config.data.max_objects = 3
   config.model.max_steps = 4
-  config.model.compositing = 'over'
   config.model.size_prior_mean = 0.55  # up to 20 of 35 pixels
   config.model.size_prior_std = 0.25
   return config
