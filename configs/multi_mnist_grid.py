@@ -13,4 +13,9 @@ def get_config() -> ConfigDict:
   config = multi_mnist_noise.get_config()
   config.data.background = 'grid'
   config.data.noise = 0.0
+  # The code says where the lines are; a background that cannot paint them leaves them to objects.
+  config.model.background = 'latent'
+  config.model.background_grid = config.data.canvas_size
+  config.model.background_code_size = 16
+  config.model.background_sizes = (256,)
   return config
