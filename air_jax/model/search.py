@@ -95,6 +95,8 @@ def _explain_again(model, params, image, background, scene, t):
   free = ~kept[places]
   layers = _those(scene.objects.painted, kept)
   left = functools.reduce(model.compositing.leave, layers, image - background)
+  # Where the order does not matter, what is kept is put together once.
+  behind = background if model.compositing.ordered else _canvas(model, background, layers)
   few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=steps))
   means = jax.tree.map(jnp.zeros_like, sample_noise(few, jax.random.key(0)))
   subsets = jnp.array([*itertools.product((False, True), repeat=steps)])
@@ -106,8 +108,10 @@ def _explain_again(model, params, image, background, scene, t):
     costs = object_costs(few, params, new)
 
     def total(chosen):
-      painted = layers.at[places].add(_those(new.painted, chosen))
-      return _nll(model, image, background, painted) + costs @ chosen
+      painted = _those(new.painted, chosen)
+      if model.compositing.ordered:
+        painted = layers.at[places].add(painted)
+      return _nll(model, image, behind, painted) + costs @ chosen
 
     totals = jax.vmap(total)(subsets & free)
     best = jnp.argmin(totals)
@@ -193,8 +197,12 @@ def _cost(model, image, background, layers, costs, present):
 
 
 def _nll(model, image, background, layers):
-  canvas = rendering.compose(model.compositing, background, layers)[-1]
+  canvas = _canvas(model, background, layers)
   return model.likelihood.prefix_nll(image, canvas[None], None, model.numbers).nll[0]
+
+
+def _canvas(model, background, layers):
+  return rendering.compose(model.compositing, background, layers)[-1]
 
 
 def _those(layers, present):
