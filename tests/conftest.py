@@ -8,11 +8,12 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Programs here take longer to compile than to run: they are compiled without optimisations and by
-# XLA's older emitters of fused loops, which take half as long. What one test compiled, other tests,
-# their processes and later calls of pytest load from disk. To be set before JAX is imported.
+# Programs here take longer to compile than to run: they are compiled without optimisations, by
+# XLA's older emitters of fused loops, which take half as long, and in one part, since other tests
+# use the other cores. What one test compiled, other tests, their processes and later calls of
+# pytest load from disk. To be set before JAX is imported.
 os.environ |= {
-  'XLA_FLAGS': '--xla_cpu_use_fusion_emitters=false',
+  'XLA_FLAGS': '--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1',
   'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
   'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.pytest_cache' / 'compiled'),
   'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
