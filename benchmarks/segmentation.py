@@ -8,8 +8,9 @@
 Each run is a configuration by one way of putting objects together (`model.compositing`), tested on
 the held-out scenes of that configuration; with --search once more, with a search for a better
 explanation of each scene (`model.sweeps`). Finished runs are kept in the folder, and interrupted
-ones continue. The report is printed; the results are written to --kept, with `found.png`, the first
-scenes as seed 0 explains them by the first compositing, in the same folder.
+ones continue. The report is printed; the results are written to --kept. In the same folder goes a
+figure for each configuration that was trained here: the first scenes, as seed 0 explains them by
+the first compositing.
 """
 
 import importlib
@@ -70,12 +71,10 @@ def main(argv: list[str]) -> None:
     for seed, name, compositing in order
   }
   results = jobs.run_all(_BENCHMARK, wanted, _name)
-  first = [
-    jobs.folder(_BENCHMARK) / f'{name}/{_COMPOSITINGS.value[0]}/0/{steps}/run'
-    for name in _CONFIGURATIONS.value
-  ]
-  if first and not jobs.REPORT.value:
-    jobs.keep_figure(_BENCHMARK, 'found.png', found(first))
+  for name in _CONFIGURATIONS.value:
+    run = jobs.folder(_BENCHMARK) / f'{name}/{_COMPOSITINGS.value[0]}/0/{steps}/run'
+    if run.is_dir() and not jobs.REPORT.value:
+      jobs.keep_figure(_BENCHMARK, f'{name}.png', found(run))
   print(table(results))
 
 
@@ -106,29 +105,27 @@ def _run(name: str) -> None:
     jobs.finish(folder / way, result | {'steps': steps} | known)
 
 
-def found(workdirs: Sequence[pathlib.Path]) -> Figure:
-  """The first scenes of each run with most objects, what it paints, and true and found segments."""
+def found(workdir: pathlib.Path) -> Figure:
+  """The first scenes of a run with most objects, what it paints, and true and found segments."""
   import air_jax
   from air_jax.data import loading
   from air_jax.viz import palette
   from air_jax.viz.image_grid import ImageGrid
 
   colours = np.array([to_rgb('black'), *map(to_rgb, palette.COLOURS)], np.float32)
-  grid = ImageGrid(4, _DRAWN * len(workdirs))
+  grid = ImageGrid(4, _DRAWN)
   for row, name in enumerate(('input', 'reconstruction', 'true segments', 'found segments')):
     grid.name_row(row, name)
-  for i, workdir in enumerate(workdirs):
-    model = air_jax.load(workdir)
-    scenes = loading.load(model.config.data, 'test')
-    chosen = np.flatnonzero(scenes.counts == scenes.counts.max())[:_DRAWN]
-    parsed = model.parse(scenes.images[chosen])
-    for j, scene in enumerate(chosen):
-      column = _DRAWN * i + j
-      grid.title(0, column, f'true {scenes.counts[scene]}, found {parsed.counts[j]}')
-      grid.show(0, column, scenes.images[scene] / np.float32(255))
-      grid.show(1, column, parsed.canvases[j])
-      for row, segments in ((2, scenes.segments[scene]), (3, parsed.segments[j])):
-        grid.show(row, column, colours[segments % len(colours)])
+  model = air_jax.load(workdir)
+  scenes = loading.load(model.config.data, 'test')
+  chosen = np.flatnonzero(scenes.counts == scenes.counts.max())[:_DRAWN]
+  parsed = model.parse(scenes.images[chosen])
+  for column, scene in enumerate(chosen):
+    grid.title(0, column, f'true {scenes.counts[scene]}, found {parsed.counts[column]}')
+    grid.show(0, column, scenes.images[scene] / np.float32(255))
+    grid.show(1, column, parsed.canvases[column])
+    for row, segments in ((2, scenes.segments[scene]), (3, parsed.segments[column])):
+      grid.show(row, column, colours[segments % len(colours)])
   return grid.figure
 
 

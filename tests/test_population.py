@@ -24,7 +24,7 @@ from air_jax.training import loop, population, sharding, train_step
 from air_jax.training import restore as training_restore
 
 ROOT = pathlib.Path(__file__).parent.parent
-FIVE = 5
+STEPS = 5  # of every call: other numbers would be other programs
 
 
 @pytest.fixture
@@ -35,15 +35,12 @@ def two(run_config):
 
 
 def advanced(config, start=0, states=None):
-  """The population of a configuration, its states after five more steps, and their reports.
-
-  Always as many: other numbers would be other programs.
-  """
+  """The population of a configuration, its states after `STEPS` more, and their reports."""
   parsed = config_lib.parse(config)
   members = population.build(parsed)
   source = loading.batch_source(parsed.data, parsed.train.batch_size)
   states = states or population.init(members)
-  return members, *population.advance(train_step.train_step, members, source, states, start, FIVE)
+  return members, *population.advance(train_step.train_step, members, source, states, start, STEPS)
 
 
 def assert_close(tree, other, atol=2e-5):
@@ -88,7 +85,7 @@ def test_a_member_is_the_run_of_its_seed_and_its_numbers(two):
     ours, theirs = population.member(states, i), population.member(state, 0)
     assert_close(ours.params, theirs.params)
     assert_close(ours.average, theirs.average)
-    assert ours.step == FIVE
+    assert ours.step == STEPS
   rates = [population.member(states, i).params['cell']['initial_h'] for i in range(2)]
   assert (rates[0] != rates[1]).any()
 
@@ -100,7 +97,7 @@ def test_a_population_of_one_makes_the_steps_of_its_learner(run_config):
   learner = train_step.build(config)
   step, expected = jax.jit(train_step.train_step), train_step.init(learner)
   source = loading.batch_source(config.data, config.train.batch_size)
-  drawn = source.sample_indices(config.seed, 0, FIVE)
+  drawn = source.sample_indices(config.seed, 0, STEPS)
   assert len(np.unique(drawn, axis=0)) > 1
   for i, chosen in enumerate(drawn):
     expected, report = step(learner, expected, scenes.images[chosen], scenes.counts[chosen])
@@ -196,7 +193,7 @@ def test_a_member_that_diverges_is_recorded_and_disturbs_nobody(two, tmp_path, c
   assert (tmp_path / 'members' / '000' / 'metrics.jsonl').read_text() == ''
   assert [line['step'] for line in run_folder.lines_of(tmp_path, 'train')] == [5, 10]
   _, alone, _ = advanced(two)
-  _, alone, _ = advanced(two, FIVE, alone)
+  _, alone, _ = advanced(two, STEPS, alone)
   _, kept, _ = training_restore.restore(tmp_path)
   assert_close(population.member(kept, 1).params, population.member(alone, 1).params)
   again, _ = evaluate_run(tmp_path)

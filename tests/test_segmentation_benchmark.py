@@ -55,14 +55,14 @@ def test_a_run_is_tested_as_trained_and_by_a_search(tmp_path, monkeypatch, scene
   config.data.test_scenes = 32
   monkeypatch.setattr(tiny, 'get_config', lambda: config)
   with flagsaver.flagsaver(folder=str(tmp_path), search=True, kept=''):
-    segmentation._run('tiny/add/1/3')
+    segmentation._run('tiny/over/1/3')
     results = segmentation.jobs.results('segmentation', segmentation._name)
   assert [segmentation._name(result) for result in results] == [
-    'tiny/add/1/3', 'tiny/add, search/1/3',
+    'tiny/over/1/3', 'tiny/over, search/1/3',
   ]  # fmt: skip
   for result in results:
     assert result.keys() >= segmentation._SHOWN.keys() and result['images'] == 32
-  kept = json.loads((tmp_path / 'tiny/add/1/3/run/config.json').read_text())
-  assert kept['model']['compositing'] == 'add' and kept['seed'] == 1
-  figure = segmentation.found([tmp_path / 'tiny/add/1/3/run'])
+  kept = json.loads((tmp_path / 'tiny/over/1/3/run/config.json').read_text())
+  assert kept['model']['compositing'] == 'over' and kept['seed'] == 1
+  figure = segmentation.found(tmp_path / 'tiny/over/1/3/run')
   assert len(figure.axes[0].images) == 4 * segmentation._DRAWN

@@ -122,7 +122,7 @@ def inference_step(
   z_where = sample(where, noise[:3])
   # Where objects hide others, what is hidden is no part of this one. Else it is: the rest of an
   # object that was explained in part would be an object.
-  own = state.left if model.spec.compositing == 'over' else foreground
+  own = state.left if model.compositing.ordered else foreground
   own = own if mask is None else mask * own
   crop = transformer.crop(own, transformer.place(z_where), model.spec.glimpse_size)
   what = nets.encode_glimpse(params, crop)

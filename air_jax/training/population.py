@@ -208,7 +208,7 @@ def _init(mesh, learner):
   return sharding.constrain(jax.vmap(train_step.init)(learner), mesh, 'members')
 
 
-# Runs once, so it is compiled without optimisations, in a third of the time.
+# Runs once, so it is compiled in less time, without optimisations.
 _init_once = jax.jit(
   _init,
   static_argnums=0,
