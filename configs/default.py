@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
   # Of objects: 'bright' (white, or one of six bright colours) or 'uniform' (each channel in [0, 1])
   data.palette = 'bright'
   data.min_objects = 0  # >= 0
-  data.max_objects = 2  # >= min_objects, >= 1; counts are uniform between the two
+  data.max_objects = 2  # in max(1, min_objects) .. 65,534; counts are uniform between the two
   # In place of these two, the counts to draw from, each as often as the others: (0, 1, 3) leaves
   # out 2. Each >= 0, at least one >= 1; () draws from min_objects to max_objects
   data.counts = ()
@@ -53,21 +53,21 @@ def get_config() -> ConfigDict:
   # (resident up to resident_gb)
   data.reading = 'auto'
   data.resident_gb = 2.0  # >= 0, GB of images up to which 'auto' is 'resident'
-  data.workers = 0  # >= 0, processes that read a stream; 0: a thread of the main process
+  data.workers = 0  # in 0 .. 1,000, processes that read a stream; 0: a thread of this one
 
   model = config.model = ConfigDict()
   model.max_steps = 3  # T >= 1, inference steps: most objects that the model can find
   # What finds the objects: the article's 'lstm', or 'voting', which sees what is left to explain
   # and finds more objects than it was trained on, also on larger canvases; see generalisation.md
   model.cell = 'lstm'
-  model.looks = 2  # >= 1, crops by which 'voting' corrects a place
+  model.looks = 2  # in 1 .. 32, crops by which 'voting' corrects a place
   model.glimpse_size = 20  # pixels in 1 .. data.canvas_size, side of crops and glimpses
   model.code_size = 50  # D >= 1, size of z_what
   model.cell_size = 256  # >= 1, units of the 'lstm'
   # Pixels in 0 .. data.canvas_size, side of the patches that the cell sees; 0: raw pixels ('lstm')
   model.patch_size = 5
   model.patch_features = 16  # >= 1, of each patch
-  model.patch_rounds = 2  # >= 0, rounds in which the features of neighbouring patches are combined
+  model.patch_rounds = 2  # in 0 .. 32, rounds that combine features of neighbouring patches
   # Hidden layers of the image encoder of 'lstm', each >= 1; at least one
   model.encoder_sizes = (256, 256)
   model.presence_sizes = (256,)  # hidden layers of the presence head
@@ -108,7 +108,7 @@ def get_config() -> ConfigDict:
   # The count of a parsed image: 'presence', the mode of the presence head's posterior, or
   # 'explanation', the mode of the exact posterior given the decoded objects
   model.count_by = 'presence'
-  # >= 0, how often each object of a parsed image is explained again together with its neighbour, to
+  # In 0 .. 32, how often each object of a parsed image is explained again with its neighbour, to
   # keep what the bound prefers; the count is then that of the 'explanation'. Parsing takes tens of
   # times as long; training is the same. A smaller objective.prior_end, such as 1e-12, then keeps
   # digits from being split in two

@@ -53,31 +53,31 @@ IMPOSSIBLE = {
   'data.fit': ('stretch', ''),
   'data.canvas_size': (0, -50),
   'data.min_objects': (-1,),
-  'data.max_objects': (0, -1),
-  'data.counts': ((0,), (1, 1), (-1, 2), (1.5,), (True,)),
-  'data.min_scale': (0.0, -1.0, INF, NAN),
+  'data.max_objects': (0, -1, 2**16 - 1),
+  'data.counts': ((0,), (1, 1), (-1, 2), (1.5,), (True,), (1, 2**16 - 1)),
+  'data.min_scale': (0.0, -1.0, INF, NAN, 1e-60),
   'data.max_scale': (0.0, -1.0, INF, NAN),
   'data.background': ('latent', ''),
   'data.noise': (-0.1, 1.1, NAN),
-  'data.train_scenes': (0, -1),
-  'data.test_scenes': (0, -1),
+  'data.train_scenes': (0, -1, 10**26),
+  'data.test_scenes': (0, -1, 10**12),
   'data.seed': (-1,),
   'data.reading': ('lazy', ''),
   'data.resident_gb': (-0.1, INF, NAN),
-  'data.workers': (-1,),
-  'model.max_steps': (0, -1),
+  'data.workers': (-1, 1001),
+  'model.max_steps': (0, -1, 2**31),
   'model.cell': ('gru', ''),
-  'model.looks': (0,),
-  'model.sweeps': (-1,),
+  'model.looks': (0, 33),
+  'model.sweeps': (-1, 33),
   'model.compositing': ('under', ''),
   'model.background_degree': (-1, 3),
   'model.glimpse_size': (0, -1),
-  'model.code_size': (0,),
+  'model.code_size': (0, 10**20),
   'model.cell_size': (0,),
   'model.patch_size': (-1,),
   'model.patch_features': (0,),
-  'model.patch_rounds': (-1,),
-  'model.encoder_sizes': ((), (0,), (16, -1), (2.5,), ('16',), (True,)),
+  'model.patch_rounds': (-1, 33),
+  'model.encoder_sizes': ((), (0,), (16, -1), (2.5,), ('16',), (True,), (2**31,)),
   'model.presence_sizes': ((),),
   'model.location_sizes': ((),),
   'model.glimpse_encoder_sizes': ((),),
@@ -89,11 +89,11 @@ IMPOSSIBLE = {
   'model.background_sizes': ((), (0,)),
   'model.baseline_sizes': ((),),
   'model.likelihood_std': (0.0, -0.3, INF, NAN),
-  'model.presence_bias': (INF, -INF, NAN),
+  'model.presence_bias': (INF, -INF, NAN, 1e39),
   'model.where_std_bias': (INF, NAN),
   'model.what_std_bias': (INF, NAN),
   'model.output_bias': (INF, NAN),
-  'model.size_prior_mean': (0.0, 1.0, -0.1, 1.5, NAN),
+  'model.size_prior_mean': (0.0, 1.0, -0.1, 1.5, NAN, 1 - 1e-9),
   'model.size_prior_std': (0.0, -1.0, INF, NAN),
   'model.shift_prior_std': (0.0, -1.0, INF, NAN),
   'model.count_by': ('presences', ''),
@@ -104,18 +104,18 @@ IMPOSSIBLE = {
   'objective.smoothing': (-0.1, 1.1, NAN),
   'objective.smoothing_hold': (-1,),
   'objective.final_smoothing': (-0.1, 1.1, NAN),
-  'objective.smoothing_steps': (-1,),
+  'objective.smoothing_steps': (-1, 10**23),
   'objective.kl_warmup': (0.0, 1.1, NAN),
   'objective.kl_warmup_steps': (-1,),
   'objective.prior_start': (0.0, -0.1, INF, NAN),
   'objective.prior_end': (0.0, -0.1, INF, NAN),
-  'objective.prior_steps': (-1,),
+  'objective.prior_steps': (-1, 3 * 10**9),
   'objective.temperature': (0.0, -1.0, INF, NAN),
   'objective.final_temperature': (0.0, -1.0, INF, NAN),
   'objective.temperature_steps': (-1,),
-  'train.steps': (0, -1),
+  'train.steps': (0, -1, 10**29),
   'train.batch_size': (0, -8),
-  'train.learning_rate': (0.0, -1e-3, INF, NAN),
+  'train.learning_rate': (0.0, -1e-3, INF, NAN, 1e-60),
   'train.average': (-0.1, 1.0, NAN),
   'train.adam_b2': (-0.1, 1.0, NAN),
   'train.final_learning_rate': (-0.1, 1.1, NAN),
@@ -149,6 +149,16 @@ def test_impossible_values_are_refused_with_key_and_value(key):
     says = rf'config\.{re.escape(key)}={re.escape(repr(value))} is not allowed; it must be \w'
     with pytest.raises(UserError, match=says):
       config_lib.parse(config)
+
+
+@pytest.mark.parametrize('digits', [400, 5000])
+@pytest.mark.parametrize('key', ['train.steps', 'train.learning_rate', 'members.output_bias'])
+def test_numbers_of_many_digits_are_refused_in_a_short_line(key, digits):
+  value = (10**digits,) if key.startswith('members.') else 10**digits
+  config = samples.override(default.get_config(), **{key.replace('.', '__'): value})
+  with pytest.raises(UserError, match=rf'config\.{key}=.* is not allowed') as caught:
+    config_lib.parse(config)
+  assert len(str(caught.value)) < 400
 
 
 def test_table_of_impossible_values_leaves_out_only_keys_that_allow_any():

@@ -214,23 +214,6 @@ def test_training_ends_where_every_member_has_diverged(two, tmp_path):
   assert run_folder.checkpoints_of(tmp_path) == []
 
 
-def test_memory_that_a_population_needs_is_about_what_xla_says(two, monkeypatch):
-  parsed = config_lib.parse(two)
-  members = population.build(parsed)
-  source = loading.batch_source(parsed.data, parsed.train.batch_size)
-  states = population.shapes(members)
-  compiled = population.compiled(train_step.train_step, members, source, states, 5)
-  xla = compiled.memory_analysis()
-  used = xla.temp_size_in_bytes + xla.argument_size_in_bytes
-  need = population.needed_bytes(members, source)
-  assert 0.5 < need / used < 2
-  assert need < population._bytes_at_most(members, source)
-  population.check_memory(members, source)
-  monkeypatch.setattr(population, '_device_bytes', lambda: 0.6 * need)
-  with pytest.raises(UserError, match=r'population=2 needs about .* GB .* about 1 members fit'):
-    population.check_memory(members, source)
-
-
 def test_numbers_and_seeds_of_members_are_checked_beside_their_number(two):
   for changes, says in (
     ({'members.learning_rate': (1e-3,)}, r'=\(0\.001,\) is .* as many .* train\.population=2'),

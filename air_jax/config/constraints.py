@@ -4,6 +4,7 @@ A constraint is a function of a value that returns what the value must be, or ''
 allowed. schema.py declares one beside each field; `check` also checks keys that depend on others.
 """
 
+import ctypes
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -11,6 +12,10 @@ from air_jax import import_path
 from air_jax.errors import UserError
 
 Constraint = Callable[[Any], str]
+
+_MOST = 2**31 - 1  # of a whole number: JAX holds them in 32 bits
+_SHOWN = 200  # characters of a value that a message quotes
+MOST_OBJECTS = 2**16 - 2  # in a scene: segments hold one more, in 16 bits
 
 
 class Key(NamedTuple):
@@ -20,9 +25,15 @@ class Key(NamedTuple):
   constraint: Constraint | None  # None allows every value of this type
 
 
-def at_least(least: int) -> Constraint:
-  """Numbers >= least."""
-  return lambda value: '' if value >= least else f'at least {least}'
+def at_least(least: int, most: int = _MOST) -> Constraint:
+  """Whole numbers in [least, most]."""
+
+  def constraint(value: int) -> str:
+    if value > most:
+      return f'at most {most}'
+    return '' if value >= least else f'at least {least}'
+
+  return constraint
 
 
 def one_of(*names: Any, path: bool = False) -> Constraint:
@@ -37,18 +48,18 @@ def is_path(value: str) -> bool:
 
 
 def positive(value: float) -> str:
-  """Finite numbers > 0."""
-  return '' if 0 < value < float('inf') else 'a finite number greater than 0'
+  """Numbers > 0 that are finite and not 0 in single precision."""
+  return '' if 0 < _single(value) < float('inf') else 'a finite number greater than 0'
 
 
 def not_negative(value: float) -> str:
   """Finite numbers >= 0."""
-  return '' if 0 <= value < float('inf') else 'a finite number, at least 0'
+  return '' if 0 <= _single(value) < float('inf') else 'a finite number, at least 0'
 
 
 def finite(value: float) -> str:
   """Numbers that are neither infinite nor NaN."""
-  return '' if abs(value) < float('inf') else 'finite'
+  return '' if abs(_single(value)) < float('inf') else 'finite'
 
 
 def fraction(value: float) -> str:
@@ -58,17 +69,17 @@ def fraction(value: float) -> str:
 
 def inside_unit(value: float) -> str:
   """Numbers in (0, 1)."""
-  return '' if 0 < value < 1 else 'in (0, 1)'
+  return '' if 0 < _single(value) < 1 else 'in (0, 1)'
 
 
 def below_one(value: float) -> str:
   """Numbers in [0, 1)."""
-  return '' if 0 <= value < 1 else 'in [0, 1)'
+  return '' if 0 <= value and _single(value) < 1 else 'in [0, 1)'
 
 
 def weight(value: float) -> str:
   """Numbers in (0, 1]."""
-  return '' if 0 < value <= 1 else 'in (0, 1]'
+  return '' if 0 < _single(value) <= 1 else 'in (0, 1]'
 
 
 def seed(value: int) -> str:
@@ -78,13 +89,13 @@ def seed(value: int) -> str:
 
 def layers(sizes: tuple[int, ...]) -> str:
   """Sizes of the hidden layers of a network."""
-  allowed = len(sizes) > 0 and all(_is_a(size, int) and size > 0 for size in sizes)
-  return '' if allowed else 'at least one layer size, each a whole number greater than 0'
+  allowed = len(sizes) > 0 and all(_is_a(size, int) and 0 < size <= _MOST for size in sizes)
+  return '' if allowed else f'at least one layer size, each a whole number in [1, {_MOST}]'
 
 
 def counts(numbers: tuple[int, ...]) -> str:
   """Different numbers of objects to draw from, or none."""
-  allowed = all(_is_a(number, int) and number >= 0 for number in numbers)
+  allowed = all(_is_a(number, int) and 0 <= number <= MOST_OBJECTS for number in numbers)
   allowed = allowed and len(set(numbers)) == len(numbers) and (not len(numbers) or max(numbers) > 0)
   return '' if allowed else 'different whole numbers >= 0, of which one is >= 1, or ()'
 
@@ -103,6 +114,7 @@ def estimator(value: str) -> str:
 
 # Types of fields with their constraint.
 Size = Annotated[int, at_least(1)]
+Repeats = Annotated[int, at_least(0, 32)]  # of which a program holds each
 Count = Annotated[int, at_least(0)]
 Seed = Annotated[int, seed]
 Positive = Annotated[float, positive]
@@ -182,9 +194,26 @@ def _check_order(given: Mapping[str, Any], small: str, large: str) -> None:
   _require(small, given[small], given[small] <= given[large], f'at most {large}={given[large]}')
 
 
+def _single(value: float) -> float:
+  """A number in single precision, in which everything is computed."""
+  try:
+    return ctypes.c_float(value).value
+  except OverflowError:  # a whole number beyond double precision
+    return float('inf')
+
+
 def _require(key: str, value: Any, allowed: bool, text: str) -> None:
   if not allowed:
-    raise UserError(f'config.{key}={value!r} is not allowed; it must be {text}')
+    raise UserError(f'config.{key}={_shown(value)} is not allowed; it must be {text}')
+
+
+def _shown(value: Any) -> str:
+  """A value as a message shows it."""
+  try:
+    text = repr(value)
+  except ValueError:  # thousands of digits
+    text = 'a huge number'
+  return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
 
 
 def _is_a(value: Any, kind: type) -> bool:

@@ -31,7 +31,7 @@ class Recipe:
   colour: bool
   palette: Annotated[str, c.one_of('bright', 'uniform')]
   min_objects: c.Count
-  max_objects: c.Size
+  max_objects: Annotated[int, c.at_least(1, c.MOST_OBJECTS)]
   counts: Annotated[tuple[int, ...], c.counts]
   min_scale: c.Positive
   max_scale: c.Positive
@@ -66,7 +66,7 @@ class DataConfig(Recipe):
   online: bool
   reading: Annotated[str, c.one_of('auto', 'resident', 'stream')]
   resident_gb: c.NotNegative
-  workers: c.Count
+  workers: Annotated[int, c.at_least(0, 1000)]  # processes
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class ModelSpec:
 
   max_steps: c.Size
   cell: Annotated[str, c.one_of('voting', 'lstm')]
-  looks: c.Size
+  looks: Annotated[int, c.at_least(1, 32)]
   glimpse_size: c.Size
   code_size: c.Size
   cell_size: c.Size
   patch_size: c.Count
   patch_features: c.Size
-  patch_rounds: c.Count
+  patch_rounds: c.Repeats
   encoder_sizes: c.Layers
   presence_sizes: c.Layers
   location_sizes: c.Layers
@@ -99,7 +99,7 @@ class ModelSpec:
   learn_size_prior: bool
   shift_prior_std: c.Positive
   count_by: Annotated[str, c.one_of('presence', 'explanation')]
-  sweeps: c.Count
+  sweeps: c.Repeats
   likelihood: Annotated[str, c.one_of('gaussian', 'student', 'bernoulli', path=True)]
   learn_likelihood_std: bool
   networks: Annotated[str, c.path_or_empty]

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt16
 
 from air_jax.config.sections import DataConfig, Recipe
-from air_jax.data import backgrounds, objects
+from air_jax.data import backgrounds, memory, objects
 from air_jax.data.glyphs import Glyphs
 from air_jax.errors import UserError
 from air_jax.types import LabelledScenes
@@ -71,8 +71,9 @@ def compose(
     scenes as NumPy arrays, at most 256 at a time.
 
   Raises:
-    UserError: the objects do not fit on the canvas.
+    UserError: the objects do not fit on the canvas, or both do not fit in memory.
   """
+  memory.check_batch(config, _BATCH)
   compose_batch = functools.partial(_compose_batch, recipe(config))
   with jax.default_device(jax.local_devices(backend='cpu')[0]):
     glyphs, key = jax.tree.map(jnp.asarray, glyphs), split_key(config, split)

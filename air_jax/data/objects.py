@@ -60,11 +60,11 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
   if config.layout == 'touching':
     return _shrink(config, ink, labels, turn_key, scales, colours)
   if (config.min_scale, config.max_scale) != (1.0, 1.0):
-    ink = _sharp(_resize(ink, jnp.round(glyphs_lib.SIZE * scales), _largest(config)))
+    ink = _sharp(_resize(ink, jnp.round(glyphs_lib.SIZE * scales), largest(config)))
   return _within_ink(ink, colours, labels, scales, jnp.zeros(shape))
 
 
-def _largest(config: Recipe) -> int:
+def largest(config: Recipe) -> int:
   """Side in pixels of the images that hold the objects."""
   native = 1.5 * _SHAPE_SIZE if config.source in SHAPES else glyphs_lib.SIZE
   return max(1, round(native * config.max_scale))
@@ -78,7 +78,7 @@ def _sample_shapes(
   rotations = jnp.zeros(shape)
   if config.source == 'dsprites':
     rotations = jax.random.uniform(turn_key, shape, maxval=2 * jnp.pi)
-  side = _largest(config)
+  side = largest(config)
   ink = jax.vmap(lambda *what: _shape(names, side, *what))(labels, scales, rotations)
   return _within_ink(_sharp(ink), colours, labels, scales, rotations)
 
@@ -93,7 +93,7 @@ def _shrink(
   sides = jnp.clip(jnp.floor(sides / factors), 1, sides)
   extents = jnp.broadcast_to(sides.astype(jnp.int32)[:, None], (*scales.shape, 2))
   return Objects(
-    ink=_resize(ink, sides, _largest(config)),
+    ink=_resize(ink, sides, largest(config)),
     colours=colours,
     anchors=jnp.zeros_like(extents),
     extents=extents,

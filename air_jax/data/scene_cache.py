@@ -12,7 +12,7 @@ import tqdm
 from absl import logging
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import composition, sources
+from air_jax.data import composition, memory, sources
 from air_jax.data.glyphs import Glyphs
 from air_jax.types import LabelledScenes
 
@@ -26,7 +26,7 @@ def load(config: DataConfig, glyphs: Glyphs | None, split: str) -> LabelledScene
     split: 'train' or 'test'.
 
   Raises:
-    UserError: the objects do not fit on the canvas.
+    UserError: the objects do not fit on the canvas, or the scenes do not fit in memory.
   """
   path = sources.cache_folder(config) / f'scenes-{fingerprint(config, glyphs, split)}.npz'
   try:
@@ -60,6 +60,7 @@ def size(config: DataConfig, split: str) -> int:
 
 def _compose(config: DataConfig, glyphs: Glyphs | None, split: str) -> LabelledScenes:
   parts, total = [], size(config, split)
+  memory.check_set(config, split, total)
   with tqdm.tqdm(
     total=total, unit='scene', desc=f'composing, {split}', disable=not sys.stderr.isatty()
   ) as bar:

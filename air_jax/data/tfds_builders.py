@@ -26,12 +26,13 @@ from tensorflow_datasets.core import dataset_builder, example_serializer, sequen
 from air_jax.config import schema
 from air_jax.config.sections import DataConfig
 from air_jax.configs import default
-from air_jax.data import batches, composition, scene_cache, sources
+from air_jax.data import batches, composition, memory, scene_cache, sources
 from air_jax.data.tfds_variants import VARIANTS
 from air_jax.errors import UserError
 
 _VERSION = f'{composition.VERSION}.1.0'
 _FILE_BYTES = 2**28  # of a file, before array_record compresses it
+_COMPRESSION = 20  # array_record makes records at most so many times smaller
 _ABANDONED = 3600.0  # seconds after which an unfinished data set is deleted
 
 
@@ -238,10 +239,11 @@ def prepare(builder: ComposedScenes) -> None:
   """Builds a data set unless it exists; an interrupted build is started again.
 
   Raises:
-    UserError: its glyphs cannot be had, or it cannot be written.
+    UserError: its glyphs cannot be had, it needs more space than there is, or it cannot be written.
   """
   if builder.is_prepared():
     return
+  _check_space(builder)
   folder = builder.data_path.parent
   for left in folder.glob(f'incomplete.*_{builder.data_path.name}'):
     if time.time() - os.path.getmtime(left) > _ABANDONED:  # else another process may be writing it
@@ -260,3 +262,22 @@ def prepare(builder: ComposedScenes) -> None:
       f'{builder.info.full_name} cannot be built in {folder} ({type(error).__name__}: {error}); '
       'once that is mended, the same command builds it'
     ) from error
+
+
+def _check_space(builder: ComposedScenes) -> None:
+  """Refuses a data set that the disk cannot hold, before hours are spent on composing it.
+
+  Raises:
+    UserError: with what it needs and what there is.
+  """
+  data = builder.builder_config.data
+  sizes = {name: scene_cache.size(data, name) for name in composition.SPLITS}
+  scenes = sum(size * memory.scene_bytes(data, name) for name, size in sizes.items())
+  least = scenes // _COMPRESSION
+  there = next(path for path in builder.data_path.parents if path.exists())
+  if least > (free := shutil.disk_usage(there).free):
+    raise UserError(
+      f'data.train_scenes={data.train_scenes} and data.test_scenes={data.test_scenes} need at '
+      f'least {least / 1e9:,.1f} GB on disk, and {there} has {free / 1e9:,.1f} GB; take fewer, or '
+      'data.online=True, which keeps none'
+    )

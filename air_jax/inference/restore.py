@@ -14,6 +14,7 @@ from air_jax.config.sections import Config
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
 from air_jax.model import air
+from air_jax.runtime import memory
 from air_jax.storage import checkpoints, run_dir
 
 
@@ -69,6 +70,13 @@ def restore(workdir: str | os.PathLike, changes: Mapping[str, Any] | None = None
   step, state = checkpoints.restore_run(folder, config.train, target)
   if changes:
     config = adaptation.adapt(config, changes)
+    spec = config.model
+    memory.check(
+      f'an image of data.canvas_size={spec.canvas_size}, model.max_steps={spec.max_steps}',
+      4 * spec.max_steps * spec.canvas_size**2 * spec.channels,
+      memory.of_machine(),
+      'smaller ones need less',
+    )
   return Run(config, folder, step, state['average'], run_dir.diverged(folder, step))
 
 

@@ -16,7 +16,7 @@ from air_jax.data import batches, loading
 from air_jax.errors import Interrupted
 from air_jax.runtime import distributed
 from air_jax.storage import checkpoints, provenance, run_dir
-from air_jax.training import population, train_step
+from air_jax.training import memory, population, train_step
 from air_jax.training.interruption import Interruption
 from air_jax.training.recorder import Recorder
 
@@ -44,11 +44,13 @@ def train(
   Raises:
     DivergenceError: NaN or infinity, in a population in every member.
     Interrupted: by Ctrl-C or SIGTERM, after a checkpoint.
-    UserError: the configuration is impossible, the data cannot be had, the folder cannot be used,
-      belongs to another run or is in use, or every checkpoint is damaged.
+    UserError: the configuration is impossible or needs more memory than there is, the data cannot
+      be had, the folder cannot be used, belongs to another run or is in use, or every checkpoint is
+      damaged.
   """
   started = time.perf_counter()
   given, config = config, schema.parse(config)
+  memory.check_sizes(config)
   members = population.build(config)
   shard = population.batch_shard(members)
   with contextlib.ExitStack() as stack:
@@ -56,7 +58,7 @@ def train(
       scenes, source = _load(config, data, shard)
       stack.enter_context(contextlib.closing(source))
       source = population.replicate(members, source)
-      population.check_memory(members, source)
+      memory.check(members, source)
       folder = stack.enter_context(run_dir.open_for_writing(workdir, given))
     kept = stack.enter_context(checkpoints.of_run(folder, config.train))
     told = CallbackList(callbacks if distributed.is_primary() else ())

@@ -5,7 +5,6 @@ a population of one.
 """
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,8 +19,6 @@ from air_jax.data.batches import BatchSource
 from air_jax.errors import UserError
 from air_jax.training import sharding, train_step
 from air_jax.training.train_step import Learner, TrainState
-
-_MOST_KEPT = 1000  # what back-propagation keeps, as a multiple of the T canvases of an image
 
 StepFn = Callable[..., tuple[Any, dict[str, jax.Array]]]  # member, state, images, counts
 
@@ -122,67 +119,6 @@ def compiled(
   return _advance.lower(*_arguments(step_fn, population, source, states, 0, steps)).compile()
 
 
-def check_memory(population: Population, source: BatchSource) -> None:
-  """Refuses to train a population that the devices cannot hold.
-
-  Raises:
-    UserError: with what it needs and what there is.
-  """
-  size, have = len(population.seeds), _device_bytes()
-  if _bytes_at_most(population, source) <= have:  # to know better takes seconds
-    return
-  need = needed_bytes(population, source)
-  if need > have:
-    raise UserError(
-      f'config.train.population={size} needs about {need / 1e9:.1f} GB of memory, and the devices '
-      f'have {have / 1e9:.1f} GB; about {int(size * have / need)} members fit, or a smaller '
-      'train.batch_size'
-    )
-
-
-def needed_bytes(population: Population, source: BatchSource) -> int:
-  """An estimate of the memory that training takes, in bytes, without compiling it.
-
-  The sum over all devices of the data and, for each member, of its state, its gradient and update,
-  and what back-propagation keeps.
-  """
-  first, state = _first(population)
-  spec = first.model.spec
-  shape = population.batch_size, spec.canvas_size, spec.canvas_size, spec.channels
-  images = jax.ShapeDtypeStruct(shape, jnp.uint8)
-
-  def kept(learner, params, images, estimator):
-    step, key = jnp.zeros((), jnp.int32), jax.random.key(0)
-    return jax.vjp(
-      lambda params: train_step.mean_loss(learner, params, step, images, key, estimator)[0], params
-    )
-
-  activations = jax.eval_shape(kept, first, state.params, images, state.estimator)
-  return _total_bytes(population, source, state, _bytes(activations))
-
-
-def _bytes_at_most(population, source):
-  """As `needed_bytes`, from the size of canvases alone."""
-  first, state = _first(population)
-  spec, particles = first.model.spec, first.objective.particles
-  canvases = spec.canvas_size**2 * spec.channels * spec.max_steps * particles
-  activations = _MOST_KEPT * 4 * population.batch_size * canvases
-  return _total_bytes(population, source, state, activations)
-
-
-def _first(population):
-  """Shapes of the first member and of its state; another process may hold it."""
-  first = jax.eval_shape(lambda tree: jax.tree.map(lambda x: x[0], tree), population.learner)
-  return first, jax.eval_shape(lambda tree: jax.tree.map(lambda x: x[0], tree), shapes(population))
-
-
-def _total_bytes(population, source, state, activations):
-  whole = _bytes(state) + 2 * _bytes(state.params)  # on every device that shares the batch
-  each = sharding.batch_shards(population.mesh) * whole + activations
-  devices = population.mesh.size if population.mesh else 1
-  return len(population.seeds) * each + devices * _bytes(source.arrays)
-
-
 def _arguments(step_fn, population, source, states, start, steps):
   static = step_fn, source.gather, population.mesh
   indices = _sample_indices(population, source, start, steps)
@@ -234,17 +170,3 @@ def _advance(step_fn, gather, mesh, learner, states, arrays, indices):
 def _stack(*numbers):
   """[N] of a number that members have each their own of; seeds are the only whole ones."""
   return np.array(numbers, np.uint32 if isinstance(numbers[0], np.uint32) else np.float32)
-
-
-def _bytes(tree):
-  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _device_bytes():
-  """Memory of all devices together; the CPU devices of a process share the machine's."""
-  devices = jax.local_devices()
-  if devices[0].platform == 'cpu':
-    own = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  else:
-    own = sum(device.memory_stats()['bytes_limit'] for device in devices)
-  return own * jax.process_count()
