@@ -95,9 +95,21 @@ class CallbackList(Callback):
 
   def __init__(self, callbacks: Sequence[Callback]):
     self._callbacks = tuple(callbacks)
+    self._started: list[Callback] = []
+
+  def on_start(self, step: int, config: Config) -> None:
+    """Starts all, until one fails."""
+    for callback in self._callbacks:
+      callback.on_start(step, config)
+      self._started.append(callback)
+
+  def on_end(self, summary: dict[str, Any] | None) -> None:
+    """Ends those that have started."""
+    for callback in self._started:
+      callback.on_end(summary)
 
   def __getattribute__(self, name: str) -> Any:
-    if not name.startswith('on_'):
+    if not name.startswith('on_') or name in ('on_start', 'on_end'):
       return super().__getattribute__(name)
 
     def call_all(*args: Any) -> None:

@@ -32,8 +32,27 @@ def test_the_base_class_ignores_an_event_and_a_list_passes_it_on_in_order(name):
   given, heard = arguments_of(name), []
   assert getattr(Callback(), name)(*given) is None
   both = CallbackList([Recorder(heard, 'a'), Callback(), CallbackList([Recorder(heard, 'b')])])
+  if name == 'on_end':
+    both.on_start(*arguments_of('on_start'))
+    heard.clear()
   assert getattr(both, name)(*given) is None
   assert heard == [('a', name, tuple(given)), ('b', name, tuple(given))]
+
+
+def test_only_those_that_have_started_are_ended():
+  class Failing(Callback):
+    def on_start(self, step, config):
+      raise OSError('no space')
+
+    def on_end(self, summary):
+      raise AssertionError('it has not started')
+
+  heard = []
+  several = CallbackList([Recorder(heard, 'a'), Failing(), Recorder(heard, 'c')])
+  with pytest.raises(OSError, match='no space'):
+    several.on_start(0, None)
+  several.on_end(None)
+  assert [(name, event) for name, event, _ in heard] == [('a', 'on_start'), ('a', 'on_end')]
 
 
 def test_a_list_of_none_does_nothing_and_later_changes_do_not_matter():

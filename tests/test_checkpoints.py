@@ -3,6 +3,7 @@
 import errno
 import gc
 import math
+import os
 import pathlib
 import shutil
 
@@ -13,7 +14,9 @@ import optax
 import pytest
 
 from air_jax.errors import UserError
-from air_jax.storage.checkpoints import Checkpoints, digest
+from air_jax.storage import checkpoint_reader, checkpoints
+from air_jax.storage.checkpoint_reader import digest
+from air_jax.storage.checkpoints import Checkpoints
 from air_jax.training.train_step import TrainState
 
 # Where a file is broken, orbax abandons its readers of the others, which complain as they go.
@@ -228,19 +231,48 @@ def test_who_may_only_read_leaves_what_is_damaged_where_it_is(folder, caplog, mo
   assert steps_in(folder) == [5, 10]
 
 
-def test_who_reads_while_another_trains_gets_the_one_that_replaced_it(tmp_path, monkeypatch):
-  read = Checkpoints._read
+def test_what_only_reads_a_run_moves_nothing(folder, caplog):
+  flip_a_byte(largest(folder / '10'))
+  before = {path: path.read_bytes() for path in files_of(folder)}
+  step, state = checkpoints.restore_run(folder.parent, make_state(0))
+  assert step == 5
+  assert_identical(state, make_state(5))
+  assert 'checkpoint 10 is damaged: using that of 5' in caplog.text
+  assert {path: path.read_bytes() for path in files_of(folder)} == before
 
-  def too_late(reader, step):
+
+@pytest.mark.parametrize('reading', ['restore_run', 'restore'])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(folder, monkeypatch, reading):
+  (hidden := largest(folder / '10')).unlink()  # what may not be read fails as what is not there
+  access = os.access
+  monkeypatch.setattr(os, 'access', lambda path, mode: path != str(hidden) and access(path, mode))
+  hidden.touch()
+  with pytest.raises(UserError, match=r'checkpoint 10 in .* may not be read; ask its owner'):
+    restore(folder) if reading == 'restore' else checkpoints.restore_run(
+      folder.parent, make_state(0)
+    )
+  assert steps_in(folder) == [5, 10]
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_not_used(folder):
+  (folder / '10').rename(folder / '15')
+  assert restore(folder)[0] == 5
+  assert steps_in(folder) == [5]
+
+
+def test_who_reads_while_another_trains_gets_the_one_that_replaced_it(tmp_path, monkeypatch):
+  read = checkpoint_reader.read
+
+  def too_late(folder, step):
     if step == 5:
       writer.save(10, make_state(10))
       assert steps_in(tmp_path) == [10]
-    return read(reader, step)
+    return read(folder, step)
 
   with Checkpoints(tmp_path, 1) as writer:
     writer.save(5, make_state(5))
     with Checkpoints(tmp_path, 1) as reader:
-      monkeypatch.setattr(Checkpoints, '_read', too_late)
+      monkeypatch.setattr(checkpoint_reader, 'read', too_late)
       step, state = reader.restore(make_state(0))
   assert step == 10
   assert_identical(state, make_state(10))

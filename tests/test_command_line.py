@@ -76,6 +76,8 @@ def parsed():
     (['evaluate'], r"unexpected argument 'evaluate'"),
     (['--processes=2', '--process=0'], r'--processes and --process go with --coordinator'),
     (['--coordinator=here:1', '--processes=2', '--process=2'], r'I in 0\.\.N - 1; .* 2 and 2'),
+    (['--coordinator=here', '--processes=2', '--process=1'], r'here is not .* HOST:PORT, the port'),
+    (['--coordinator=a:99999', '--processes=2', '--process=1'], r'a:99999 is not allowed'),
   ],
   ids=lambda value: ' '.join(value).replace(str(ROOT), '.') if isinstance(value, list) else '',
 )
@@ -90,7 +92,10 @@ def test_mistyped_flags_are_refused_in_one_line(refused, tmp_path, arguments, sa
     ('raise ZeroDivisionError("no\\nway")', 'way'),
     ('def get_config(): return 1 / 0', 'division by zero'),
     ('x = 1', "no attribute 'get_config'"),
-    ('def get_config(): pass', r'.'),
+    ('def get_config(): pass', r'get_config returned NoneType; it must return a ConfigDict'),
+    ('def get_config(): return {"seed": 1}', r'get_config returned dict'),
+    ('import sys; sys.exit(3)', r'it ends the program \(3\)'),
+    ('def get_config(): exit("no")', r'it ends the program \(no\)'),
     ('get_config = 3 +', 'invalid syntax'),
   ],
 )
@@ -230,7 +235,7 @@ def test_help_of_the_objective_names_every_estimator():
 def test_flags_that_go_with_a_mode_are_flags():
   values = define_flags()
   assert {flag for mode in modes.MODES.values() for flag in mode.flags} == set(values) - {
-    'mode', 'workdir',
+    'mode', 'workdir', 'verbose',
   }  # fmt: skip
 
 
@@ -273,7 +278,8 @@ def test_errors_end_the_program_with_their_message_and_code(capsys, error, code)
   with pytest.raises(SystemExit) as end:
     command_line.one_line_errors(fail)()
   assert end.value.code == code
-  says = 'cannot write x.png: No space left on device' if isinstance(error, OSError) else error
+  full = 'cannot write x.png: No space left on device; make room, and try again'
+  says = full if isinstance(error, OSError) else error
   assert capsys.readouterr().err.splitlines() == [f'{command_line.program()}: {says}']
 
 

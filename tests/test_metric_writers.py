@@ -2,10 +2,13 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import logging
+import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -219,3 +222,17 @@ def test_garbage_is_left_out_and_named_once_and_nothing_else_is_lost(tmp_path, c
     writer.on_metrics(MetricsRecord(20, 'train', None, {'elbo': 1.0}))
   assert path.read_bytes().splitlines()[:3] == good[:3]
   assert [line['step'] for line in run_folder.lines_of(tmp_path)] == [5, 10, 15, 20]
+
+
+def test_a_full_disk_ends_training_rather_than_a_thread(tmp_path, monkeypatch):
+  """TensorboardX's own writer had a thread, without which the program never ended."""
+  with started(TensorBoardWriter(tmp_path)) as writer:
+    assert not any('Event' in type(each).__name__ for each in threading.enumerate())
+    events = writer._open[None]
+
+    def full(_):
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(events._events, 'write_event', full)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/tensorboard'"):
+      writer.on_metrics(MetricsRecord(5, 'train', None, {'elbo': 1.0}))

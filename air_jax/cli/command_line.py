@@ -9,10 +9,10 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from absl import flags
-from ml_collections import config_flags
+from absl import flags, logging
+from ml_collections import ConfigDict, config_flags
 
 from air_jax.config import flat
 from air_jax.errors import UserError
@@ -50,7 +50,10 @@ def one_line_errors(function: Callable[_P, _R]) -> Callable[_P, _R]:
       end(error, error.exit_code)
     except OSError as error:
       if error.errno in _FULL:
-        end(f'cannot write {error.filename or "a file"}: {error.strerror}', UserError.exit_code)
+        end(
+          f'cannot write {error.filename or "a file"}: {error.strerror}; make room, and try again',
+          UserError.exit_code,
+        )
       raise
     except KeyboardInterrupt:
       end('interrupted', 128 + signal.SIGINT)
@@ -83,12 +86,18 @@ def parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
   """
   arguments, path = _with_config_path(argv)
   unchanged = flags.FlagValues()
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)  # what it logs is logged below, too
   try:
     config_flags.DEFINE_config_file('config', path, flag_values=unchanged, sys_argv=arguments[:1])
-    known = flat.flatten(unchanged['config'].value)
-  except Exception as error:  # the file is a program, and may fail in any way
+    known = _keys(unchanged['config'].value)
+  except (Exception, SystemExit) as error:  # the file is a program, and may fail in any way
     reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    if isinstance(error, SystemExit):
+      reason = f'it ends the program ({reason})'
     raise UserError(f'--config={path} gives no configuration: {reason}') from error
+  finally:
+    logging.set_verbosity(verbosity)
   for argument in arguments[1:]:
     if (override := _OVERRIDE.match(argument)) and override[1] not in known:
       raise flat.unknown_key(override[1], known)
@@ -116,6 +125,13 @@ def overridden_keys(argv: Sequence[str]) -> list[str]:
   """The keys of the configuration that a command line changes, dotted."""
   matches = (_OVERRIDE.match(argument) for argument in argv[1:])
   return [match[1] for match in matches if match]
+
+
+def _keys(config: object) -> dict[str, Any]:
+  """The values of what the `get_config` of a file returned, by dotted key."""
+  if not isinstance(config, ConfigDict):
+    raise TypeError(f'get_config returned {type(config).__name__}; it must return a ConfigDict')
+  return flat.flatten(config)
 
 
 def _parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:

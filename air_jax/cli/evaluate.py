@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from air_jax.cli import output
 from air_jax.data import loading
 from air_jax.evaluation import held_out, population_summary
 from air_jax.inference import restore
@@ -16,7 +17,7 @@ def evaluate_run(
   particles: int = 0,
   member: int | None = None,
   changes: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, Any], pathlib.Path]:
+) -> tuple[dict[str, Any], pathlib.Path | None]:
   """Evaluates a run on held-out scenes, and keeps each summary as evaluation.json.
 
   Args:
@@ -24,11 +25,11 @@ def evaluate_run(
     particles: samples of a tighter bound, see `held_out.evaluate`.
     member: the only member to evaluate; None evaluates all.
     changes: values by dotted key that differ from the run's configuration, see `adaptation.adapt`;
-      nothing is kept then.
+      nothing is kept then, nor of a run that may only be read.
 
   Returns:
     (the member's summary, or that of all, see `population_summary.summarize`; the folder that
-    keeps it).
+    keeps it, None where nothing is kept).
 
   Raises:
     UserError: there is no run, no such member, no checkpoint that can be read, no data, or a change
@@ -45,11 +46,16 @@ def evaluate_run(
     _, summaries[i] = held_out.evaluate(
       model.model, model.params, scenes, model.config.seed, run.step, particles
     )
-    if not changes:
-      run_dir.write_evaluation(run.member_dir(i), summaries[i])
   if member is not None:
-    return summaries[member], run.member_dir(member)
-  summary = population_summary.summarize(summaries, run.diverged, run.config.train.success)
-  if not changes:
-    run_dir.write_evaluation(run.folder, summary)
-  return summary, run.folder
+    summary, folder = summaries[member], run.member_dir(member)
+  else:
+    summary = population_summary.summarize(summaries, run.diverged, run.config.train.success)
+    folder = run.folder
+  if changes:
+    return summary, None
+  with output.kept_in(run.folder):
+    for i, each in summaries.items():
+      run_dir.write_evaluation(run.member_dir(i), each)
+    run_dir.write_evaluation(folder, summary)
+    return summary, folder
+  return summary, None

@@ -21,7 +21,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from air_jax._version import __version__
-from air_jax.cli import command_line, help_text, modes
+from air_jax.cli import command_line, help_text, library_messages, modes
 from air_jax.errors import UserError
 
 _HELP = {'-h', '-help', '--help', '-?', '--helpfull'}
@@ -45,7 +45,11 @@ def main() -> None:
     _check(values)
     flags.FLAGS(argv[:1])  # libraries ask for flags of their own
     logging.use_absl_handler()
-    logging.set_verbosity(logging.WARNING)  # orbax logs every file
+    if values.verbose:
+      logging.set_verbosity(logging.INFO)
+    else:
+      logging.set_verbosity(logging.WARNING)  # orbax logs every file
+      library_messages.silence()
     if not values.workdir:
       name = pathlib.Path(config_flags.get_config_filename(values['config'])).stem
       values['workdir'].value = f'runs/{name}'
@@ -84,6 +88,7 @@ def define_flags() -> flags.FlagValues:
   flags.DEFINE_integer('processes', None, text, lower_bound=1, **of)
   text = 'With --coordinator: the number of this process, from 0.'
   flags.DEFINE_integer('process', None, text, lower_bound=0, **of)
+  flags.DEFINE_bool('verbose', False, 'Also show what libraries log, in any mode.', **of)
   return values
 
 

@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from absl.flags import FlagValues
 
-from air_jax.cli import command_line, hints
+from air_jax.cli import command_line, hints, output
 from air_jax.config import adaptation, flat
 from air_jax.errors import UserError
 from air_jax.runtime import extras
@@ -52,10 +51,10 @@ def evaluate(flags: FlagValues) -> None:
   compilation_cache.enable()
   summary, folder = evaluate_run(flags.workdir, flags.particles, flags.member, changes)
   print(tables.table(summary))
-  kept = f'{folder}/evaluation.json' if not changes else ''
+  kept = f'{folder}/evaluation.json' if folder else ''
   if flags.out:
     text = json.dumps(summary, indent=2) + '\n'
-    _write_new(pathlib.Path(flags.out).expanduser(), text.encode())
+    output.write_new(output.path(flags.out), text.encode())
     kept = f'{kept} and {flags.out}' if kept else flags.out
   if kept:
     print(f'\nalso in {kept}; pictures: {hints.command(flags, "--mode=figures")}')
@@ -74,7 +73,7 @@ def figures(flags: FlagValues) -> None:
     from air_jax.config import schema
 
     scenes = loading.load(schema.parse(flags.config).data, 'test')
-    paths = run_figures.draw_scenes(scenes, pathlib.Path(flags.workdir).expanduser())
+    paths = run_figures.draw_scenes(scenes, output.folder(flags.out, output.path(flags.workdir)))
   else:
     from air_jax.evaluation import held_out
     from air_jax.inference import restore
@@ -83,13 +82,14 @@ def figures(flags: FlagValues) -> None:
     run = restore.restore(flags.workdir)
     index = run.chosen(flags.member)
     model, folder = run.model(index), run.member_dir(index)
+    target = output.folder(flags.out, folder)
     scenes = loading.load(model.config.data, 'test')
     evaluation, _ = held_out.evaluate(
       model.model, model.params, scenes, model.config.seed, model.step
     )
     records = metric_writers.read_metrics(folder)
-    paths = run_figures.draw_run(model, scenes, evaluation, records, folder)
-    paths += run_figures.draw_animations(model, scenes, folder)
+    paths = run_figures.draw_run(model, scenes, evaluation, records, target)
+    paths += run_figures.draw_animations(model, scenes, folder, target)
   print('\n'.join(map(str, paths)))
 
 
@@ -106,22 +106,25 @@ def variance(flags: FlagValues) -> None:
   if _is_untrained(flags):
     from air_jax.config import schema
 
-    config, folder = schema.parse(flags.config), pathlib.Path(flags.workdir).expanduser()
+    config, folder = schema.parse(flags.config), output.path(flags.workdir)
     learner = train_step.build(config)
     state = train_step.init(learner)
   else:
     config, learner, state, folder = _trained(flags)
+  if flags.out:
+    folder = output.folder(flags.out, folder)
   which = ', '.join(flags.objectives or ['every objective'])
   hints.say(
     f'sampling {flags.draws} gradients of {which}; each is compiled first, some seconds each'
   )
   scenes = loading.load(config.data, 'test')
   summary = gradient_variance.measure(learner, state, scenes, flags.draws, flags.objectives)
-  folder.mkdir(parents=True, exist_ok=True)
-  files.write_json(folder / 'variance.json', summary)
-  run_figures.draw_variance(summary, folder)
   print(gradient_variance.table(summary))
-  print(f'\nas JSON: {folder}/variance.json; drawn: {folder}/figures/variance.png')
+  with output.kept_in(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / 'variance.json', summary)
+    run_figures.draw_variance(summary, folder)
+    print(f'\nas JSON: {folder}/variance.json; drawn: {folder}/figures/variance.png')
 
 
 def parse(flags: FlagValues) -> None:
@@ -140,10 +143,10 @@ def export(flags: FlagValues) -> None:
   """Writes the parser as one file that needs JAX alone."""
   _refuse_config(flags)
   model = _model(flags)
-  path = pathlib.Path(flags.out or f'{flags.workdir}/parser.jax').expanduser()
+  path = output.path(flags.out or f'{flags.workdir}/parser.jax')
   with extras.needed('export', '--mode=export'):
     exported = model.export()
-  _write_new(path, exported)
+  output.write_new(path, exported)
   size = model.config.data.canvas_size
   print(f'{path} parses [b, {size}, ...] uint8 images; see the README')
 
@@ -201,12 +204,14 @@ MODES = {
     ('particles', 'member', 'out'),
   ),
   'figures': Mode(
-    figures, 'Pictures of a run as PNG and GIF; without a run, the scenes of --config.', ('member',)
+    figures,
+    'Pictures of a run as PNG and GIF; without a run, the scenes of --config.',
+    ('out', 'member'),
   ),
   'variance': Mode(
     variance,
     'How noisy the gradient of each objective is, of a run or of the untrained model of --config.',
-    ('draws', 'objectives', 'member'),
+    ('draws', 'objectives', 'out', 'member'),
   ),
   'parse': Mode(
     parse,
@@ -226,15 +231,6 @@ MODES = {
 def _refuse_config(flags: FlagValues) -> None:
   if command_line.touches_config(sys.argv):
     raise UserError(f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config')
-
-
-def _write_new(path: pathlib.Path, data: bytes) -> None:
-  """Writes a file that is not there yet."""
-  try:
-    with path.open('xb') as file:
-      file.write(data)
-  except OSError as error:
-    raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
 
 
 def _changes(flags: FlagValues) -> dict[str, Any]:
@@ -295,4 +291,6 @@ def _processes(flags: FlagValues) -> contextlib.AbstractContextManager[None]:
     )
   from air_jax.runtime import distributed
 
+  if flags.coordinator is not None:
+    distributed.check_address(flags.coordinator)
   return distributed.initialize(flags.coordinator, count, index)

@@ -16,13 +16,19 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     if isinstance(value, (ConfigDict, dict)):
       flat |= {f'{key}.{inner}': v for inner, v in flatten(value).items()}
     else:
-      flat[key] = value
+      flat[str(key)] = value
   return flat
 
 
 def freeze(value: Any) -> Any:
   """A list as a tuple, anything else as it is."""
   return tuple(value) if isinstance(value, list) else value
+
+
+def listed(keys: Iterable[str], most: int = 5) -> str:
+  """Some keys in a line, and how many more there are."""
+  first, rest = (ordered := sorted(keys))[:most], len(ordered) - most
+  return ', '.join(first) + (f' and {rest} more' if rest > 0 else '')
 
 
 def unknown_key(key: str, known: Iterable[str]) -> UserError:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from ml_collections import ConfigDict
 
 from air_jax.config import constraints as c
-from air_jax.config.flat import flatten, freeze, unknown_key
+from air_jax.config.flat import flatten, freeze, listed, unknown_key
 from air_jax.config.sections import Config, Derived, ModelConfig
 from air_jax.errors import UserError
 
@@ -25,7 +25,7 @@ def parse(config: ConfigDict) -> Config:
   if unknown := given.keys() - KEYS.keys():
     raise unknown_key(min(unknown), KEYS)
   if missing := KEYS.keys() - given.keys():
-    raise UserError(f'config lacks {", ".join(sorted(missing))}; see configs/default.py')
+    raise UserError(f'config lacks {listed(missing)}; see configs/default.py')
   c.check(given, KEYS)
   sections = {
     section: {key: freeze(value) for key, value in config[section].items()} for section in SECTIONS

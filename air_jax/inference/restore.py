@@ -67,7 +67,7 @@ def restore(workdir: str | os.PathLike, changes: Mapping[str, Any] | None = None
   params = jax.eval_shape(air.init, air.build(config.model), jax.random.key(0))
   target = {'step': jax.ShapeDtypeStruct((), jnp.int32), 'average': params}
   target = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), target)
-  step, state = checkpoints.restore_run(folder, config.train, target)
+  step, state = checkpoints.restore_run(folder, target)
   if changes:
     config = adaptation.adapt(config, changes)
     spec = config.model

@@ -35,7 +35,7 @@ def draw_run(
     scenes: held out.
     evaluation: of the model on these scenes.
     records: of the run's metrics.jsonl.
-    folder: the run's; figures go to its `figures/`.
+    folder: the run's, or another; figures go to its `figures/`.
 
   Returns:
     paths of the PNG files.
@@ -86,7 +86,7 @@ def record_frame(model: Model, scenes: LabelledScenes, folder: pathlib.Path) -> 
   frame = animations.training_frame(model.step, *_explain(model, scenes, _for_animation(scenes)))
   png = io.BytesIO()
   frame.save(png, 'png')
-  _frames(folder).mkdir(exist_ok=True)
+  _frames(folder).mkdir(parents=True, exist_ok=True)
   files.write_atomic(_frames(folder) / f'{model.step:08}.png', png.getvalue())
 
 
@@ -98,14 +98,15 @@ def discard_frames_after(folder: pathlib.Path, step: int) -> None:
 
 
 def draw_animations(
-  model: Model, scenes: LabelledScenes, folder: pathlib.Path
+  model: Model, scenes: LabelledScenes, run: pathlib.Path, folder: pathlib.Path
 ) -> list[pathlib.Path]:
   """Makes `inference.gif`, and `learning.gif` of the recorded frames, if there are any.
 
   Args:
     model: the model to draw.
     scenes: held out.
-    folder: the run's; animations go to its `figures/`, replacing earlier ones.
+    run: folder of the run, which holds the frames.
+    folder: the run's, or another; animations go to its `figures/`, replacing earlier ones.
 
   Returns:
     paths of the GIF files.
@@ -114,7 +115,7 @@ def draw_animations(
   target = _figures(folder)
   paths = [target / 'inference.gif']
   animations.save_gif(animations.inference_frames(*explained), animations.INFERENCE_MS, paths[0])
-  if recorded := sorted(_frames(folder).glob('*.png')):
+  if recorded := sorted(_frames(run).glob('*.png')):
     frames = [_read(path) for path in animations.choose_frames(recorded)]
     paths.append(target / 'learning.gif')
     animations.save_gif(frames, animations.TRAINING_MS, paths[1])
@@ -185,7 +186,7 @@ class FigureWriter(Callback):
     records = metric_writers.read_metrics(folder)
     paths = draw_run(model, snapshot.scenes, snapshot.evaluation, records, folder)
     if snapshot.last:
-      paths += draw_animations(model, snapshot.scenes, folder)
+      paths += draw_animations(model, snapshot.scenes, folder, folder)
     self._report(snapshot.step, snapshot.member, paths)
 
   def on_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:

@@ -75,6 +75,19 @@ def initialize(
     raise
 
 
+def check_address(coordinator: str) -> None:
+  """Refuses what is no 'host:port'.
+
+  Raises:
+    UserError: it is none.
+  """
+  host, _, port = coordinator.rpartition(':')
+  if not host or not port.isdecimal() or not 0 < int(port[:9]) < 2**16:
+    raise UserError(
+      f'--coordinator={coordinator} is not allowed; it must be HOST:PORT, the port in 1..65535'
+    )
+
+
 def is_connection_loss(error: BaseException) -> bool:
   """Whether an exception means that another process is gone."""
   possible = isinstance(error, (ValueError, RuntimeError)) and jax.process_count() > 1

@@ -1,12 +1,25 @@
 """Small files, written all or nothing and read with care."""
 
+import contextlib
 import json
 import os
 import pathlib
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from air_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+  """Adds the path to an `OSError` that names no file, such as that of a write to a full disk."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno is not None:  # else its message is all it says
+      error.filename = error.filename or os.fspath(path)
+    raise
 
 
 def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
@@ -18,7 +31,7 @@ def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
   path = pathlib.Path(path)
   draft = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
   try:
-    with draft.open('xb') as file:
+    with naming(path), draft.open('xb') as file:
       file.write(data.encode() if isinstance(data, str) else data)
       file.flush()
       os.fsync(file.fileno())  # some file systems rename before they write

@@ -1,6 +1,5 @@
-"""Checkpoints: Orbax with a digest, since Orbax does not notice a flipped byte."""
+"""Writing checkpoints: Orbax with a digest, since Orbax does not notice a flipped byte."""
 
-import hashlib
 import json
 import math
 import os
@@ -8,8 +7,6 @@ import pathlib
 import time
 from typing import Any
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
@@ -18,6 +15,7 @@ from air_jax.config.sections import TrainConfig
 from air_jax.errors import UserError
 from air_jax.runtime import distributed
 from air_jax.storage import checkpoint_formats as formats
+from air_jax.storage import checkpoint_reader
 
 
 class Checkpoints:
@@ -70,7 +68,7 @@ class Checkpoints:
       UserError: it cannot be written; earlier ones are still there.
     """
     arrays = formats.to_arrays(state)
-    about = {'sha256': digest(arrays), 'version': formats.VERSION}
+    about = {'sha256': checkpoint_reader.digest(arrays), 'version': formats.VERSION}
     contents = ocp.args.Composite(
       state=ocp.args.StandardSave(formats.nest(arrays)), digest=ocp.args.JsonSave(about)
     )
@@ -96,35 +94,14 @@ class Checkpoints:
       (step, state of NumPy arrays), or None where nothing was ever saved.
 
     Raises:
-      UserError: there are checkpoints, and all are damaged or of another model.
+      UserError: there are checkpoints, and all are damaged or of another model; or one may not be
+        read.
     """
-    damaged, sound = [], []
-    steps = sorted(self._manager.all_steps(), reverse=True)
-    for step in steps:
-      try:
-        arrays = self._read(step)
-      except Exception:  # Orbax raises whatever a broken file made its libraries raise
-        self._manager.reload()
-        if max(self._manager.all_steps(), default=step) > steps[0]:
-          return self.restore(target)  # a process that trains has saved more, and deleted this one
-        damaged.append(step)
-        continue
-      sound.append(step)
-      try:
-        restored = step, formats.from_arrays(target, arrays)
-      except ValueError:
-        continue
-      self._set_aside(damaged, step)
-      return restored
-    if sound:
-      raise UserError(
-        f'the checkpoints in {self._folder} are of another model than its configuration describes'
-      )
-    if damaged:
-      raise UserError(
-        f'every checkpoint in {self._folder} is damaged; remove that folder to start anew'
-      )
-    return None
+    found = checkpoint_reader.restore(self._folder, target)
+    if found is None:
+      return None
+    self._set_aside(found.damaged, found.step)
+    return found.step, found.state
 
   def _drop_damaged_bounds(self):
     """Their checkpoints are as sound as before, but orbax would not open the folder."""
@@ -139,7 +116,7 @@ class Checkpoints:
         logging.warning('the bound of checkpoint %s is damaged, and no longer counts', step)
 
   def _set_aside(self, damaged, used):
-    """Moves damaged checkpoints out of the way, unless the folder is only to be read."""
+    """Moves damaged checkpoints out of the way, where that is possible."""
     if not damaged:
       return
     distributed.barrier('all know what is damaged')
@@ -154,19 +131,6 @@ class Checkpoints:
     distributed.barrier('damaged checkpoints are set aside')
     self._manager.reload()
 
-  def _read(self, step):
-    """The arrays of a checkpoint in today's format, by name."""
-    folder, handler = self._folder / str(step), ocp.PyTreeCheckpointHandler()
-    about = json.loads((folder / 'digest' / 'metadata').read_text())
-    tree = handler.metadata(folder / 'state').tree
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    args = ocp.args.PyTreeRestore(restore_args=as_numpy)
-    arrays = formats.to_arrays(handler.restore(folder / 'state', args=args))
-    version = about.get('version', 1)
-    if about['sha256'] != digest(arrays, version):
-      raise ValueError('its contents do not match its digest')
-    return formats.upgrade(arrays, version)
-
 
 def of_run(folder: pathlib.Path, train: TrainConfig) -> Checkpoints:
   """The checkpoints of the run in a folder, kept as its configuration asks."""
@@ -175,27 +139,23 @@ def of_run(folder: pathlib.Path, train: TrainConfig) -> Checkpoints:
   )
 
 
-def restore_run(folder: pathlib.Path, train: TrainConfig, target: Any) -> tuple[int, Any]:
-  """The newest sound checkpoint of the run in a folder, see `Checkpoints.restore`.
+def restore_run(folder: pathlib.Path, target: Any) -> tuple[int, Any]:
+  """The newest sound checkpoint of the run in a folder, which is only read.
+
+  Args:
+    folder: the run's.
+    target: see `checkpoint_reader.restore`.
 
   Raises:
     UserError: there is none that can be read.
   """
-  if (folder / 'checkpoints').is_dir():
-    with of_run(folder, train) as checkpoints:
-      if restored := checkpoints.restore(target):
-        return restored
-  raise UserError(f'{folder} holds no checkpoint yet; train first')
+  found = checkpoint_reader.restore(folder / 'checkpoints', target)
+  if found is None:
+    raise UserError(f'{folder} holds no checkpoint yet; train first')
+  for step in found.damaged:
+    logging.warning('checkpoint %d is damaged: using that of %d', step, found.step)
+  return found.step, found.state
 
 
 def _bound(metrics):
   return metrics['elbo']
-
-
-def digest(arrays: formats.Arrays, version: int = formats.VERSION) -> str:
-  """SHA-256 of the arrays' names, types, shapes and bytes, in hexadecimal."""
-  result = hashlib.sha256()
-  for name, array in formats.digest_order(distributed.gather(arrays), version):
-    result.update(f'{name} {array.dtype} {array.shape}'.encode())
-    result.update(array.tobytes())
-  return result.hexdigest()

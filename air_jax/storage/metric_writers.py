@@ -16,8 +16,9 @@ from absl import logging
 
 from air_jax.callbacks import Callback, FigureRecord, MetricsRecord
 from air_jax.config.sections import Config
-from air_jax.runtime import extras, files
+from air_jax.runtime import files
 from air_jax.storage import run_dir
+from air_jax.storage.events_file import EventsFile
 
 _FILE = 'metrics.jsonl'
 _BINS = 60  # of a histogram
@@ -38,6 +39,8 @@ class _PerMember(Callback):
     folders: dict[int | None, pathlib.Path] = {None: self._folder}
     if config.train.population > 1:
       folders.update(enumerate(run_dir.member_dirs(self._folder, config.train.population)))
+    for folder in folders.values():
+      folder.mkdir(parents=True, exist_ok=True)
     self._open = {member: self._open_one(folder, step) for member, folder in folders.items()}
 
   def on_end(self, summary: dict[str, Any] | None) -> None:
@@ -71,8 +74,9 @@ class _JsonlFile:
   def write(self, record: MetricsRecord) -> None:
     wall = round(time.monotonic() - self._started, 3)
     line = {'step': record.step, 'wall_s': wall, 'split': record.split} | record.scalars
-    self._file.write(json.dumps(line) + '\n')
-    self._file.flush()
+    with files.naming(self._file.name):
+      self._file.write(json.dumps(line) + '\n')
+      self._file.flush()
 
   def close(self) -> None:
     self._file.close()
@@ -82,15 +86,20 @@ class TensorBoardWriter(_PerMember):
   """Writes TensorBoard events: scalars, figures, histograms and the table of runs."""
 
   def on_metrics(self, record: MetricsRecord) -> None:
-    events = self._open[record.member]
+    from tensorboardX import summary
+
     for name, value in record.scalars.items():
-      events.add_scalar(f'{record.split}/{name}', value, record.step)
+      shown = summary.scalar(f'{record.split}/{name}', value)
+      self._open[record.member].add(record.step, shown)
 
   def on_histograms(self, step: int, member: int | None, values: dict[str, np.ndarray]) -> None:
+    from tensorboardX import summary
+
     for name, each in values.items():
       finite = each[np.isfinite(each)]
       if finite.size:
-        self._open[member].add_histogram(f'posterior/{name}', finite, step, bins=_BINS)
+        shown = summary.histogram(f'posterior/{name}', finite, _BINS)
+        self._open[member].add(step, shown)
 
   def on_figure(self, figure: FigureRecord) -> None:
     if figure.path.suffix != '.png':
@@ -108,29 +117,29 @@ class TensorBoardWriter(_PerMember):
       encoded_image_string=figure.path.read_bytes(),
     )
     events = self._open[figure.member]
-    value = Summary.Value(tag=figure.name, image=shown)
-    events.file_writer.add_summary(Summary(value=[value]), figure.step)
+    events.add(figure.step, Summary(value=[Summary.Value(tag=figure.name, image=shown)]))
     events.flush()
 
   def on_hparams(
     self, step: int, member: int | None, config: dict[str, Any], metrics: list[str]
   ) -> None:
-    from tensorboardX import SummaryWriter, summary
+    from tensorboardX import summary
 
     # TensorBoard takes the first that it reads. So they have a file of their own, which replaces
     # that of an earlier end of the run.
-    folder = pathlib.Path(self._open[member].logdir)
+    folder = self._open[member].folder
     for former in folder.glob(f'*{_HPARAMS}'):
       former.unlink()
     shown = {key: str(x) if isinstance(x, tuple) else x for key, x in config.items()}
-    with SummaryWriter(str(folder), filename_suffix=_HPARAMS) as events:
-      for part in summary.hparams(shown, dict.fromkeys(metrics)):
-        events.file_writer.add_summary(part)
+    events = EventsFile(folder, _HPARAMS)
+    for part in summary.hparams(shown, dict.fromkeys(metrics)):
+      events.add(0, part)
+    events.close()
 
-  def _open_one(self, folder: pathlib.Path, step: int) -> Any:
-    with extras.needed('plots', 'writing TensorBoard events'):
-      from tensorboardX import SummaryWriter
-    return SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1, flush_secs=1)
+  def _open_one(self, folder: pathlib.Path, step: int) -> EventsFile:
+    events = EventsFile(folder / 'tensorboard')
+    events.purge(step + 1)
+    return events
 
 
 def read_metrics(folder: pathlib.Path) -> list[Record]:

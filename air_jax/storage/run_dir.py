@@ -95,17 +95,13 @@ def exists(workdir: str | os.PathLike) -> bool:
 
 
 def member_dirs(folder: pathlib.Path, size: int) -> list[pathlib.Path]:
-  """The folders of the members, made where there is none; that of a single run is the run's."""
-  if size == 1:
-    return [folder]
-  found = [folder / 'members' / f'{i:03}' for i in range(size)]
-  for each in found:
-    each.mkdir(parents=True, exist_ok=True)
-  return found
+  """The folders of the members; that of a single run is the run's."""
+  return [folder / 'members' / f'{i:03}' for i in range(size)] if size > 1 else [folder]
 
 
 def write_evaluation(folder: pathlib.Path, summary: dict[str, Any]) -> None:
-  """Keeps the summary of an evaluation."""
+  """Keeps the summary of an evaluation, in a folder that is made if there is none."""
+  folder.mkdir(parents=True, exist_ok=True)
   files.write_json(folder / _EVALUATION, summary)
 
 

@@ -21,5 +21,5 @@ def restore(workdir: str | os.PathLike) -> tuple[Population, TrainState, pathlib
   """
   config = schema.parse(run_dir.load_config(workdir))
   folder, members = pathlib.Path(os.path.expanduser(workdir)), population.build(config)
-  _, states = checkpoints.restore_run(folder, config.train, population.shapes(members))
+  _, states = checkpoints.restore_run(folder, population.shapes(members))
   return members, states, folder
