@@ -68,7 +68,8 @@ def _list(path: pathlib.Path) -> dict[tuple[str, ...], tuple[pathlib.Path, str]]
 def _fill(image: np.ndarray, archive: zipfile.ZipFile, name: str) -> None:
   """Writes a character into a blank glyph; in the archive it is black strokes on white."""
   try:
-    strokes = Image.open(io.BytesIO(archive.read(name))).convert('L').point(lambda v: 255 - v)
+    drawing = Image.open(io.BytesIO(archive.read(name)), formats=('PNG',))
+    strokes = drawing.convert('L').point(lambda v: 255 - v)
     box = strokes.getbbox()
     if not box:
       raise OSError('it is blank')

@@ -156,7 +156,7 @@ def _frames(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _read(path: pathlib.Path) -> Image.Image:
-  with Image.open(path) as file:
+  with Image.open(path, formats=('PNG',)) as file:
     return file.convert('RGB')
 
 

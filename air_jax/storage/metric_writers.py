@@ -107,7 +107,7 @@ class TensorBoardWriter(_PerMember):
     from PIL import Image
     from tensorboardX.proto.summary_pb2 import Summary
 
-    with Image.open(figure.path) as image:
+    with Image.open(figure.path, formats=('PNG',)) as image:
       width, height = image.size
       channels = len(image.getbands())
     shown = Summary.Image(
