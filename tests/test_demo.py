@@ -107,7 +107,7 @@ def test_scenes_are_sampled_or_taken_from_held_out_images(model, address):
 def test_malformed_requests_are_refused(address, picture):
   assert refused(address, '/parse', b'no picture') == (
     400,
-    'this file cannot be read as a picture',
+    'this file cannot be read as a picture; PNG, JPEG, TIFF, BMP, WEBP and GIF are read',
   )
   latents = ask(address, '/parse', picture)['latents']
   for body in (

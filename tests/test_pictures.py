@@ -1,9 +1,17 @@
 """Pictures of a folder of own images: fitted to the canvas, turned upright, converted."""
 
+import io
+import tracemalloc
+import types
+
 import numpy as np
 import own_images
 import pytest
-from PIL import Image
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
+
+from air_jax.data import pictures
 
 
 def resized(picture, height, width):
@@ -130,3 +138,133 @@ def test_deep_greys_are_scaled_to_eight_bits(tmp_path, dtype, given, read):
   own_images.save(np.array(given, dtype), tmp_path / own_images.TRAIN_NAME, format=form)
   assert own_images.only(tmp_path)[..., 0].tolist() == read
   assert own_images.only(tmp_path, colour=True)[..., 2].tolist() == read
+
+
+def test_every_deep_grey_is_rounded_to_the_nearest_byte():
+  every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+  read = np.asarray(pictures.decode(stored(every, 'PNG'), 'L'))
+  np.testing.assert_array_equal(read, np.round(every / 257))
+
+
+@pytest.mark.parametrize('dtype, form', [(np.uint16, 'PNG'), (np.float32, 'TIFF')])
+def test_a_large_deep_grey_takes_no_large_arrays(dtype, form):
+  values = np.full((3000, 3000), 300, dtype)
+  values[-1, -1] = 600  # the largest of all strips
+  file = stored(values, form)
+  tracemalloc.start()
+  try:
+    read = np.asarray(pictures.decode(file, 'L'))
+    assert tracemalloc.get_traced_memory()[1] < 60e6  # as float64 it would be 72 MB each time
+  finally:
+    tracemalloc.stop()
+  assert read[0, 0] == (1 if dtype == np.uint16 else 128)  # 300 / 600 of 255, to even
+
+
+def stored(pixels, form, **options):
+  file = io.BytesIO()
+  picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+  picture.save(file, form, **options)
+  return file
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 10 10
+%%EndComments
+showpage
+%%EOF
+"""
+
+
+def test_no_other_program_is_started(monkeypatch):
+  started = []
+  monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', lambda *args: started.append(args))
+  with pytest.raises(UnidentifiedImageError, match='only PNG, JPEG, TIFF, BMP, WEBP and GIF are'):
+    pictures.decode(io.BytesIO(EPS), 'L')
+  assert not started
+
+
+@pytest.mark.parametrize('form', pictures.FORMATS)
+def test_every_format_that_is_named_is_read(form):
+  file = stored(Image.new('RGB', (8, 8), (255, 0, 255)), form)
+  assert pictures.open_header(file).format == form
+  red, green, blue = np.asarray(pictures.decode(file, 'RGB'))[4, 4]
+  assert red > 250 and green < 5 and blue > 250
+
+
+def test_a_tile_counts_as_what_is_decoded():
+  sides = {'width': 10, 'height': 20}
+  assert pictures.decoded_pixels(types.SimpleNamespace(**sides)) == 200
+  tiles = {322: 300, 323: 400}
+  assert pictures.decoded_pixels(types.SimpleNamespace(**sides, tag_v2=tiles)) == 120_000
+
+
+MODES = ['1', 'L', 'P', 'RGB', 'RGBA', 'LA', 'I;16', 'CMYK', 'F']
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('strip', [50, 1 << 20])  # pixels; strips must fit together
+def test_a_large_picture_is_averaged_over_squares(monkeypatch, mode, strip):
+  monkeypatch.setattr(pictures, '_STRIP', strip)
+  blocks = 50 * np.random.default_rng(0).integers(2, 5, (5, 7), np.uint8)
+  blocks = 250 * (blocks // 150) if mode == '1' else blocks
+  whole = blocks.repeat(4, 0).repeat(4, 1)
+  if mode == 'I;16':
+    picture = Image.fromarray(whole.astype(np.uint16) * 257)
+  elif mode == 'P':
+    picture = Image.fromarray(whole).quantize(8)
+  else:
+    picture = Image.fromarray(whole).convert(mode)
+  form = 'TIFF' if mode in ('CMYK', 'F') else 'PNG'
+  exif = Image.Exif()
+  exif[0x0112] = 3  # upside down
+  file = pictures.open_header(stored(picture, form, exif=exif))
+  reduced = pictures.flatten(pictures.reduce(file, 35), 'L')
+  assert reduced.size == (7, 5)
+  np.testing.assert_allclose(np.asarray(reduced).astype(int), blocks[::-1, ::-1], atol=5)
+
+
+def test_a_photograph_is_decoded_at_a_smaller_size():
+  picture = np.zeros((80, 160), np.uint8)
+  picture[:, :80] = 200
+  file = pictures.open_header(stored(picture, 'JPEG', quality=95))
+  reduced = pictures.reduce(file, 200)
+  assert file.size == (20, 10) == reduced.size
+  assert (np.asarray(reduced)[:, :9] > 190).all() and (np.asarray(reduced)[:, 11:] < 10).all()
+
+
+def test_transparency_survives_the_reduction():
+  picture = Image.new('P', (40, 40), 1)
+  picture.putpalette([255, 255, 255, 240, 0, 0])
+  picture.paste(0, (0, 0, 20, 40))
+  for clear in (picture, picture.convert('RGB')):
+    key = 0 if clear.mode == 'P' else (255, 255, 255)
+    file = pictures.open_header(stored(clear, 'PNG', transparency=key))
+    read = np.asarray(pictures.flatten(pictures.reduce(file, 25), 'RGB'))
+    assert not read[:, 0].any() and read[0, -1].tolist() == [240, 0, 0]
+
+
+WHOLE = [
+  stored(Image.linear_gradient('L').resize((9, 9)), form).getvalue() for form in pictures.FORMATS
+]
+
+
+@settings(
+  max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)  # no limits of time: the machine may be busy
+@given(
+  st.sampled_from(WHOLE), st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), max_size=4)
+)
+def test_a_damaged_file_is_a_picture_or_an_exception(whole, damages):
+  for where, data in damages:
+    at = int(where * len(whole))
+    whole = whole[:at] + data + whole[at + len(data) - (len(data) > 4) :]
+  try:
+    file = pictures.open_header(io.BytesIO(whole))
+    assert pictures.decoded_pixels(file) >= 0
+    if pictures.decoded_pixels(file) < 1_000_000:
+      picture = pictures.flatten(pictures.reduce(file, 20), 'L')
+      assert picture.mode == 'L' and picture.width * picture.height > 0
+  except AssertionError:
+    raise
+  except Exception:  # nearly any type: the callers refuse the file
+    pass

@@ -188,7 +188,7 @@ def demo(flags: FlagValues) -> None:
       from air_jax.cli import demo_model
 
       model = demo_model.load_or_train(flags.config)
-    server.serve(model, listening)
+    server.serve(model, listening, flags.host)
 
 
 MODES = {

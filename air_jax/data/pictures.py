@@ -46,7 +46,6 @@ def open_header(path: str | os.PathLike | IO[bytes]) -> Image.Image:
     Exception: of nearly any type, for a damaged file, one of another format than `FORMATS`, or one
       of more pixels than Pillow warns about.
   """
-  Image.init()  # otherwise not all formats are known by name yet
   with _opening, warnings.catch_warnings():
     warnings.simplefilter('error', Image.DecompressionBombWarning)
     try:

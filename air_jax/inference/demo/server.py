@@ -1,6 +1,8 @@
 """The web server of the demo: it parses images, edits and generates scenes.
 
 It keeps nothing between requests: the page holds the latents and sends them back to be edited.
+Requests may come from anywhere and hold anything: each is answered within bounds of memory and
+time, or refused by one sentence, {"error": "..."}.
 
     GET  /           the page
     GET  /model      what the page needs to know about the model
@@ -14,40 +16,43 @@ import base64
 import contextlib
 import functools
 import io
-import json
 import pathlib
+import re
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image, PngImagePlugin
 
 from air_jax.data import loading, pictures
 from air_jax.errors import UserError
-from air_jax.inference import latent_edits
 from air_jax.inference.predictor import Model, ParsedScenes
 from air_jax.runtime import extras
-from air_jax.types import Latents
 from air_jax.viz import palette, pillow_grid
 
 with extras.needed('demo', 'the demo'):
   import uvicorn
   from starlette.applications import Starlette
-  from starlette.concurrency import run_in_threadpool
-  from starlette.requests import Request
+  from starlette.middleware import Middleware
+  from starlette.requests import ClientDisconnect, Request
   from starlette.responses import FileResponse, JSONResponse, Response
   from starlette.routing import Route
 
+  from air_jax.inference.demo import access, connections, edits, limits
+
 _PAGE = pathlib.Path(__file__).parent / 'page.html'
-_MOST_BYTES = 20_000_000  # of a request
-# Edits that the page may ask for, by the names and arguments of `latent_edits`.
-_EDITS: dict[str, Callable[..., Latents]] = {
-  'move': jax.jit(latent_edits.move),
-  'resize': jax.jit(latent_edits.resize),
-  'remove': jax.jit(latent_edits.remove),
-}
+_MOST_BYTES = 20_000_000  # of a picture file
+_MOST_JSON = 1_000_000  # bytes of any other request
+_MOST_PIXELS = 25_000_000  # of a picture
+# These decoders hold a picture several times.
+_MOST_PIXELS_OF = {'TIFF': 8_000_000, 'WEBP': 8_000_000}
+_SMALL_PICTURE = 1_000_000  # pixels; larger ones are decoded one at a time
+_MOST_PNG_TEXT = 1 << 22  # bytes of texts in a PNG, which Pillow decompresses
+_WHOLE_NUMBER = re.compile(rb'\s*-?\d{1,20}\s*', re.ASCII)
+_Answer = Callable[[Request, io.BytesIO], Awaitable[dict[str, Any]]]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -68,7 +73,7 @@ def listen(host: str, port: int) -> socket.socket:
       listening.bind(address)
       listening.listen()  # requests that arrive before the model is ready wait
       on_error.pop_all()
-  except (OSError, OverflowError) as error:
+  except (OSError, OverflowError, ValueError) as error:  # ValueError: the name has no encoding
     reason = getattr(error, 'strerror', None) or error
     raise UserError(
       f'--host={host} --port={port} cannot be used: {reason}; --port=0 takes a free one'
@@ -76,20 +81,42 @@ def listen(host: str, port: int) -> socket.socket:
   return listening
 
 
-def serve(model: Model, listening: socket.socket) -> None:
-  """Serves a model on the socket of `listen` until Ctrl-C."""
+def serve(model: Model, listening: socket.socket, host: str) -> None:
+  """Serves a model on the socket of `listen` until Ctrl-C.
+
+  Args:
+    model: the model.
+    listening: the socket.
+    host: as given to `listen`.
+  """
   _warm_up(model)
-  host, port = listening.getsockname()[:2]
-  print(f'draw at http://{host}:{port} (Ctrl-C ends it)', flush=True)
-  settings = uvicorn.Config(application(model), lifespan='off', ws='none', log_level='warning')
+  connections.allow_many()
+  PngImagePlugin.MAX_TEXT_MEMORY = _MOST_PNG_TEXT
+  address, port = listening.getsockname()[:2]
+  where = f'[{address}]' if ':' in address else address
+  print(f'draw at http://{where}:{port} (Ctrl-C ends it)', flush=True)
+  if not access.is_loopback(address):
+    print(
+      'every machine that reaches this address can draw, and see the held-out pictures of the run '
+      '(/example)', flush=True,
+    )  # fmt: skip
+  settings = uvicorn.Config(
+    application(model, host, address),
+    http=connections.Connection,
+    lifespan='off',
+    ws='none',
+    log_level='error',  # a warning for each malformed request would fill the terminal
+  )
   try:
     uvicorn.Server(settings).run([listening])
   except KeyboardInterrupt:
     return
 
 
-def application(model: Model) -> Starlette:
-  """The web application of a model."""
+def application(model: Model, host: str, address: str) -> Starlette:
+  """The web application of a model, served at the address of a host."""
+  work = limits.Turns(at_once=2, waiting=200)
+  decoding = limits.Turns(at_once=1, waiting=8)
 
   @functools.cache
   def examples() -> np.ndarray:
@@ -98,29 +125,27 @@ def application(model: Model) -> Starlette:
   def parse_image(image: UInt8[np.ndarray, 'H W C']) -> dict[str, Any]:
     return _to_json(model.parse(image[None])) | {'image': _png(image / 255)}
 
-  def parse(body: bytes) -> dict[str, Any]:
-    try:
-      picture = pictures.decode(io.BytesIO(body), 'RGB' if model.config.data.colour else 'L')
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
-      raise UserError('this file cannot be read as a picture') from error
-    fitted = pictures.fit(picture, model.config.data.canvas_size, model.config.data.fit)
-    return parse_image(np.atleast_3d(np.asarray(fitted)))
+  async def parse(request: Request, body: io.BytesIO) -> dict[str, Any]:
+    large = body.getbuffer().nbytes > limits.SMALL
+    file = await (decoding if large else work).run(request, _open, body)
+    large = large or pictures.decoded_pixels(file) > _SMALL_PICTURE
+    image = await (decoding if large else work).run(request, _decode, file, model)
+    return await work.run(request, parse_image, image)
 
-  def edit(body: bytes) -> dict[str, Any]:
-    asked = json.loads(body)
-    latents = _latents(asked['latents'], model)
-    for change in asked['changes']:
-      which = int(change.pop('which'))
-      amounts = {name: float(amount) for name, amount in change.pop('by', {}).items()}
-      latents = _EDITS[change['edit']](latents, which, **amounts)
-    return _to_json(model.render(jax.tree.map(lambda x: np.asarray(x)[None], latents)))
+  async def edit(request: Request, body: io.BytesIO) -> dict[str, Any]:
+    def render() -> dict[str, Any]:
+      latents = edits.apply(body.getvalue(), model.config.model)
+      return _to_json(model.render(jax.tree.map(lambda x: np.asarray(x)[None], latents)))
 
-  def example(body: bytes) -> dict[str, Any]:
-    images = examples()
-    return parse_image(images[int(body) % len(images)])
+    return await work.run(request, render)
 
-  def generate(body: bytes) -> dict[str, Any]:
-    return _to_json(model.generate(1, jax.random.key(int(body) % 2**32)))
+  async def example(request: Request, body: io.BytesIO) -> dict[str, Any]:
+    number = _whole_number(body)
+    return await work.run(request, lambda: parse_image(examples()[number % len(examples())]))
+
+  async def generate(request: Request, body: io.BytesIO) -> dict[str, Any]:
+    key = _whole_number(body) % 2**32
+    return await work.run(request, lambda: _to_json(model.generate(1, jax.random.key(key))))
 
   async def page(request: Request) -> Response:
     return FileResponse(_PAGE)
@@ -128,8 +153,15 @@ def application(model: Model) -> Starlette:
   async def describe(request: Request) -> Response:
     return JSONResponse(_description(model))
 
-  posts = [_route(each) for each in (parse, edit, example, generate)]
-  return Starlette(routes=[Route('/', page), Route('/model', describe), *posts])
+  uploads = limits.Uploads(at_once=2)
+  posts = [
+    _route(each, uploads, _MOST_BYTES if each is parse else _MOST_JSON)
+    for each in (parse, edit, example, generate)
+  ]
+  return Starlette(
+    routes=[Route('/', page), Route('/model', describe), *posts],
+    middleware=[Middleware(access.OwnPagesOnly, host=host, address=address)],
+  )
 
 
 def _description(model: Model) -> dict[str, Any]:
@@ -146,21 +178,62 @@ def _description(model: Model) -> dict[str, Any]:
   }
 
 
-def _route(function: Callable[[bytes], dict[str, Any]]) -> Route:
+def _route(answer: _Answer, uploads: limits.Uploads, most_bytes: int) -> Route:
   """The POST route of a function from the body of a request to the answer."""
 
   async def respond(request: Request) -> Response:
-    if int(request.headers.get('content-length', _MOST_BYTES + 1)) > _MOST_BYTES:
-      return JSONResponse({'error': 'more than 20 MB'}, 413)
-    body = await request.body()
     try:
-      return JSONResponse(await run_in_threadpool(function, body))
+      async with contextlib.AsyncExitStack() as held:
+        body = await uploads.receive(request, most_bytes, held)
+        return JSONResponse(await answer(request, body))
+    except ClientDisconnect:
+      return Response(status_code=400)  # nobody receives it
+    except limits.Refusal as error:
+      # The rest of the body is not read.
+      return JSONResponse({'error': str(error)}, error.status, {'connection': 'close'})
     except UserError as error:
-      return JSONResponse({'error': str(error)}, 400)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-      return JSONResponse({'error': f'not understood: {error}'}, 400)
+      return JSONResponse({'error': limits.clipped(str(error))}, 400)
 
-  return Route(f'/{function.__name__}', respond, methods=['POST'])
+  return Route(f'/{answer.__name__}', respond, methods=['POST'])
+
+
+def _whole_number(body: io.BytesIO) -> int:
+  if not _WHOLE_NUMBER.fullmatch(body.getvalue()):
+    raise UserError('not understood: the body must be a whole number of at most 20 digits')
+  return int(body.getvalue())
+
+
+def _open(body: io.BytesIO) -> Image.Image:
+  """The picture in a body, not decoded yet, and not too large for that."""
+  with _refused_if_unreadable():
+    file = pictures.open_header(body)
+    pixels = pictures.decoded_pixels(file)
+    most = _MOST_PIXELS_OF.get(file.format or '', _MOST_PIXELS)
+  if pixels > most:
+    raise UserError(
+      f'this picture has {pixels / 1e6:.0f} megapixels; the demo reads up to {most / 1e6:.0f} of '
+      f'{file.format}'
+    )
+  return file
+
+
+def _decode(file: Image.Image, model: Model) -> UInt8[np.ndarray, 'H W C']:
+  """The picture of `_open`, on the canvas."""
+  data = model.config.data
+  with _refused_if_unreadable(), file:
+    picture = pictures.reduce(file, _SMALL_PICTURE)
+    picture = pictures.flatten(picture, 'RGB' if data.colour else 'L')
+  return np.atleast_3d(np.asarray(pictures.fit(picture, data.canvas_size, data.fit)))
+
+
+@contextlib.contextmanager
+def _refused_if_unreadable() -> Iterator[None]:
+  try:
+    yield
+  except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+    raise UserError(
+      f'this file cannot be read as a picture; {pictures.formats()} are read'
+    ) from error
 
 
 def _warm_up(model: Model) -> None:
@@ -168,15 +241,15 @@ def _warm_up(model: Model) -> None:
   side = model.config.data.canvas_size
   model.parse(np.zeros((1, side, side), np.uint8))
   scenes = model.generate(1, jax.random.key(0))
-  latents = jax.tree.map(lambda x: x[0], scenes.latents)
-  _EDITS['move'](latents, 0, right=0.0, down=0.0)
-  _EDITS['resize'](latents, 0, factor=1.0)
-  _EDITS['remove'](latents, 0)
+  edits.warm_up(jax.tree.map(lambda x: x[0], scenes.latents))
 
 
 def _to_json(scenes: ParsedScenes) -> dict[str, Any]:
   """The scene of a batch of one, in the form that the page reads."""
   scene = jax.tree.map(lambda x: x[0], scenes)
+  shown = scene.count_probs, scene.boxes, scene.scores, scene.canvases, scene.latents
+  if not all(np.isfinite(x).all() for x in jax.tree.leaves(shown)):
+    raise UserError('the model gives no finite numbers for this')
   count, side = int(scene.counts), len(scene.canvases)
   objects = [
     {'box': box.tolist(), 'score': float(score), 'glimpse': _png(glimpse)}
@@ -191,22 +264,6 @@ def _to_json(scenes: ParsedScenes) -> dict[str, Any]:
     'canvas': _png(scene.canvases),
     'latents': {name: x.tolist() for name, x in scene.latents._asdict().items()},
   }
-
-
-def _latents(given: dict[str, Any], model: Model) -> Latents:
-  """The `Latents` of one scene, from the form of `_to_json`."""
-  config = model.config.model
-  shapes: dict[str, tuple[int, ...]] = {
-    'z_where': (config.max_steps, 3),
-    'z_what': (config.max_steps, config.code_size),
-    'count': (),
-    'z_background': (config.background_code_size,),
-  }
-  arrays: dict[str, Any] = {
-    name: np.asarray(given[name], np.int32 if name == 'count' else np.float32).reshape(shape)
-    for name, shape in shapes.items()
-  }
-  return Latents(**arrays)
 
 
 def _png(pixels: Float[np.ndarray, 'h w C']) -> str:
