@@ -7,15 +7,14 @@ finished, or an answer that is never read. Its limit of connections would refuse
 import asyncio
 import contextlib
 import resource
-from typing import cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _PATIENCE = 6.0  # seconds for a request to arrive
-_BYTES_PER_SECOND = 100_000  # larger ones have the time that they need at this rate
-_MOST_WAITING = 256  # connections without a whole request; the oldest of more are closed
-_YOUNG = 1.0  # seconds in which a connection is never closed to make room
+_SHORT_PATIENCE = 1.0  # the same while there are many connections
+_MANY = 256
+_BYTES_PER_SECOND = 100_000  # larger requests have the time that they need at this rate
 _MOST_FILES = 8192
 
 
@@ -36,14 +35,9 @@ class Connection(H11Protocol):
   _timer: asyncio.TimerHandle | None = None
 
   def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-    """Begins to wait; makes room if there are too many."""
+    """Begins to wait for a request."""
     super().connection_made(transport)
     self._begin()
-    others = [each for each in self.connections if cast(Connection, each)._waits()]
-    if len(others) > _MOST_WAITING:
-      oldest = cast(Connection, min(others, key=lambda each: cast(Connection, each)._since))
-      if self._since - oldest._since > _YOUNG:
-        oldest.transport.abort()
 
   def data_received(self, data: bytes) -> None:
     """Counts what arrives."""
@@ -63,24 +57,22 @@ class Connection(H11Protocol):
 
   def _begin(self) -> None:
     self._since, self._received = self.loop.time(), 0
-    self._wait(_PATIENCE)
+    self._check_later()
 
-  def _wait(self, seconds: float) -> None:
+  def _check_later(self) -> None:
     if self._timer is not None:
       self._timer.cancel()
-    self._timer = self.loop.call_later(seconds, self._expire)
+    self._timer = self.loop.call_later(_SHORT_PATIENCE, self._check)
+
+  def _check(self) -> None:
+    patience = _SHORT_PATIENCE if len(self.connections) > _MANY else _PATIENCE
+    allowed = patience + self._received / _BYTES_PER_SECOND
+    if self._waits() and self.loop.time() - self._since >= allowed:
+      self.transport.abort()  # `close` would wait for a client that does not read
+    else:
+      self._check_later()
 
   def _waits(self) -> bool:
     """Whether it is the client's turn: the request is not whole, or it is answered already."""
     whole = self.conn.their_state in (h11.DONE, h11.MUST_CLOSE)
-    return not (whole and self.cycle is not None and not self.cycle.response_complete)
-
-  def _expire(self) -> None:
-    waited = self.loop.time() - self._since
-    left = _PATIENCE + self._received / _BYTES_PER_SECOND - waited
-    if not self._waits():
-      self._wait(_PATIENCE)
-    elif left > 0:
-      self._wait(left)
-    else:
-      self.transport.abort()  # `close` would wait for a client that does not read
+    return not whole or self.cycle is None or self.cycle.response_complete

@@ -53,17 +53,16 @@ class Uploads:
       Refusal: the body is too large, or there are too many large ones.
       ClientDisconnect: the client has left.
     """
-    unit, name = (1_000_000, 'MB') if most >= 1_000_000 else (1_000, 'kB')
-    too_large = Refusal(413, f'more than {most // unit} {name}')
     length = request.headers.get('content-length', '0')
     if not _LENGTH.fullmatch(length):
       raise Refusal(400, 'Content-Length must be a number')
     if int(length) > most:
-      raise too_large
+      raise _too_large(most)
     body, large = io.BytesIO(), False
     async for chunk in request.stream():
       if body.tell() + len(chunk) > most:
-        raise too_large
+        # Not made in advance: an error that its own frame keeps would keep the body as well.
+        raise _too_large(most)
       if body.tell() + len(chunk) > SMALL and not large:
         large = True
         await self._enter(held)
@@ -104,6 +103,10 @@ class Turns:
         return await run_in_threadpool(function, *args, **kwargs)
     finally:
       self._free += 1
+
+
+def _too_large(most: int) -> Refusal:
+  return Refusal(413, f'more than {most // 1_000_000} MB')
 
 
 def busy() -> Refusal:

@@ -46,9 +46,9 @@ with extras.needed('demo', 'the demo'):
 _PAGE = pathlib.Path(__file__).parent / 'page.html'
 _MOST_BYTES = 20_000_000  # of a picture file
 _MOST_JSON = 1_000_000  # bytes of any other request
-_MOST_PIXELS = 25_000_000  # of a picture
-# These decoders hold a picture several times.
-_MOST_PIXELS_OF = {'TIFF': 8_000_000, 'WEBP': 8_000_000}
+# Photographs are decoded at a smaller size; TIFF and WEBP are held several times.
+_MOST_PIXELS = {'JPEG': 25_000_000, 'MPO': 25_000_000, 'TIFF': 8_000_000, 'WEBP': 8_000_000}
+_MOST_PIXELS_ELSE = 16_000_000
 _SMALL_PICTURE = 1_000_000  # pixels; larger ones are decoded one at a time
 _MOST_PNG_TEXT = 1 << 22  # bytes of texts in a PNG, which Pillow decompresses
 _WHOLE_NUMBER = re.compile(rb'\s*-?\d{1,20}\s*', re.ASCII)
@@ -100,17 +100,23 @@ def serve(model: Model, listening: socket.socket, host: str) -> None:
       'every machine that reaches this address can draw, and see the held-out pictures of the run '
       '(/example)', flush=True,
     )  # fmt: skip
-  settings = uvicorn.Config(
-    application(model, host, address),
-    http=connections.Connection,
-    lifespan='off',
-    ws='none',
-    log_level='error',  # a warning for each malformed request would fill the terminal
-  )
   try:
-    uvicorn.Server(settings).run([listening])
+    web_server(application(model, host, address)).run([listening])
   except KeyboardInterrupt:
     return
+
+
+def web_server(served: Starlette) -> uvicorn.Server:
+  """The server of an application."""
+  return uvicorn.Server(
+    uvicorn.Config(
+      served,
+      http=connections.Connection,
+      lifespan='off',
+      ws='none',
+      log_level='error',  # a warning for each malformed request would fill the terminal
+    )
+  )
 
 
 def application(model: Model, host: str, address: str) -> Starlette:
@@ -208,7 +214,7 @@ def _open(body: io.BytesIO) -> Image.Image:
   with _refused_if_unreadable():
     file = pictures.open_header(body)
     pixels = pictures.decoded_pixels(file)
-    most = _MOST_PIXELS_OF.get(file.format or '', _MOST_PIXELS)
+    most = _MOST_PIXELS.get(file.format or '', _MOST_PIXELS_ELSE)
   if pixels > most:
     raise UserError(
       f'this picture has {pixels / 1e6:.0f} megapixels; the demo reads up to {most / 1e6:.0f} of '
@@ -220,7 +226,8 @@ def _open(body: io.BytesIO) -> Image.Image:
 def _decode(file: Image.Image, model: Model) -> UInt8[np.ndarray, 'H W C']:
   """The picture of `_open`, on the canvas."""
   data = model.config.data
-  with _refused_if_unreadable(), file:
+  # `close` lets go of the pixels too.
+  with _refused_if_unreadable(), contextlib.closing(file):
     picture = pictures.reduce(file, _SMALL_PICTURE)
     picture = pictures.flatten(picture, 'RGB' if data.colour else 'L')
   return np.atleast_3d(np.asarray(pictures.fit(picture, data.canvas_size, data.fit)))
