@@ -22,8 +22,8 @@ from air_jax.inference import predictor
 from air_jax.inference.demo import server
 from air_jax.model import air
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
-_STROKES = flags.DEFINE_integer('strokes', 50, 'Number of strokes.', lower_bound=1)
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
+STROKES = flags.DEFINE_integer('strokes', 50, 'Number of strokes.', lower_bound=1)
 _WARM_UP = 5
 _ANSWERED = 'Number(document.body.dataset.answers || 0)'
 _EMPTY_REQUEST = """async () => {
@@ -40,7 +40,9 @@ def main(argv: list[str]) -> None:
   listening = server.listen('127.0.0.1', 0)
   address = f'http://127.0.0.1:{listening.getsockname()[1]}'
   # Connections wait in the socket until the server is ready.
-  threading.Thread(target=server.serve, args=(_load(), listening), daemon=True).start()
+  threading.Thread(
+    target=server.serve, args=(load(WORKDIR.value), listening, '127.0.0.1'), daemon=True
+  ).start()
   with sync_playwright() as playwright:
     browser = playwright.chromium.launch(
       executable_path=shutil.which('chromium') or shutil.which('google-chrome'),
@@ -55,7 +57,7 @@ def main(argv: list[str]) -> None:
         page.wait_for_timeout(100)
     page.wait_for_selector('body[data-ready]')
     answers, references = [], []
-    for i in range(_WARM_UP + _STROKES.value):
+    for i in range(_WARM_UP + STROKES.value):
       answers.append(_stroke(page, 0.15 + 0.7 * (i % 7) / 6))
       references.append(page.evaluate(_EMPTY_REQUEST))
       if i % 2:
@@ -68,9 +70,10 @@ def main(argv: list[str]) -> None:
   print(f'reference           {statistics.median(references):8.1f} ms, a request without the model')
 
 
-def _load() -> predictor.Model:
-  if _WORKDIR.value:
-    return air_jax.load(_WORKDIR.value)
+def load(workdir: str | None) -> predictor.Model:
+  """The model of a run, or an untrained one."""
+  if workdir:
+    return air_jax.load(workdir)
   config = schema.parse(multi_digits.get_config())
   model = air.build(config.model)
   return predictor.Model(config, model, air.init(model, jax.random.key(0)), step=0)

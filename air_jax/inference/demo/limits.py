@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-import io
 import re
+import tempfile
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import IO, ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-SMALL = 64_000  # bytes of a body that are always taken into memory
+SMALL = 64_000  # bytes of a body that are kept in memory
 _PATIENCE = 4.0  # seconds to wait for other large bodies
 _MOST_LETTERS = 200  # of a message
 _LENGTH = re.compile(r'\d{1,20}', re.ASCII)
@@ -33,7 +33,7 @@ def clipped(message: str) -> str:
 
 
 class Uploads:
-  """Receives bodies. Only a few large ones are in memory at once."""
+  """Receives bodies: small ones into memory, a few large ones at once into temporary files."""
 
   def __init__(self, at_once: int):
     """Allows `at_once` bodies of more than `SMALL` bytes, until their requests are answered."""
@@ -41,13 +41,13 @@ class Uploads:
 
   async def receive(
     self, request: Request, most: int, held: contextlib.AsyncExitStack
-  ) -> io.BytesIO:
+  ) -> IO[bytes]:
     """Receives the body of a request, of at most `most` bytes.
 
     Args:
       request: the request.
       most: bytes, whatever the headers say.
-      held: gives back what the body takes.
+      held: what the body takes, until this is closed.
 
     Raises:
       Refusal: the body is too large, or there are too many large ones.
@@ -58,10 +58,10 @@ class Uploads:
       raise Refusal(400, 'Content-Length must be a number')
     if int(length) > most:
       raise _too_large(most)
-    body, large = io.BytesIO(), False
+    body = held.enter_context(tempfile.SpooledTemporaryFile(SMALL))
+    large = False
     async for chunk in request.stream():
       if body.tell() + len(chunk) > most:
-        # Not made in advance: an error that its own frame keeps would keep the body as well.
         raise _too_large(most)
       if body.tell() + len(chunk) > SMALL and not large:
         large = True

@@ -20,7 +20,7 @@ import pathlib
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -51,8 +51,9 @@ _MOST_PIXELS = {'JPEG': 25_000_000, 'MPO': 25_000_000, 'TIFF': 8_000_000, 'WEBP'
 _MOST_PIXELS_ELSE = 16_000_000
 _SMALL_PICTURE = 1_000_000  # pixels; larger ones are decoded one at a time
 _MOST_PNG_TEXT = 1 << 22  # bytes of texts in a PNG, which Pillow decompresses
+_PIXEL_BLOCK = 1 << 26  # bytes; the C library keeps blocks of up to 32 MiB
 _WHOLE_NUMBER = re.compile(rb'\s*-?\d{1,20}\s*', re.ASCII)
-_Answer = Callable[[Request, io.BytesIO], Awaitable[dict[str, Any]]]
+_Answer = Callable[[Request, IO[bytes]], Awaitable[dict[str, Any]]]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -92,6 +93,7 @@ def serve(model: Model, listening: socket.socket, host: str) -> None:
   _warm_up(model)
   connections.allow_many()
   PngImagePlugin.MAX_TEXT_MEMORY = _MOST_PNG_TEXT
+  Image.core.set_block_size(_PIXEL_BLOCK)
   address, port = listening.getsockname()[:2]
   where = f'[{address}]' if ':' in address else address
   print(f'draw at http://{where}:{port} (Ctrl-C ends it)', flush=True)
@@ -131,25 +133,25 @@ def application(model: Model, host: str, address: str) -> Starlette:
   def parse_image(image: UInt8[np.ndarray, 'H W C']) -> dict[str, Any]:
     return _to_json(model.parse(image[None])) | {'image': _png(image / 255)}
 
-  async def parse(request: Request, body: io.BytesIO) -> dict[str, Any]:
-    large = body.getbuffer().nbytes > limits.SMALL
+  async def parse(request: Request, body: IO[bytes]) -> dict[str, Any]:
+    large = body.seek(0, io.SEEK_END) > limits.SMALL
     file = await (decoding if large else work).run(request, _open, body)
     large = large or pictures.decoded_pixels(file) > _SMALL_PICTURE
     image = await (decoding if large else work).run(request, _decode, file, model)
     return await work.run(request, parse_image, image)
 
-  async def edit(request: Request, body: io.BytesIO) -> dict[str, Any]:
+  async def edit(request: Request, body: IO[bytes]) -> dict[str, Any]:
     def render() -> dict[str, Any]:
-      latents = edits.apply(body.getvalue(), model.config.model)
+      latents = edits.apply(body.read(), model.config.model)
       return _to_json(model.render(jax.tree.map(lambda x: np.asarray(x)[None], latents)))
 
     return await work.run(request, render)
 
-  async def example(request: Request, body: io.BytesIO) -> dict[str, Any]:
+  async def example(request: Request, body: IO[bytes]) -> dict[str, Any]:
     number = _whole_number(body)
     return await work.run(request, lambda: parse_image(examples()[number % len(examples())]))
 
-  async def generate(request: Request, body: io.BytesIO) -> dict[str, Any]:
+  async def generate(request: Request, body: IO[bytes]) -> dict[str, Any]:
     key = _whole_number(body) % 2**32
     return await work.run(request, lambda: _to_json(model.generate(1, jax.random.key(key))))
 
@@ -203,13 +205,14 @@ def _route(answer: _Answer, uploads: limits.Uploads, most_bytes: int) -> Route:
   return Route(f'/{answer.__name__}', respond, methods=['POST'])
 
 
-def _whole_number(body: io.BytesIO) -> int:
-  if not _WHOLE_NUMBER.fullmatch(body.getvalue()):
+def _whole_number(body: IO[bytes]) -> int:
+  given = body.read()
+  if not _WHOLE_NUMBER.fullmatch(given):
     raise UserError('not understood: the body must be a whole number of at most 20 digits')
-  return int(body.getvalue())
+  return int(given)
 
 
-def _open(body: io.BytesIO) -> Image.Image:
+def _open(body: IO[bytes]) -> Image.Image:
   """The picture in a body, not decoded yet, and not too large for that."""
   with _refused_if_unreadable():
     file = pictures.open_header(body)
