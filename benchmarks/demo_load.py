@@ -8,6 +8,7 @@ one after the other. The server is a process of its own, and so are the clients.
 """
 
 import asyncio
+import functools
 import http.client
 import io
 import multiprocessing
@@ -61,7 +62,7 @@ async def _endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def _huge_picture(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-  picture = _pictures()[random.randrange(2)]
+  picture = random.choice(_pictures())
   writer.write(_HEAD + b'Connection: close\r\nContent-Length: %d\r\n\r\n' % len(picture) + picture)
   await reader.read()
 
@@ -113,17 +114,13 @@ def _misbehave(port: int, number: int) -> None:
   asyncio.run(all_of_them())
 
 
-_made: list[bytes] = []
-
-
+@functools.cache
 def _pictures() -> list[bytes]:
   """Two PNG of a few kB: one is just small enough to be decoded, the other is not."""
-  if not _made:
-    for side in (4000, 9400):
-      file = io.BytesIO()
-      Image.new('RGB', (side, side)).save(file, 'png')
-      _made.append(file.getvalue())
-  return _made
+  files = [io.BytesIO(), io.BytesIO()]
+  for file, side in zip(files, (4000, 9400), strict=True):
+    Image.new('RGB', (side, side)).save(file, 'png')
+  return [file.getvalue() for file in files]
 
 
 def _serve(workdir: str | None, ready: Connection) -> None:

@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from air_jax.config import schema
@@ -77,8 +77,9 @@ VALUES = st.recursive(
 )
 
 
-# No deadline: the machine may be busy.
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(
+  max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)  # no limits of time: the machine may be busy
 @given(st.sampled_from(['latents', 'changes', *LATENTS, *MOVE]), VALUES)
 def test_any_value_in_the_place_of_any_field(name, value):
   asked = {'latents': dict(LATENTS), 'changes': [dict(MOVE)]}

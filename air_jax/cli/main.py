@@ -75,7 +75,7 @@ def define_flags() -> flags.FlagValues:
   flags.DEFINE_bool('annotate', True, 'Also draw each image; --noannotate does not.', **of)
   text = 'Folders of other runs to show beside this one, separated by commas.'
   flags.DEFINE_list('compare', [], text, **of)
-  text = 'Address to listen at; 0.0.0.0 lets other machines connect.'
+  text = 'Address to listen at; 0.0.0.0 lets every machine in the network draw.'
   flags.DEFINE_string('host', '127.0.0.1', text, **of)
   flags.DEFINE_integer(
     'port', 8000, 'Port; 0 takes a free one.', lower_bound=0, upper_bound=65535, **of
