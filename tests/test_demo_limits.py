@@ -267,7 +267,7 @@ def test_a_host_that_is_no_name_is_named(host):
 def test_a_server_for_everyone_says_so(demo_model, monkeypatch, capsys, host, everyone):
   monkeypatch.setattr(PngImagePlugin, 'MAX_TEXT_MEMORY', 0)
   monkeypatch.setattr(connections, 'allow_many', lambda: None)
-  monkeypatch.setattr(Image.core, 'set_block_size', lambda size: None)
+  monkeypatch.setattr(limits, 'give_back_memory', lambda: None)
   monkeypatch.setattr(server.uvicorn.Server, 'run', lambda self, sockets: None)
   with server.listen(host, 0) as listening:
     server.serve(demo_model, listening, host)

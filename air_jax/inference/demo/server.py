@@ -51,7 +51,6 @@ _MOST_PIXELS = {'JPEG': 25_000_000, 'MPO': 25_000_000, 'TIFF': 8_000_000, 'WEBP'
 _MOST_PIXELS_ELSE = 16_000_000
 _SMALL_PICTURE = 1_000_000  # pixels; larger ones are decoded one at a time
 _MOST_PNG_TEXT = 1 << 22  # bytes of texts in a PNG, which Pillow decompresses
-_PIXEL_BLOCK = 1 << 26  # bytes; the C library keeps blocks of up to 32 MiB
 _WHOLE_NUMBER = re.compile(rb'\s*-?\d{1,20}\s*', re.ASCII)
 _Answer = Callable[[Request, IO[bytes]], Awaitable[dict[str, Any]]]
 
@@ -91,9 +90,9 @@ def serve(model: Model, listening: socket.socket, host: str) -> None:
     host: as given to `listen`.
   """
   _warm_up(model)
+  limits.give_back_memory()
   connections.allow_many()
   PngImagePlugin.MAX_TEXT_MEMORY = _MOST_PNG_TEXT
-  Image.core.set_block_size(_PIXEL_BLOCK)
   address, port = listening.getsockname()[:2]
   where = f'[{address}]' if ':' in address else address
   print(f'draw at http://{where}:{port} (Ctrl-C ends it)', flush=True)
@@ -218,6 +217,8 @@ def _open(body: IO[bytes]) -> Image.Image:
     file = pictures.open_header(body)
     pixels = pictures.decoded_pixels(file)
     most = _MOST_PIXELS.get(file.format or '', _MOST_PIXELS_ELSE)
+    if file.mode == 'CMYK':  # libjpeg may hold 8 bytes of each pixel
+      most = min(most, _MOST_PIXELS_ELSE)
   if pixels > most:
     raise UserError(
       f'this picture has {pixels / 1e6:.0f} megapixels; the demo reads up to {most / 1e6:.0f} of '
