@@ -210,6 +210,33 @@ def test_file_of_other_fields_is_composed_anew_with_a_warning(data_config, compo
   assert 'composing scenes anew' in caplog.text
 
 
+def test_valid_file_of_other_scenes_is_composed_anew_with_a_warning(data_config, composed, caplog):
+  good = loading.load(data_config, 'test')
+  path = the_only_file(data_config)
+  with np.load(path) as arrays:
+    known = dict(arrays)
+  for changes in (
+    {'images': known['images'][:, ::-1]},
+    {'counts': known['counts'].astype(np.int64)},
+    {'boxes': np.zeros_like(known['boxes'])},
+    {'digest': np.array('0' * 64)},
+    {'digest': np.array([1.0])},
+  ):
+    caplog.clear()
+    np.savez(path, **known | changes)
+    assert differ(loading.load(data_config, 'test'), good)
+    assert 'composing scenes anew' in caplog.text and 'match its digest' in caplog.text
+
+  # Those of another seed under the name of these, whole as they are.
+  path.unlink()
+  other = dataclasses.replace(data_config, seed=data_config.seed + 1)
+  loading.load(other, 'test')
+  the_only_file(data_config).rename(path)
+  caplog.clear()
+  loading.load(data_config, 'test')
+  assert 'match its digest' in caplog.text
+
+
 def test_unwritable_cache_only_warns(data_config, composed, caplog, tmp_path):
   (tmp_path / 'file').write_text('in the way')
   config = dataclasses.replace(data_config, cache_dir=str(tmp_path / 'file'))

@@ -28,17 +28,17 @@ def load(config: DataConfig, glyphs: Glyphs | None, split: str) -> LabelledScene
   Raises:
     UserError: the objects do not fit on the canvas, or the scenes do not fit in memory.
   """
-  path = sources.cache_folder(config) / f'scenes-{fingerprint(config, glyphs, split)}.npz'
+  name = fingerprint(config, glyphs, split)
+  path = sources.cache_folder(config) / f'scenes-{name}.npz'
   try:
-    with path.open('rb') as file, np.load(file) as arrays:
-      return LabelledScenes(**arrays)
+    return _read(path, name)
   except FileNotFoundError:
     pass
   except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
     logging.warning('composing scenes anew: %s cannot be read (%s)', path, error)
   scenes = _compose(config, glyphs, split)
   try:
-    _write(path, scenes)
+    _write(path, name, scenes)
   except OSError as error:
     logging.warning('composed scenes are not kept: cannot write %s (%s)', path, error)
   return scenes
@@ -72,13 +72,33 @@ def _compose(config: DataConfig, glyphs: Glyphs | None, split: str) -> LabelledS
   return LabelledScenes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _write(path: pathlib.Path, scenes: LabelledScenes) -> None:
+def _read(path: pathlib.Path, name: str) -> LabelledScenes:
+  """Reads what `_write` wrote; raises many types where the file holds anything else."""
+  with path.open('rb') as file, np.load(file) as arrays:
+    known = dict(arrays)
+  digest = known.pop('digest', None)
+  scenes = LabelledScenes(**known)
+  if digest is None or digest.tolist() != _digest(name, scenes):
+    raise ValueError('its contents do not match its digest')
+  return scenes
+
+
+def _write(path: pathlib.Path, name: str, scenes: LabelledScenes) -> None:
   """Writes all or nothing: no reader meets half a file."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.tmp', delete=False) as file:
     try:
-      np.savez(file, **scenes._asdict())
+      np.savez(file, digest=_digest(name, scenes), **scenes._asdict())
       os.replace(file.name, path)
     except BaseException:
       os.unlink(file.name)
       raise
+
+
+def _digest(name: str, scenes: LabelledScenes) -> str:
+  """SHA-256 of the fingerprint of some scenes and of all their arrays, in hexadecimal."""
+  digest = hashlib.sha256(name.encode())
+  for field, array in scenes._asdict().items():
+    digest.update(f'{field} {array.dtype} {array.shape}'.encode())
+    digest.update(np.ascontiguousarray(array).data)
+  return digest.hexdigest()

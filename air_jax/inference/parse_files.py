@@ -118,17 +118,17 @@ def _done(path: pathlib.Path, names: Sequence[str], step: int) -> set[str]:
   if not path.exists():
     return set()
   done: set[str] = set()
-  whole = 0
+  wanted, whole = set(names), 0
   with path.open('rb') as lines:
     for line in lines:
       if not line.endswith(b'\n'):
         break
       try:
         known = json.loads(line)
-        name, of_step = known['image'], known['step']
-      except (ValueError, KeyError, TypeError):
+        name, of_step = str(known['image']), int(known['step'])
+      except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise UserError(f'{path} was not written by parsing; choose another folder') from None
-      if of_step != step or name not in names:
+      if of_step != step or name not in wanted:
         what = f'step {of_step} of a model' if of_step != step else f'other pictures ({name})'
         raise UserError(f'{path} holds the objects of {what}; choose another folder')
       done.add(name)
