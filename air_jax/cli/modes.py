@@ -1,15 +1,13 @@
 """What each --mode does, in a table. Imports that take seconds wait until a mode needs them."""
 
-import contextlib
 import json
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from absl.flags import FlagValues
 
-from air_jax.cli import command_line, hints, output
-from air_jax.config import adaptation, flat
+from air_jax.cli import hints, output, run_flags
 from air_jax.errors import UserError
 from air_jax.runtime import extras
 
@@ -24,7 +22,7 @@ class Mode(NamedTuple):
 
 def train(flags: FlagValues) -> None:
   """Trains the run in --workdir, or continues it."""
-  processes = _processes(flags)
+  processes = run_flags.processes(flags)
   from air_jax import api
   from air_jax.config import schema
   from air_jax.evaluation import tables
@@ -43,7 +41,7 @@ def train(flags: FlagValues) -> None:
 
 def evaluate(flags: FlagValues) -> None:
   """Evaluates a run on held-out images; a population, every member."""
-  changes = _changes(flags)
+  changes = run_flags.changes(flags)
   from air_jax.cli.evaluate import evaluate_run
   from air_jax.evaluation import tables
   from air_jax.runtime import compilation_cache
@@ -69,7 +67,7 @@ def figures(flags: FlagValues) -> None:
     from air_jax.inference import run_figures
 
   compilation_cache.enable()
-  if _is_untrained(flags):
+  if run_flags.is_untrained(flags):
     from air_jax.config import schema
 
     scenes = loading.load(schema.parse(flags.config).data, 'test')
@@ -103,14 +101,14 @@ def variance(flags: FlagValues) -> None:
     from air_jax.inference import run_figures
 
   compilation_cache.enable()
-  if _is_untrained(flags):
+  if run_flags.is_untrained(flags):
     from air_jax.config import schema
 
     config, folder = schema.parse(flags.config), output.path(flags.workdir)
     learner = train_step.build(config)
     state = train_step.init(learner)
   else:
-    config, learner, state, folder = _trained(flags)
+    config, learner, state, folder = run_flags.trained(flags)
   if flags.out:
     folder = output.folder(flags.out, folder)
   which = ', '.join(flags.objectives or ['every objective'])
@@ -129,20 +127,20 @@ def variance(flags: FlagValues) -> None:
 
 def parse(flags: FlagValues) -> None:
   """Finds the objects of images."""
-  changes = _changes(flags)
+  changes = run_flags.changes(flags)
   if not flags.images:
     raise UserError('--mode=parse needs --images=FOLDER, or a pattern such as "photos/*.png"')
   with extras.needed('plots', '--mode=parse'):
     from air_jax.inference import parse_files
 
   out = flags.out or f'{flags.workdir}/parsed'
-  print(parse_files.run(_model(flags, changes), flags.images, out, flags.annotate))
+  print(parse_files.run(run_flags.model(flags, changes), flags.images, out, flags.annotate))
 
 
 def export(flags: FlagValues) -> None:
   """Writes the parser as one file that needs JAX alone."""
-  _refuse_config(flags)
-  model = _model(flags)
+  run_flags.refuse_config(flags)
+  model = run_flags.model(flags)
   path = output.path(flags.out or f'{flags.workdir}/parser.jax')
   with extras.needed('export', '--mode=export'):
     exported = model.export()
@@ -153,7 +151,7 @@ def export(flags: FlagValues) -> None:
 
 def report(flags: FlagValues) -> None:
   """Writes one HTML page about a run."""
-  _refuse_config(flags)
+  run_flags.refuse_config(flags)
   from air_jax.runtime import compilation_cache
 
   with extras.needed('report', '--mode=report'):
@@ -165,7 +163,7 @@ def report(flags: FlagValues) -> None:
   def gradient_norms(images):
     from air_jax.training import gradient_norms
 
-    _, learner, state, _ = _trained(flags)
+    _, learner, state, _ = run_flags.trained(flags)
     return gradient_norms.by_part(learner, state, images)
 
   print(page.write(flags.workdir, flags.member, flags.compare, flags.out, gradient_norms))
@@ -173,7 +171,7 @@ def report(flags: FlagValues) -> None:
 
 def demo(flags: FlagValues) -> None:
   """Serves a page to draw on: of the run in --workdir, or of a small model that is trained once."""
-  _refuse_config(flags)
+  run_flags.refuse_config(flags)
   with extras.needed('demo', '--mode=demo'):
     from air_jax.inference.demo import server
   from air_jax.inference import restore
@@ -189,6 +187,21 @@ def demo(flags: FlagValues) -> None:
 
       model = demo_model.load_or_train(flags.config)
     server.serve(model, listening, flags.host)
+
+
+def check(flags: FlagValues) -> None:
+  """Checks the files of a run, and mends what can be."""
+  run_flags.refuse_config(flags)
+  from air_jax.cli import check as checks
+  from air_jax.storage.run_check import DAMAGED, SOUND
+
+  found = checks.check_run(flags.workdir)
+  print('\n'.join(checks.lines(found)))
+  states = {each.state for each in found}
+  if DAMAGED in states:
+    raise UserError(f'{flags.workdir} has damaged files that could not be mended')
+  if states != {SOUND}:
+    sys.exit(1)
 
 
 MODES = {
@@ -225,72 +238,9 @@ MODES = {
     ('compare', 'out', 'member'),
   ),
   'demo': Mode(demo, 'A page in the browser to draw on.', ('host', 'port', 'member')),
+  'check': Mode(
+    check,
+    'Says which files of a run are damaged, and mends what can be. Exit status 0 if all are sound, '
+    '1 if some were mended, 2 if some are damaged.',
+  ),
 }
-
-
-def _refuse_config(flags: FlagValues) -> None:
-  if command_line.touches_config(sys.argv):
-    raise UserError(f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config')
-
-
-def _changes(flags: FlagValues) -> dict[str, Any]:
-  """Keys of the run's configuration that the command line changes, with their values."""
-  if command_line.chooses_config(sys.argv):
-    raise UserError(
-      f'--mode={flags.mode} takes the configuration kept in --workdir; drop --config, of '
-      'which only keys such as --config.data.counts can be changed'
-    )
-  keys, values = command_line.overridden_keys(sys.argv), flat.flatten(flags.config)
-  adaptation.check_keys(keys)
-  return {key: values[key] for key in keys}
-
-
-def _is_untrained(flags: FlagValues) -> bool:
-  """Whether --config is given and there is no run; both at once are refused."""
-  from air_jax.storage import run_dir
-
-  if not command_line.touches_config(sys.argv):
-    return False
-  if run_dir.exists(flags.workdir):
-    _refuse_config(flags)
-  return True
-
-
-def _trained(flags: FlagValues):
-  """A member's configuration, learner and training state, and its folder."""
-  from air_jax.inference import restore as inference_restore
-  from air_jax.training import population, restore
-
-  run = inference_restore.restore(flags.workdir)
-  index = run.chosen(flags.member)
-  members, states, _ = restore.restore(flags.workdir)
-  own = population.member(members.learner, index), population.member(states, index)
-  return run.model(index).config, *own, run.member_dir(index)
-
-
-def _model(flags: FlagValues, changes: dict[str, Any] | None = None):
-  import air_jax
-  from air_jax.runtime import compilation_cache
-
-  compilation_cache.enable()
-  return air_jax.load(flags.workdir, flags.member, changes)
-
-
-def _processes(flags: FlagValues) -> contextlib.AbstractContextManager[None]:
-  """Joins the other processes, if there are any."""
-  count, index = flags.processes, flags.process
-  if flags.coordinator is None:
-    if (count, index) != (None, None):
-      raise UserError('--processes and --process go with --coordinator=HOST:PORT')
-    if not flags.distributed:
-      return contextlib.nullcontext()
-  elif count is None or index is None or not index < count:
-    raise UserError(
-      f'--coordinator={flags.coordinator} goes with --processes=N and --process=I, I in 0..N - 1; '
-      f'given were {count} and {index}'
-    )
-  from air_jax.runtime import distributed
-
-  if flags.coordinator is not None:
-    distributed.check_address(flags.coordinator)
-  return distributed.initialize(flags.coordinator, count, index)

@@ -14,6 +14,8 @@ from air_jax.errors import UserError
 from air_jax.runtime import distributed
 from air_jax.storage import checkpoint_formats as formats
 
+FORBIDDEN = 'it may not be read'
+
 
 class Restored(NamedTuple):
   """A checkpoint, and those after it that could not be used."""
@@ -64,6 +66,17 @@ def restore(folder: pathlib.Path, target: Any) -> Restored | None:
   if damaged:
     raise UserError(f'every checkpoint in {folder} is damaged; remove that folder to start anew')
   return None
+
+
+def problem(folder: pathlib.Path, step: int) -> str:
+  """What is wrong with a checkpoint, such as `FORBIDDEN`; '' where it is sound."""
+  try:
+    read(folder, step)
+  except Exception as error:  # as in `restore`
+    if isinstance(error, PermissionError) or _forbidden(folder / str(step)):
+      return FORBIDDEN
+    return 'damaged'
+  return ''
 
 
 def steps(folder: pathlib.Path) -> list[int]:

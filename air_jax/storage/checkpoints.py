@@ -1,10 +1,12 @@
 """Writing checkpoints: Orbax with a digest, since Orbax does not notice a flipped byte."""
 
+import functools
 import json
 import math
 import os
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -46,7 +48,9 @@ class Checkpoints:
       enable_async_checkpointing=False,
     )
     if distributed.is_primary():
-      self._drop_damaged_bounds()
+      for step, remove in damaged_bounds(self._folder).items():  # orbax would not open the folder
+        remove()
+        logging.warning('the bound of checkpoint %d is damaged, and no longer counts', step)
     distributed.barrier('before checkpoints are opened')
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -103,33 +107,45 @@ class Checkpoints:
     self._set_aside(found.damaged, found.step)
     return found.step, found.state
 
-  def _drop_damaged_bounds(self):
-    """Their checkpoints are as sound as before, but orbax would not open the folder."""
-    for path in self._folder.glob('*/metrics/metrics'):
-      try:
-        float(_bound(json.loads(path.read_text())))
-      except FileNotFoundError:
-        pass  # a process that trains has just deleted that checkpoint
-      except (ValueError, KeyError, TypeError):
-        path.unlink()
-        step = path.parent.parent.name
-        logging.warning('the bound of checkpoint %s is damaged, and no longer counts', step)
-
   def _set_aside(self, damaged, used):
     """Moves damaged checkpoints out of the way, where that is possible."""
     if not damaged:
       return
     distributed.barrier('all know what is damaged')
     for step in damaged if distributed.is_primary() else ():
-      aside = self._folder / f'damaged-{step}-{time.time_ns()}'
       try:
-        (self._folder / str(step)).rename(aside)
-        done = f'moved to {aside}'
+        done = f'moved to {set_aside(self._folder, step)}'
       except OSError as error:
         done = f'not moved, {error.strerror}'
       logging.warning('checkpoint %d is damaged: %s, using that of %d', step, done, used)
     distributed.barrier('damaged checkpoints are set aside')
     self._manager.reload()
+
+
+def set_aside(folder: pathlib.Path, step: int) -> pathlib.Path:
+  """Renames a damaged checkpoint, so that it no longer counts; returns its new path."""
+  return (folder / str(step)).rename(folder / f'damaged-{step}-{time.time_ns()}')
+
+
+def damaged_bounds(folder: pathlib.Path) -> dict[int, Callable[[], str]]:
+  """Checkpoints by step of which the bound is damaged, with what removes it.
+
+  They are as sound as before, but no longer count among the best.
+  """
+  found: dict[int, Callable[[], str]] = {}
+  for path in folder.glob('[0-9]*/metrics/metrics'):
+    try:
+      float(_bound(json.loads(path.read_text())))
+    except FileNotFoundError:
+      pass  # a process that trains has just deleted that checkpoint
+    except (ValueError, KeyError, TypeError, RecursionError):
+      found[int(path.parent.parent.name)] = functools.partial(_remove, path)
+  return found
+
+
+def _remove(path: pathlib.Path) -> str:
+  path.unlink()
+  return ''
 
 
 def of_run(folder: pathlib.Path, train: TrainConfig) -> Checkpoints:

@@ -20,7 +20,7 @@ from air_jax.runtime import files
 from air_jax.storage import run_dir
 from air_jax.storage.events_file import EventsFile
 
-_FILE = 'metrics.jsonl'
+NAME = 'metrics.jsonl'
 _BINS = 60  # of a histogram
 _HPARAMS = '.hparams'  # how the name of their events file ends
 
@@ -68,8 +68,8 @@ class _JsonlFile:
   def __init__(self, folder: pathlib.Path, step: int):
     kept = [line for line in read_metrics(folder) if line['step'] <= step]
     self._started = time.monotonic() - (kept[-1]['wall_s'] if kept else 0.0)
-    files.write_atomic(folder / _FILE, ''.join(json.dumps(line) + '\n' for line in kept))
-    self._file = (folder / _FILE).open('a')
+    files.write_atomic(folder / NAME, ''.join(json.dumps(line) + '\n' for line in kept))
+    self._file = (folder / NAME).open('a')
 
   def write(self, record: MetricsRecord) -> None:
     wall = round(time.monotonic() - self._started, 3)
@@ -148,16 +148,22 @@ def read_metrics(folder: pathlib.Path) -> list[Record]:
   Lines that hold no record are left out and their numbers are logged, once; blank lines and a last
   line that a kill cut short are left out silently.
   """
-  path = folder / _FILE
+  path = folder / NAME
   try:
-    *lines, last = path.read_bytes().split(b'\n')
+    records, bad = parse(path.read_bytes())
   except FileNotFoundError:
     return []
-  records = [_record(line) for line in lines]
-  bad = [i for i, each in enumerate(records, 1) if each is None and lines[i - 1].strip()]
   if bad:
     _warn(f'{path}: lines without a record are left out: {", ".join(map(str, bad))}')
-  return [each for each in [*records, _record(last)] if each is not None]
+  return records
+
+
+def parse(content: bytes) -> tuple[list[Record], list[int]]:
+  """The records of the content of a metrics.jsonl, and the numbers of lines that hold none."""
+  *lines, last = content.split(b'\n')
+  records = [_record(line) for line in lines]
+  bad = [i for i, each in enumerate(records, 1) if each is None and lines[i - 1].strip()]
+  return [each for each in [*records, _record(last)] if each is not None], bad
 
 
 def _record(line: bytes) -> Record | None:

@@ -17,7 +17,7 @@ from air_jax._version import __version__
 from air_jax.errors import UserError
 from air_jax.runtime import files
 
-_NAME = 'provenance.json'
+NAME = 'provenance.json'
 _LIBRARIES = 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy'
 _SOURCE = pathlib.Path(__file__).resolve().parents[2]  # of a clone
 
@@ -43,9 +43,9 @@ def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None
     'host': platform.node(),
     'pid': os.getpid(),
   }
-  path = folder / _NAME
+  path = folder / NAME
   try:
-    files.write_json(path, [*_sound_entries(path), entry])
+    files.write_json(path, [*_sound_entries(folder), entry])
   except OSError as error:  # no reason not to train
     logging.warning('%s cannot be written: %s', path, error.strerror)
 
@@ -53,30 +53,37 @@ def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
   """The entries of a run, oldest first; none where the file is damaged, or the run is older."""
   try:
-    return _entries(folder / _NAME)
+    return entries(folder)
   except UserError as error:
     logging.warning('%s', error)
     return []
 
 
-def _sound_entries(path: pathlib.Path) -> list[dict[str, Any]]:
+def _sound_entries(folder: pathlib.Path) -> list[dict[str, Any]]:
   """The entries; a damaged file is moved away."""
   try:
-    return _entries(path)
+    return entries(folder)
   except UserError as error:
-    aside = path.with_name(f'damaged-{_NAME}')
+    path = folder / NAME
+    aside = path.with_name(f'damaged-{NAME}')
     logging.warning('%s; it is moved to %s', error, aside.name)
     path.rename(aside)
     return []
 
 
-def _entries(path: pathlib.Path) -> list[dict[str, Any]]:
-  entries = files.read_json(path)
-  if entries is None:
+def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
+  """The entries of a run, oldest first; none where there is no file.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  path = folder / NAME
+  known = files.read_json(path)
+  if known is None:
     return []
-  if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+  if not isinstance(known, list) or not all(isinstance(each, dict) for each in known):
     raise UserError(f'{path} is damaged: it holds no list of starts')
-  return entries
+  return known
 
 
 def _version(library: str) -> str | None:

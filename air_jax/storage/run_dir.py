@@ -29,7 +29,7 @@ from air_jax.errors import UserError
 from air_jax.runtime import distributed, files
 from air_jax.storage import run_lock
 
-_CONFIG, _DIVERGED, _EVALUATION = 'config.json', 'diverged.json', 'evaluation.json'
+_CONFIG, DIVERGED, EVALUATION = 'config.json', 'diverged.json', 'evaluation.json'
 
 
 @contextlib.contextmanager
@@ -102,7 +102,7 @@ def member_dirs(folder: pathlib.Path, size: int) -> list[pathlib.Path]:
 def write_evaluation(folder: pathlib.Path, summary: dict[str, Any]) -> None:
   """Keeps the summary of an evaluation, in a folder that is made if there is none."""
   folder.mkdir(parents=True, exist_ok=True)
-  files.write_json(folder / _EVALUATION, summary)
+  files.write_json(folder / EVALUATION, summary)
 
 
 def read_evaluation(folder: pathlib.Path) -> dict[str, Any] | None:
@@ -111,7 +111,7 @@ def read_evaluation(folder: pathlib.Path) -> dict[str, Any] | None:
   Raises:
     UserError: the file is damaged.
   """
-  path = folder / _EVALUATION
+  path = folder / EVALUATION
   summary = files.read_json(path)
   if summary is not None and not isinstance(summary, dict):
     raise UserError(f'{path} is damaged: it holds no summary; evaluate the run anew')
@@ -120,7 +120,7 @@ def read_evaluation(folder: pathlib.Path) -> dict[str, Any] | None:
 
 def write_diverged(folder: pathlib.Path, known: dict[int, dict[str, Any]]) -> None:
   """Keeps which members have diverged, see `diverged`."""
-  files.write_json(folder / _DIVERGED, known)
+  files.write_json(folder / DIVERGED, known)
 
 
 def diverged(folder: pathlib.Path, step: int) -> dict[int, dict[str, Any]]:
@@ -129,7 +129,7 @@ def diverged(folder: pathlib.Path, step: int) -> dict[int, dict[str, Any]]:
   Raises:
     UserError: the file is not what `write_diverged` wrote.
   """
-  path = folder / _DIVERGED
+  path = folder / DIVERGED
   try:
     known = files.read_json(path) if path.exists() else {}
     return {int(i): each for i, each in known.items() if each['step'] <= step and each['what']}
