@@ -17,4 +17,7 @@ def get_config() -> ConfigDict:
   config.data.max_objects = 3
   config.model.compositing = 'over'
   config.model.size_prior_mean = 0.33
+  # Less than in `generalisation`, where one window learns to explain two objects that overlap.
+  config.objective.final_smoothing = 0.1
+  config.train.steps = 3000
   return config
