@@ -21,6 +21,7 @@ os.environ |= {
 }
 
 import jax
+import mutations
 
 import air_jax
 from air_jax.config import schema as configuration
@@ -28,6 +29,17 @@ from air_jax.configs import tiny
 from air_jax.model import air
 
 _MOST_MAPS = 40_000  # of memory, of 65,530 that Linux allows a process: programs take several each
+
+
+def pytest_addoption(parser):
+  text = (
+    'random examples for each test of damaged files and odd values; 0 for a few, always the same'
+  )
+  parser.addoption('--fuzz', type=int, default=0, metavar='N', help=text)
+
+
+def pytest_configure(config):
+  mutations.register(config.getoption('fuzz'))
 
 
 _TRAINING = {'finished_run', 'copy', 'run_config'}  # fixtures of tests that train

@@ -163,14 +163,15 @@ def _config_path(given: str) -> str:
   if os.path.isfile(given):
     return given
   names = configurations()
+  shown = given if given.isprintable() else repr(given)
   if given in names or given == 'default':
     return str(CONFIGS / f'{given}.py')
   if re.fullmatch(r'[\w-]*', given):
     raise UserError(
-      f'--config={given} is neither a file nor a configuration by name; there are '
+      f'--config={shown} is neither a file nor a configuration by name; there are '
       f'{", ".join(names)}'
     )
   others = sorted(str(path) for path in pathlib.Path(given).parent.glob('*.py'))
   raise UserError(
-    f'--config={given} is not a file; there are {", ".join(others) or "none in its folder"}'
+    f'--config={shown} is not a file; there are {", ".join(others) or "none in its folder"}'
   )

@@ -5,16 +5,17 @@ allowed. schema.py declares one beside each field; `check` also checks keys that
 """
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 from air_jax import import_path
+from air_jax.config.flat import shown
 from air_jax.errors import UserError
 
 Constraint = Callable[[Any], str]
 
 _MOST = 2**31 - 1  # of a whole number: JAX holds them in 32 bits
-_SHOWN = 200  # characters of a value that a message quotes
 MOST_OBJECTS = 2**16 - 2  # in a scene: segments hold one more, in 16 bits
 
 
@@ -166,6 +167,8 @@ def check_data(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
     _require(key, value, _is_a(value, kind), f'of type {kind.__name__}')
     if constraint and (text := constraint(value)):
       _require(key, value, False, text)
+    if kind is str:
+      _require(key, value, _is_text(value), 'text that a file name could hold')
   _check_order(given, 'data.min_objects', 'data.max_objects')
   _check_order(given, 'data.min_scale', 'data.max_scale')
   if given['data.source'] == 'folder':
@@ -204,16 +207,15 @@ def _single(value: float) -> float:
 
 def _require(key: str, value: Any, allowed: bool, text: str) -> None:
   if not allowed:
-    raise UserError(f'config.{key}={_shown(value)} is not allowed; it must be {text}')
+    raise UserError(f'config.{key}={shown(value)} is not allowed; it must be {text}')
 
 
-def _shown(value: Any) -> str:
-  """A value as a message shows it."""
+def _is_text(value: str) -> bool:
+  """Whether a string can be part of a file name, an argument or a message."""
   try:
-    text = repr(value)
-  except ValueError:  # thousands of digits
-    text = 'a huge number'
-  return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
+    return b'\0' not in os.fsencode(value)
+  except UnicodeEncodeError:  # half of a pair of UTF-16
+    return False
 
 
 def _is_a(value: Any, kind: type) -> bool:

@@ -21,28 +21,34 @@ def parse(config: ConfigDict) -> Config:
   """
   from air_jax.objectives import registry  # imports JAX, which the command line does without
 
-  given = flatten(config)
+  try:
+    given = flatten(config)
+  except TypeError as error:  # ConfigDict sorts its keys
+    raise UserError('config has keys that are no strings; see configs/default.py') from error
+  empty = {key for key in SECTIONS if isinstance(given.get(key), ConfigDict)}
+  given = {key: value for key, value in given.items() if key not in empty}
   if unknown := given.keys() - KEYS.keys():
     raise unknown_key(min(unknown), KEYS)
   if missing := KEYS.keys() - given.keys():
     raise UserError(f'config lacks {listed(missing)}; see configs/default.py')
   c.check(given, KEYS)
-  sections = {
-    section: {key: freeze(value) for key, value in config[section].items()} for section in SECTIONS
-  }
-  if config.model.background in ('black', 'constant'):
+  sections: dict[str, dict[str, Any]] = {section: {} for section in ('', *SECTIONS)}
+  for key, value in given.items():
+    section, _, name = key.rpartition('.')
+    sections[section][name] = freeze(value)
+  if given['model.background'] in ('black', 'constant'):
     sections['model']['background_code_size'] = 0
   model = ModelConfig(
     **sections['model'],
-    canvas_size=config.data.canvas_size,
-    reference_size=config.data.canvas_size,
-    channels=3 if config.data.colour else 1,
-    baseline=registry.resolve(config.objective.name).baseline,
-    success=config.objective.prior_end,
+    canvas_size=given['data.canvas_size'],
+    reference_size=given['data.canvas_size'],
+    channels=3 if given['data.colour'] else 1,
+    baseline=registry.resolve(given['objective.name']).baseline,
+    success=given['objective.prior_end'],
   )
   kinds = typing.get_type_hints(Config)
   others = {name: kinds[name](**sections[name]) for name in SECTIONS if name != 'model'}
-  return Config(seed=config.seed, model=model, **others)
+  return Config(**sections[''], model=model, **others)
 
 
 _Base = TypeVar('_Base')
