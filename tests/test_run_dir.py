@@ -116,23 +116,25 @@ def test_run_without_a_checkpoint_cannot_be_restored(copy):
 @pytest.mark.parametrize('text', ['{"0": {"step": 3', '[]', '{"0": 3}', '{"x": {"step": 1}}'])
 def test_damaged_record_of_divergence_is_refused(tmp_path, text):
   (tmp_path / 'diverged.json').write_text(text)
-  with pytest.raises(UserError, match=r'diverged\.json is damaged; restore it, or remove it if no'):
-    run_dir.diverged(tmp_path, 10)
+  with pytest.raises(UserError, match=r'diverged\.json is damaged.*; restore it, or remove it'):
+    run_dir.diverged(tmp_path, 10, 2)
 
 
 def test_members_had_diverged_by_a_step_or_not(tmp_path):
-  assert run_dir.diverged(tmp_path, 10) == {}
+  assert run_dir.diverged(tmp_path, 10, 12) == {}
   known = {0: {'step': 3, 'what': ['loss']}, 11: {'step': 10, 'what': ['params']}}
   run_dir.write_diverged(tmp_path, known)
-  assert run_dir.diverged(tmp_path, 10) == known
-  assert run_dir.diverged(tmp_path, 9) == {0: known[0]} and run_dir.diverged(tmp_path, 2) == {}
+  assert run_dir.diverged(tmp_path, 10, 12) == known
+  assert run_dir.diverged(tmp_path, 9, 12) == {0: known[0]}
+  assert run_dir.diverged(tmp_path, 2, 12) == {}
+  for size in (1, 2, 11):
+    with pytest.raises(UserError, match=rf'it is not of {size} members; restore it'):
+      run_dir.diverged(tmp_path, 10, size)
 
 
 @pytest.mark.parametrize('text', ['{"elbo": 1', '[]'])
 def test_damaged_evaluation_is_named(tmp_path, text):
   assert run_dir.read_evaluation(tmp_path) is None
-  run_dir.write_evaluation(tmp_path, {'elbo': 1.5})
-  assert run_dir.read_evaluation(tmp_path) == {'elbo': 1.5}
   (tmp_path / 'evaluation.json').write_text(text)
   with pytest.raises(UserError, match=r'evaluation\.json is damaged'):
     run_dir.read_evaluation(tmp_path)

@@ -45,7 +45,13 @@ class Run(NamedTuple):
     """
     size = self.config.train.population
     if index is None:
-      return (run_dir.read_evaluation(self.folder) or {}).get('best', 0) if size > 1 else 0
+      best = (run_dir.read_evaluation(self.folder) or {}).get('best', 0) if size > 1 else 0
+      if best >= size or best in self.diverged:
+        raise UserError(
+          f'evaluation.json in {self.folder} is damaged: it names member {best} as the best; '
+          'evaluate the run anew, or choose a member'
+        )
+      return best
     if not 0 <= index < size:
       raise UserError(f'member={index} is not allowed; {self.folder} has members 0..{size - 1}')
     return index
@@ -77,7 +83,7 @@ def restore(workdir: str | os.PathLike, changes: Mapping[str, Any] | None = None
       memory.of_machine(),
       'smaller ones need less',
     )
-  return Run(config, folder, step, state['average'], run_dir.diverged(folder, step))
+  return Run(config, folder, step, state['average'], run_dir.diverged(folder, step, size))
 
 
 def load(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from air_jax.errors import UserError
+from air_jax.runtime import json_forms
 
 
 @contextlib.contextmanager
@@ -46,15 +47,22 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
   write_atomic(path, json.dumps(value, indent=2) + '\n')
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike, form: Any = Any) -> Any:
   """Reads a JSON file; None where there is none.
 
+  Args:
+    path: of the file.
+    form: what its value must be, see `json_forms`.
+
   Raises:
-    UserError: it is cut short, is no JSON, or cannot be read.
+    UserError: it is cut short, is no JSON, has another form, or cannot be read.
   """
   try:
-    return json.loads(pathlib.Path(path).read_bytes())
+    value = json.loads(pathlib.Path(path).read_bytes())
   except FileNotFoundError:
     return None
   except (OSError, ValueError, RecursionError) as error:
     raise UserError(f'{path} is damaged or cannot be read: {error}') from error
+  if text := json_forms.mismatch(value, form):
+    raise UserError(f'{path} is damaged: {text}')
+  return value

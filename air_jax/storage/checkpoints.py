@@ -19,6 +19,8 @@ from air_jax.runtime import distributed
 from air_jax.storage import checkpoint_formats as formats
 from air_jax.storage import checkpoint_reader
 
+_ABOUT = '_CHECKPOINT_METADATA'  # orbax's name of that file
+
 
 class Checkpoints:
   """The checkpoints of one run, newest last. Use as a context manager.
@@ -51,6 +53,7 @@ class Checkpoints:
       for step, remove in damaged_bounds(self._folder).items():  # orbax would not open the folder
         remove()
         logging.warning('the bound of checkpoint %d is damaged, and no longer counts', step)
+      self._drop_damaged_dates()
     distributed.barrier('before checkpoints are opened')
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -107,6 +110,17 @@ class Checkpoints:
     self._set_aside(found.damaged, found.step)
     return found.step, found.state
 
+  def _drop_damaged_dates(self):
+    """Removes damaged files in which orbax keeps when each was written; it would not open these."""
+    for found in ocp.path.step.standard_name_format().find_all(self._folder):
+      try:
+        _ = found.commit_timestamp
+      except FileNotFoundError:
+        pass
+      except Exception:  # orbax checks some of what it reads
+        (pathlib.Path(found.path) / _ABOUT).unlink(missing_ok=True)
+        logging.warning('the date of checkpoint %s is damaged, and no longer known', found.step)
+
   def _set_aside(self, damaged, used):
     """Moves damaged checkpoints out of the way, where that is possible."""
     if not damaged:
@@ -138,7 +152,7 @@ def damaged_bounds(folder: pathlib.Path) -> dict[int, Callable[[], str]]:
       float(_bound(json.loads(path.read_text())))
     except FileNotFoundError:
       pass  # a process that trains has just deleted that checkpoint
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
       found[int(path.parent.parent.name)] = functools.partial(_remove, path)
   return found
 

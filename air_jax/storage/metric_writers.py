@@ -9,14 +9,16 @@ import math
 import os
 import pathlib
 import time
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from absl import logging
 
 from air_jax.callbacks import Callback, FigureRecord, MetricsRecord
 from air_jax.config.sections import Config
+from air_jax.errors import UserError
 from air_jax.runtime import files
+from air_jax.runtime.json_forms import mismatch
 from air_jax.storage import run_dir
 from air_jax.storage.events_file import EventsFile
 
@@ -25,6 +27,14 @@ _BINS = 60  # of a histogram
 _HPARAMS = '.hparams'  # how the name of their events file ends
 
 Record = dict[str, Any]  # `step`, `wall_s`, `split`, and scalars by name
+
+
+class _Line(TypedDict):
+  """What every record has."""
+
+  step: int
+  wall_s: float
+  split: str
 
 
 class _PerMember(Callback):
@@ -147,12 +157,17 @@ def read_metrics(folder: pathlib.Path) -> list[Record]:
 
   Lines that hold no record are left out and their numbers are logged, once; blank lines and a last
   line that a kill cut short are left out silently.
+
+  Raises:
+    UserError: the file cannot be read.
   """
   path = folder / NAME
   try:
     records, bad = parse(path.read_bytes())
   except FileNotFoundError:
     return []
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror or error}') from error
   if bad:
     _warn(f'{path}: lines without a record are left out: {", ".join(map(str, bad))}')
   return records
@@ -170,12 +185,12 @@ def _record(line: bytes) -> Record | None:
   """A line as a record; None where it is none."""
   try:
     record = json.loads(line)
-    step, seconds = record['step'], record['wall_s']
-    good = isinstance(step, int) and isinstance(record['split'], str) and math.isfinite(seconds)
-  except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+  except (ValueError, RecursionError):
     return None
-  scalars = (value for name, value in record.items() if name != 'split')
-  return record if good and all(isinstance(x, int | float) for x in scalars) else None
+  if mismatch(record, _Line) or not math.isfinite(record['wall_s']):
+    return None
+  scalars = {name: value for name, value in record.items() if name != 'split'}
+  return None if mismatch(scalars, dict[str, float]) else record
 
 
 @functools.cache

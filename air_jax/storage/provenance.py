@@ -77,13 +77,7 @@ def entries(folder: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     UserError: the file is damaged.
   """
-  path = folder / NAME
-  known = files.read_json(path)
-  if known is None:
-    return []
-  if not isinstance(known, list) or not all(isinstance(each, dict) for each in known):
-    raise UserError(f'{path} is damaged: it holds no list of starts')
-  return known
+  return files.read_json(folder / NAME, list[dict[str, Any]]) or []
 
 
 def _version(library: str) -> str | None:

@@ -38,7 +38,7 @@ def check(folder: pathlib.Path, members: int) -> list[Finding]:
     found += [*_metrics(each, prefix), *_evaluation(each, prefix)]
   found += _one(folder / provenance.NAME, provenance.NAME, lambda: provenance.entries(folder))
   try:
-    run_dir.diverged(folder, 0)
+    run_dir.diverged(folder, 0, members)
   except UserError as error:  # nothing else says which members had diverged
     found.append(Finding(run_dir.DIVERGED, DAMAGED, str(error)))
   return found

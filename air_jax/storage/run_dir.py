@@ -27,9 +27,10 @@ from ml_collections import ConfigDict
 from air_jax.config import flat, saved_configs
 from air_jax.errors import UserError
 from air_jax.runtime import distributed, files
-from air_jax.storage import run_lock
+from air_jax.storage import run_lock, summary_form
 
 _CONFIG, DIVERGED, EVALUATION = 'config.json', 'diverged.json', 'evaluation.json'
+_MEND_DIVERGED = 'restore it, or remove it if no member had diverged'
 
 
 @contextlib.contextmanager
@@ -85,7 +86,7 @@ def load_config(workdir: str | os.PathLike) -> ConfigDict:
   path = pathlib.Path(os.path.expanduser(workdir)) / _CONFIG
   try:
     return saved_configs.from_json(path.read_text(), str(path))
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise UserError(f'{workdir} holds no run: cannot read {path} ({error})') from error
 
 
@@ -113,8 +114,8 @@ def read_evaluation(folder: pathlib.Path) -> dict[str, Any] | None:
   """
   path = folder / EVALUATION
   summary = files.read_json(path)
-  if summary is not None and not isinstance(summary, dict):
-    raise UserError(f'{path} is damaged: it holds no summary; evaluate the run anew')
+  if summary is not None and (text := summary_form.mismatch_of_summary(summary)):
+    raise UserError(f'{path} is damaged: {text}; evaluate the run anew')
   return summary
 
 
@@ -123,20 +124,27 @@ def write_diverged(folder: pathlib.Path, known: dict[int, dict[str, Any]]) -> No
   files.write_json(folder / DIVERGED, known)
 
 
-def diverged(folder: pathlib.Path, step: int) -> dict[int, dict[str, Any]]:
+def diverged(folder: pathlib.Path, step: int, size: int) -> dict[int, dict[str, Any]]:
   """Members that had diverged by a step: when (`step`), and `what` was not finite.
+
+  Args:
+    folder: of the run.
+    step: of a checkpoint, which has members that had not diverged.
+    size: the number of members.
 
   Raises:
     UserError: the file is not what `write_diverged` wrote.
   """
   path = folder / DIVERGED
   try:
-    known = files.read_json(path) if path.exists() else {}
-    return {int(i): each for i, each in known.items() if each['step'] <= step and each['what']}
-  except (UserError, AttributeError, ValueError, KeyError, TypeError) as error:
-    raise UserError(
-      f'{path} is damaged; restore it, or remove it if no member had diverged'
-    ) from error
+    known = files.read_json(path, dict[str, summary_form.Diverged]) if path.exists() else {}
+  except UserError as error:
+    raise UserError(f'{error}; {_MEND_DIVERGED}') from error
+  known = {name: each for name, each in known.items() if each['step'] <= step}
+  found = {i: known[str(i)] for i in range(size) if str(i) in known}
+  if len(found) < len(known) or len(found) == size or not all(x['what'] for x in found.values()):
+    raise UserError(f'{path} is damaged: it is not of {size} members; {_MEND_DIVERGED}')
+  return found
 
 
 def _check_continues(
@@ -146,7 +154,7 @@ def _check_continues(
   if changed == ['train.steps'] and now['train.steps'] > there['train.steps']:
     return
   differences = ', '.join(
-    f'{key} ({there.get(key)!r} there, {now.get(key)!r} now)' for key in changed
+    f'{key} ({flat.shown(there.get(key))} there, {flat.shown(now.get(key))} now)' for key in changed
   )
   raise UserError(
     f'{folder} belongs to a run of another configuration: {differences}; choose another folder, '

@@ -27,11 +27,12 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from absl import logging
 
 from air_jax.errors import UserError
+from air_jax.runtime import files
 
 _NAME = 'run.lock'
 _TOUCH_S = 10.0  # between two signs of life
@@ -39,6 +40,17 @@ _STALE_S = 120.0  # without a sign of life
 _RESTARTED_S = 30.0  # the same, on a host of our name
 _WATCH_S = 1.0  # between two looks at a lock that may be stale
 _TRIES = 200
+
+
+class _Owner(TypedDict):
+  """What a lock says."""
+
+  host: str
+  pid: int
+  since: NotRequired[str]
+  machine: NotRequired[str]
+  started: NotRequired[str | None]  # see `_started`
+  token: NotRequired[str]
 
 
 @contextlib.contextmanager
@@ -171,10 +183,10 @@ def _touched(path: pathlib.Path) -> float | None:
 def _read(path: pathlib.Path) -> dict[str, Any]:
   """The owner of a lock; empty where the file cannot be read or names none."""
   try:
-    owner = json.loads(path.read_bytes())
-  except (OSError, ValueError, RecursionError):
+    owner = files.read_json(path, _Owner) or {}
+  except UserError:
     return {}
-  return owner if isinstance(owner, dict) and {'host', 'pid'} <= owner.keys() else {}
+  return owner if owner.get('pid', 0) > 0 else {}
 
 
 def _myself() -> dict[str, Any]:

@@ -3,17 +3,19 @@
 import contextlib
 import math
 import os
+import pathlib
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from air_jax.callbacks import Callback, CallbackList
 from air_jax.config import schema
 from air_jax.config.sections import Config, TrainConfig
 from air_jax.data import batches, loading
-from air_jax.errors import Interrupted
+from air_jax.errors import Interrupted, UserError
 from air_jax.runtime import distributed
 from air_jax.storage import checkpoints, provenance, run_dir
 from air_jax.training import memory, population, train_step
@@ -80,7 +82,7 @@ def _run(config, members, scenes, source, folder, kept, callbacks, started):
     callbacks.on_start(step, config)
     if step >= intervals.steps:
       callbacks.on_message(f'nothing to do: step {step} is reached; raise train.steps to go on')
-      summary = run_dir.read_evaluation(folder) or recorder.evaluate(step, states, figures=False)
+      summary = _kept_summary(folder) or recorder.evaluate(step, states, figures=False)
     elif step == 0:
       recorder.show(step, states)
     with Interruption() as interruption:
@@ -121,6 +123,15 @@ def _run(config, members, scenes, source, folder, kept, callbacks, started):
     raise
   callbacks.on_end(summary)
   return summary
+
+
+def _kept_summary(folder: pathlib.Path) -> dict[str, Any] | None:
+  """The summary of the last evaluation; None where it has to be made anew."""
+  try:
+    return run_dir.read_evaluation(folder)
+  except UserError as error:
+    logging.warning('%s, which is done now', error)
+    return None
 
 
 def _load(config: Config, data: loading.Split | None, shard: slice):

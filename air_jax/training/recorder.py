@@ -36,7 +36,7 @@ class Recorder:
     self._folder, self._callbacks = folder, callbacks
     self._size = len(members.seeds)
     self._learner = distributed.gather(members.learner)
-    known = run_dir.diverged(folder, step)
+    known = run_dir.diverged(folder, step, self._size)
     self._divergence = divergence.Divergence(self._size, known, self._on_divergence)
     self._unread: tuple[int, dict[str, Any]] | None = None
 

@@ -106,7 +106,7 @@ def write(
     provenance=_columns(provenance.read(_run_folder(run.folder))),
   )
   try:
-    files.write_atomic(path, text)
+    files.write_atomic(path, text.encode(errors='replace'))  # names of files may be any bytes
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}; --out=FILE names another') from error
   return path
@@ -260,5 +260,5 @@ def _columns(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]
 
 def _shown(value: Any) -> str:
   if isinstance(value, list):  # a command
-    return shlex.join(value)
+    return shlex.join(map(str, value))
   return '-' if value is None else str(value)
