@@ -1,6 +1,7 @@
 """MNIST (Y. LeCun): handwritten digits of 28x28 pixels, from its four IDX files."""
 
 import gzip
+import math
 import pathlib
 import zlib
 
@@ -69,7 +70,7 @@ def read_idx(path: pathlib.Path, dimensions: int) -> UInt8[np.ndarray, '...']:
       f'it starts with {raw[:4].hex() or "nothing"}, not 000008{dimensions:02x}'
     )
   shape = tuple(np.frombuffer(raw, '>i4', dimensions, offset=4).tolist())
-  if len(raw) - header != np.prod(shape, dtype=np.int64):
+  if min(shape) < 0 or len(raw) - header != math.prod(shape):
     raise UserError(f'{path} says it holds {shape} bytes but {len(raw) - header} follow')
   return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 

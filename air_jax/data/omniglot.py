@@ -1,5 +1,6 @@
 """Omniglot (Lake, Salakhutdinov & Tenenbaum, 2015): characters of many alphabets."""
 
+import contextlib
 import io
 import pathlib
 import zipfile
@@ -46,12 +47,11 @@ def read(folder: pathlib.Path, split: str) -> Glyphs:
   characters = sorted({where[:2] for where in chosen})
   numbers = {character: number for number, character in enumerate(characters)}
   images = np.zeros((len(chosen), SIZE, SIZE), np.uint8)
-  open_archives = {path: zipfile.ZipFile(path) for path in archives}
-  for image, where in zip(images, chosen, strict=True):
-    path, name = drawings[where]
-    _fill(image, open_archives[path], name)
-  for archive in open_archives.values():
-    archive.close()
+  with contextlib.ExitStack() as stack:
+    opened = {path: stack.enter_context(zipfile.ZipFile(path)) for path in archives}
+    for image, where in zip(images, chosen, strict=True):
+      path, name = drawings[where]
+      _fill(image, opened[path], name)
   return Glyphs(images, np.array([numbers[where[:2]] for where in chosen], np.int32))
 
 
@@ -79,6 +79,8 @@ def _fill(image: np.ndarray, archive: zipfile.ZipFile, name: str) -> None:
   factor = _INK_SIZE / max(strokes.size)
   width, height = (max(1, round(factor * side)) for side in strokes.size)
   small = np.asarray(strokes.resize((width, height), Image.Resampling.BOX), np.float32)
+  if not small.max() >= 0.5:
+    raise UserError(f'{archive.filename}: {name} cannot be read (its strokes are too faint)')
   # Thin strokes fade as they shrink: scale the darkest pixel back to full ink.
   small = np.round(small * (255 / small.max())).astype(np.uint8)
   top, left = (SIZE - height) // 2, (SIZE - width) // 2

@@ -26,6 +26,7 @@ from air_jax.types import LabelledScenes
 
 _LENGTH = struct.Struct('<Q')  # of a record; a checksum follows it, and another the record
 _CHECKSUM = 4  # bytes; gzip has its own, so that these are not read
+_MOST = 2**31 - 1  # bytes of a record, by protobuf
 _ONE_BYTE = (0x0A, 1)  # how protobuf begins a string of one byte in a list
 
 
@@ -46,21 +47,27 @@ def read(path: str | pathlib.Path, start: int, stop: int) -> LabelledScenes:
   if not 0 <= start < stop:
     raise UserError(f'scenes {start} to {stop} are not allowed; it must be 0 <= start < stop')
   with extras.needed('data', 'reading TFRecords'):
+    from google.protobuf.message import DecodeError
     from tensorflow_datasets.proto import tf_example_generated_pb2 as protos
 
   number, hidden = stop - start, not sys.stderr.isatty()
   records = itertools.islice(_records(path), start, stop)
-  images, segments, known = [], [], []
+  images: list[np.ndarray] = []
+  segments, known, entities = [], [], 0
   for record in tqdm.tqdm(records, total=number, unit='scene', disable=hidden):
     try:
       features = protos.Example.FromString(record).features.feature
       image = _image(_bytes(features['image']))
       masks = _masks(_bytes(features['mask']), len(image))
-    except ValueError as error:
+      factors = _factors(features, len(masks))
+      if images and (image.shape != images[0].shape or len(masks) != entities):
+        raise ValueError('scenes must be of one size, with as many masks each')
+    except (ValueError, DecodeError) as error:
       raise UserError(f'{path} holds no scenes with an image and masks: {error}') from error
     images.append(image)
     segments.append(masks.argmax(0))
-    known.append({'visibility': masks[1:].any((1, 2)), **_factors(features)})
+    known.append({'visibility': masks[1:].any((1, 2)), **factors})
+    entities = len(masks)
   if len(images) < number:
     raise UserError(f'{path} ends before scene {stop}; it has {start + len(images)} at most')
   return _scenes(np.stack(images), np.stack(segments), known)
@@ -71,11 +78,13 @@ def _records(path: str | pathlib.Path) -> Iterator[bytes]:
     with gzip.open(path) as file:
       while head := file.read(_LENGTH.size + _CHECKSUM):
         (length,) = _LENGTH.unpack(head[: _LENGTH.size])
+        if length > _MOST:
+          raise EOFError('a record is larger than such records can be')
         record = file.read(length + _CHECKSUM)
         if len(record) < length + _CHECKSUM:
           raise EOFError('its last record is cut short')
         yield record[:length]
-  except (OSError, EOFError, OverflowError, struct.error, zlib.error) as error:
+  except (OSError, EOFError, struct.error, zlib.error) as error:
     raise UserError(f'{path} cannot be read as gzipped TFRecords ({error})') from error
 
 
@@ -103,15 +112,19 @@ def _masks(values: UInt8[np.ndarray, ' M'], side: int) -> Bool[np.ndarray, 'E S 
       values.reshape(-1, side, side),
       values.reshape(side, side, -1).transpose(2, 0, 1),
     ):
-      if ((masks > 0).sum(0) == 1).all():
+      if len(masks) > 1 and ((masks > 0).sum(0) == 1).all():
         return masks > 0
-  raise ValueError('masks must give each pixel to one entity')
+  raise ValueError('masks must give each pixel to one entity of two or more')
 
 
-def _factors(features: Any) -> dict[str, np.ndarray]:
+def _factors(features: Any, entities: int) -> dict[str, np.ndarray]:
   """What is known about each entity but the first: visibility, shape, scale, orientation."""
   names = [name for name in ('visibility', 'shape', 'scale', 'orientation') if name in features]
-  return {name: np.array(features[name].float_list.value[1:]) for name in names}
+  known = {name: np.array(features[name].float_list.value[1:]) for name in names}
+  for name, values in known.items():
+    if values.size != entities - 1 or not (abs(values) < 2**31).all():
+      raise ValueError(f'{name} must be a finite number for each of {entities} entities')
+  return known
 
 
 def _scenes(images: np.ndarray, entities: np.ndarray, known: list) -> LabelledScenes:
