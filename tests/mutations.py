@@ -24,7 +24,7 @@ def register(number):
 
 
 def examples(slower=1):
-  """Settings of a test; of one whose examples take long, it tries fewer by a factor."""
+  """Settings of a test; where examples take long, it tries fewer by a factor."""
   profile = settings.get_profile('fuzz')
   return settings(profile, max_examples=max(1, profile.max_examples // slower))
 

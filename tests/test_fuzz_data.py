@@ -114,7 +114,7 @@ def test_a_damaged_archive_of_characters(tmp_path, content, split):
 
 
 def _scene(side, entities, floats):
-  """A `tf.train.Example` of the data sets, whose features may not fit together."""
+  """A `tf.train.Example` as in the data sets, in which features may not fit together."""
   example = protos.Example()
   features = example.features.feature
   masks = np.zeros((entities, side, side), np.uint8)

@@ -1,5 +1,6 @@
 """The folder of a run: made for one configuration, written by one process, read by all."""
 
+import logging
 import os
 import shutil
 
@@ -11,6 +12,7 @@ from air_jax.errors import UserError
 from air_jax.inference import restore
 from air_jax.runtime import distributed
 from air_jax.storage import run_dir, run_lock
+from air_jax.training import loop
 
 
 def use(folder, config):
@@ -138,6 +140,17 @@ def test_damaged_evaluation_is_named(tmp_path, text):
   (tmp_path / 'evaluation.json').write_text(text)
   with pytest.raises(UserError, match=r'evaluation\.json is damaged'):
     run_dir.read_evaluation(tmp_path)
+
+
+def test_a_damaged_evaluation_of_a_finished_run_is_made_anew(copy, run_config, caplog):
+  sound = run_dir.read_evaluation(copy)
+  (copy / 'evaluation.json').write_text('{"step": 20, "elbo": "high"}')
+  with caplog.at_level(logging.WARNING):
+    summary = loop.train(run_config, copy)
+  (message,) = [record.getMessage() for record in caplog.records]
+  assert message.startswith(f'{copy}/evaluation.json is damaged: it lacks ')
+  assert message.endswith('evaluate the run anew, which is done now')
+  assert summary == sound == run_dir.read_evaluation(copy)
 
 
 def test_members_have_folders_and_a_single_run_has_its_own(tmp_path):

@@ -45,10 +45,11 @@ class Run(NamedTuple):
     """
     size = self.config.train.population
     if index is None:
-      best = (run_dir.read_evaluation(self.folder) or {}).get('best', 0) if size > 1 else 0
-      if best >= size or best in self.diverged:
+      known = run_dir.read_evaluation(self.folder) if size > 1 else None
+      best = known.get('best') if known else 0
+      if type(best) is not int or not 0 <= best < size or best in self.diverged:
         raise UserError(
-          f'evaluation.json in {self.folder} is damaged: it names member {best} as the best; '
+          f'evaluation.json in {self.folder} is damaged: it names none of the members as the best; '
           'evaluate the run anew, or choose a member'
         )
       return best

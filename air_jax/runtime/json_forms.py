@@ -79,7 +79,7 @@ def _number(value: Any) -> bool:
 
 
 def _name(form: Any) -> str:
-  return getattr(form, '__name__', 'None')
+  return 'null' if form in (None, type(None)) else form.__name__
 
 
 def _first(texts: Any) -> str:
