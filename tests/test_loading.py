@@ -182,6 +182,9 @@ def test_damaged_cache_is_composed_anew_with_a_warning(data_config, composed, ca
   directory = content.index(b'PK\1\2')
   for place in [3, 30, len(content) // 3, *range(directory, directory + 56), len(content) - 10]:
     damages.append(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+  array = content.index(b'\x93NUMPY')
+  damages += [content[:array] + b'x' + content[array + 1 :]]  # no longer an array
+  damages += [content[: array + 60] + bytes(1) + content[array + 61 :]]  # in its description
   renewed = 0
   for damage in damages:
     path.write_bytes(damage)
