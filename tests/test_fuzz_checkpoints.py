@@ -39,12 +39,18 @@ def saved(tmp_path_factory):
   return folder, {str(path.relative_to(newest)): path.read_bytes() for path in files}
 
 
-def _damaged(draw, name, content):
+def damaged_copy(saved, folder, draw):
+  """A copy of the saved folder in which a file of the newest checkpoint is damaged."""
+  whole, files = saved
+  copy = folder / 'copy'
+  shutil.copytree(whole, copy, dirs_exist_ok=True)  # of an example that failed
+  name = draw(st.sampled_from([*files]))
   try:
-    tree = json.loads(content)
+    damaged = mutations.damaged_document(json.loads(files[name]))
   except ValueError:
-    return draw(mutations.damaged_bytes(content))
-  return draw(mutations.damaged_document(tree))
+    damaged = mutations.damaged_bytes(files[name])
+  (copy / '10' / name).write_bytes(draw(damaged))
+  return copy
 
 
 def assert_sound(found):
@@ -64,11 +70,7 @@ def let_go_of_abandoned_readers():
 @mutations.examples(10)
 @given(st.data())
 def test_a_damaged_checkpoint(saved, tmp_path, data):
-  folder, files = saved
-  copy = tmp_path / 'copy'
-  shutil.copytree(folder, copy, dirs_exist_ok=True)
-  name = data.draw(st.sampled_from([*files]))
-  (copy / '10' / name).write_bytes(_damaged(data.draw, name, files[name]))
+  copy = damaged_copy(saved, tmp_path, data.draw)
   found = checkpoint_reader.restore(copy, state(0))
   assert found.step in (5, 10)
   assert_sound(found)
@@ -86,11 +88,7 @@ def test_a_damaged_checkpoint(saved, tmp_path, data):
 @given(st.data())
 def test_training_goes_on_from_a_damaged_checkpoint(saved, tmp_path, data):
   """Orbax opens the folder too, and decides by the bounds there what to keep."""
-  folder, files = saved
-  copy = tmp_path / 'copy'
-  shutil.copytree(folder, copy, dirs_exist_ok=True)
-  name = data.draw(st.sampled_from([*files]))
-  (copy / '10' / name).write_bytes(_damaged(data.draw, name, files[name]))
+  copy = damaged_copy(saved, tmp_path, data.draw)
   best = data.draw(st.sampled_from([0, 1]))
   with Checkpoints(copy, 2, best=best) as checkpoints:
     assert_sound(checkpoints.restore(state(0)))

@@ -37,7 +37,7 @@ def evaluate_run(
   """
   run = restore.restore(workdir, changes)
   scenes, summaries = loading.load(run.config.data, 'test'), {}
-  size = run.config.train.population
+  size, kept = run.config.train.population, not changes
   members = [run.chosen(member)] if member is not None else range(size)
   for i in members:
     if member is None and i in run.diverged:
@@ -46,16 +46,18 @@ def evaluate_run(
     _, summaries[i] = held_out.evaluate(
       model.model, model.params, scenes, model.config.seed, run.step, particles
     )
+    kept = kept and _keep(run.member_dir(i), summaries[i])
   if member is not None:
-    summary, folder = summaries[member], run.member_dir(member)
-  else:
-    summary = population_summary.summarize(summaries, run.diverged, run.config.train.success)
-    folder = run.folder
-  if changes:
-    return summary, None
-  with output.kept_in(run.folder):
-    for i, each in summaries.items():
-      run_dir.write_evaluation(run.member_dir(i), each)
+    return summaries[member], run.member_dir(member) if kept else None
+  summary = population_summary.summarize(summaries, run.diverged, run.config.train.success)
+  if size > 1:
+    kept = kept and _keep(run.folder, summary)
+  return summary, run.folder if kept else None
+
+
+def _keep(folder: pathlib.Path, summary: dict[str, Any]) -> bool:
+  """Writes evaluation.json into a folder; whether that folder may be written to."""
+  with output.kept_in(folder):
     run_dir.write_evaluation(folder, summary)
-    return summary, folder
-  return summary, None
+    return True
+  return False

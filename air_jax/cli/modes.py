@@ -193,8 +193,10 @@ def check(flags: FlagValues) -> None:
   """Checks the files of a run, and mends what can be."""
   run_flags.refuse_config(flags)
   from air_jax.cli import check as checks
+  from air_jax.runtime import compilation_cache
   from air_jax.storage.run_check import DAMAGED, SOUND
 
+  compilation_cache.enable()  # an evaluation may be made anew
   found = checks.check_run(flags.workdir)
   print('\n'.join(checks.lines(found)))
   states = {each.state for each in found}
