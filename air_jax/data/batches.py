@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Int32, UInt8
+from jaxtyping import Array, Int, Int32, UInt8, UInt32
 
 from air_jax.config.sections import DataConfig
 from air_jax.data import composition
@@ -77,10 +77,14 @@ def online(config: DataConfig, glyphs: Glyphs | None, batch_size: int) -> BatchS
     scenes, _ = jax.vmap(lambda key: composition.compose_one(recipe, glyphs, key))(keys)
     return scenes.images, scenes.counts
 
-  def sample_indices(seed: int, start: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(steps, seed, np.uint32), np.arange(start, start + steps)
+  return BatchSource(compose, jax.tree.map(jnp.asarray, glyphs), seed_and_step)
 
-  return BatchSource(compose, jax.tree.map(jnp.asarray, glyphs), sample_indices)
+
+def seed_and_step(
+  seed: int, start: int, steps: int
+) -> tuple[UInt32[np.ndarray, ' steps'], Int[np.ndarray, ' steps']]:
+  """The indices of batches that are made anew: the seed of the run, and the training step."""
+  return np.full(steps, seed, np.uint32), np.arange(start, start + steps)
 
 
 def batch_indices(

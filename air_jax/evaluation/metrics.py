@@ -45,18 +45,18 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
 
 
 def ink_boxes(
-  pictures: Float[ArrayLike, '*batch H W'], threshold: float = 0.25
+  pictures: Float[ArrayLike, '*batch H W'], threshold: Float[ArrayLike, '*batch'] | float = 0.25
 ) -> Float[Array, '*batch 4']:
   """Bounding boxes of the pixels that are brighter than a threshold.
 
   Args:
     pictures: in [0, 1].
-    threshold: greatest brightness that is not ink.
+    threshold: greatest brightness that is not ink, of each picture or of all.
 
   Returns:
     float32 (top, left, height, width) in pixels, 0 where there is no ink.
   """
-  ink = jnp.asarray(pictures) > threshold
+  ink = jnp.asarray(pictures) > jnp.asarray(threshold)[..., None, None]
   sides = []
   for axis in (-1, -2):
     line = ink.any(axis)
@@ -68,19 +68,29 @@ def ink_boxes(
 
 
 def ink_segments(
-  layers: Float[ArrayLike, 'T H W'], count: Int[ArrayLike, ''], threshold: float = 0.25
+  layers: Float[ArrayLike, 'T H W'],
+  count: Int[ArrayLike, ''],
+  threshold: Float[ArrayLike, '*T'] | float = 0.25,
 ) -> UInt16[Array, 'H W']:
-  """A label image: t + 1 for the brightest layer, 0 where none is brighter than a threshold.
+  """A label image: t + 1 for the brightest layer, 0 where none is brighter than its threshold.
 
   Args:
     layers: in [0, 1], of T objects.
     count: the number of layers that count, the first ones.
-    threshold: greatest brightness that is not ink.
+    threshold: greatest brightness that is not ink, of each layer or of all.
   """
   layers = jnp.asarray(layers)
   present = jnp.arange(len(layers)) < count
-  ink = jnp.where(present[:, None, None], layers, 0.0)
-  return jnp.where(ink.max(0) > threshold, ink.argmax(0) + 1, 0).astype(jnp.uint16)
+  seen = present[:, None, None] & (layers > jnp.asarray(threshold)[..., None, None])
+  ink = jnp.where(seen, layers, 0.0)
+  return jnp.where(ink.any(0), ink.argmax(0) + 1, 0).astype(jnp.uint16)
+
+
+def share_of_peak(
+  layers: Float[ArrayLike, '*batch H W'], share: float, least: float = 0.02
+) -> Float[Array, '*batch']:
+  """A threshold for each layer, as a share of its greatest brightness; `least` is no ink at all."""
+  return jnp.maximum(share * jnp.asarray(layers).max((-2, -1)), least)
 
 
 def background_share(

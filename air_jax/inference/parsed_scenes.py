@@ -13,6 +13,10 @@ from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives import distributions
 from air_jax.types import Latents
 
+# Of the greatest brightness of an object, so that dim ones are found too:
+_BOX_SHARE = 0.25  # beyond which its ink lies in its box
+_EDGE_SHARE = 0.5  # of what it changes: at half lies the edge of what is blurred
+
 
 class ParsedScenes(NamedTuple):
   """B scenes that a model parsed, generated or edited, as NumPy arrays.
@@ -27,7 +31,7 @@ class ParsedScenes(NamedTuple):
   windows: Float[np.ndarray, 'B T 4']  # top, left, height, width in pixels of the model's canvas,
   # which is the image itself where that has the canvas's size; they may reach beyond it
   segments: UInt16[np.ndarray, 'B H W']  # of the model's canvas: 0 is the background, t + 1 is
-  # object t
+  # object t, where it changes most
   scores: Float[np.ndarray, 'B T']  # P(n > t), that the image holds the t-th object at least
   glimpses: Float[np.ndarray, 'B T h w C']  # each object on black, in [0, 1]
   canvases: Float[np.ndarray, 'B H W C']  # the reconstruction: all objects over the background
@@ -45,7 +49,7 @@ def describe(
   log_probs: Float[Array, ' T+1'],
   glimpses: Float[Array, 'T h w A'],
   painted: Float[Array, 'T H W A'],
-  canvas: Float[Array, 'H W C'],
+  canvases: Float[Array, 'T+1 H W C'],
 ) -> ParsedScenes:
   """One scene with exact latents; the caller of a parse sets deviations and bound.
 
@@ -55,21 +59,23 @@ def describe(
     log_probs: of each count.
     glimpses: of all objects, present or not.
     painted: each glimpse at its window on an empty canvas.
-    canvas: the reconstruction.
+    canvases: after 0..T objects.
   """
   present = jnp.arange(len(glimpses)) < latents.count
-  ink, visible = model.compositing.ink(painted), model.compositing.visible(painted)
+  ink, changes = model.compositing.ink(painted), jnp.abs(jnp.diff(canvases, axis=0)).max(-1)
+  box_threshold = metrics.share_of_peak(ink, _BOX_SHARE)
+  edge = metrics.share_of_peak(changes, _EDGE_SHARE)
   windows = jax.vmap(transformer.place)(latents.z_where)
   boxes = jax.vmap(lambda window: transformer.box(window, model.spec.canvas_size))(windows)
   fields: dict[str, Any] = {
     'counts': latents.count,
     'count_probs': jnp.exp(log_probs),
-    'boxes': jnp.where(present[:, None], metrics.ink_boxes(ink), 0.0),
+    'boxes': jnp.where(present[:, None], metrics.ink_boxes(ink, box_threshold), 0.0),
     'windows': jnp.where(present[:, None], boxes, 0.0),
-    'segments': metrics.ink_segments(visible, latents.count),
+    'segments': metrics.ink_segments(changes, latents.count, edge),
     'scores': jnp.where(present, distributions.presence_probs(log_probs), 0.0),
-    'glimpses': jnp.where(present[:, None, None, None], glimpses[..., : canvas.shape[-1]], 0.0),
-    'canvases': canvas,
+    'glimpses': jnp.where(present[:, None, None, None], glimpses[..., : canvases.shape[-1]], 0.0),
+    'canvases': canvases[latents.count],
     'z_where_mean': latents.z_where,
     'z_where_std': jnp.zeros_like(latents.z_where),
     'z_what_mean': latents.z_what,

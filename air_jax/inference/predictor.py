@@ -261,9 +261,8 @@ def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
     latents, rolled = air.parse(model, params, image)
     terms = air.elbo_terms(model, params, image, rolled, model.spec.success)
     log_probs = air.count_log_posterior(model, params, image, rolled)
-    canvas = rolled.canvases[latents.count]
     scene = parsed_scenes.describe(
-      model, latents, log_probs, rolled.glimpses, rolled.painted, canvas
+      model, latents, log_probs, rolled.glimpses, rolled.painted, rolled.canvases
     )
     known: dict[str, Any] = {
       'z_where_std': rolled.where.std,
@@ -282,8 +281,8 @@ def _render(model: air.Model, params: Any, latents: Latents) -> ParsedScenes:
   def render(latents: Latents) -> ParsedScenes:
     glimpses, painted = air.render_objects(model, params, latents)
     certain = jnp.log(jax.nn.one_hot(latents.count, model.spec.max_steps + 1))
-    canvas = air.decode(model, params, latents)
-    return parsed_scenes.describe(model, latents, certain, glimpses, painted, canvas)
+    canvases = air.compose(model, params, latents, painted)
+    return parsed_scenes.describe(model, latents, certain, glimpses, painted, canvases)
 
   return jax.vmap(render)(latents)
 

@@ -33,6 +33,7 @@ from air_jax.types import ElboTerms, Latents, Noise, Rollout
 __all__ = [
   'Model',
   'build',
+  'compose',
   'count_log_posterior',
   'decode',
   'elbo_terms',
@@ -164,8 +165,15 @@ def decode(model: Model, params: Params, latents: Latents) -> Float[Array, 'H W 
   Rows of the latents from `count` on are not rendered.
   """
   _, layers = render_objects(model, params, latents)
+  return compose(model, params, latents, layers)[latents.count]
+
+
+def compose(
+  model: Model, params: Params, latents: Latents, layers: Float[Array, 'T H W A']
+) -> Float[Array, 'T+1 H W C']:
+  """The canvas of a scene after each count 0..T of its objects, of their layers."""
   background = model.networks.decode_background(params, latents.z_background)
-  return rendering.compose(model.compositing, background, layers)[latents.count]
+  return rendering.compose(model.compositing, background, layers)
 
 
 def render_objects(

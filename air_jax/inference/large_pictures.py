@@ -1,0 +1,188 @@
+"""Parses pictures larger than the model's canvas: overlapping views, whose objects are merged.
+
+The picture is brought to the scale of the crops that the model was trained on, and every view of it
+is parsed by itself. What a view cuts it may miss or find in part, so an object is taken from the
+view in which it lies deepest, and kept if enough of the views that hold it have found it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int32, UInt8
+from PIL import Image
+from scipy import ndimage
+
+from air_jax.data import crops
+from air_jax.inference.predictor import Model
+
+_STRIDE = 1 / 3  # of the canvas, from view to view
+_MARGIN = 0.12  # of the canvas, how deep in a view the middle of an object must lie
+_SAME = 0.3  # IoU of two masks from which they are of the same object
+_TAKEN = 0.5  # share of a mask that other objects hold already, above which it is no other object
+_AGREE = 0.5  # share of the views that hold an object, which must have found it
+_BATCH = 64  # views at once
+
+
+class ParsedPicture(NamedTuple):
+  """What a model found in a picture of any size: M objects, from top to bottom."""
+
+  labels: Int32[np.ndarray, 'H W']  # 0 is the background, i + 1 is object i
+  boxes: Float[np.ndarray, 'M 4']  # of the masks: top, left, height, width in pixels
+  scores: Float[np.ndarray, ' M']  # in (0, 1], share of the views that hold it which found it
+  codes: Float[np.ndarray, 'M D']  # z_what
+
+
+class _Found(NamedTuple):
+  """An object in a view."""
+
+  depth: float  # see `_Axis`
+  corner: tuple[int, int]  # (top, left) of its mask in the picture
+  mask: Bool[np.ndarray, 'h w']
+  middle: Float[np.ndarray, '2']  # (y, x) of the mask in the picture
+  code: Float[np.ndarray, ' D']
+
+
+class _Axis(NamedTuple):
+  """Where views lie along a side of a picture."""
+
+  starts: Int[np.ndarray, ' V']
+  side: int  # pixels
+  size: int  # of a view, pixels
+
+  def depths(self, place: float) -> Float[np.ndarray, ' V']:
+    """Pixels from a place to the nearest end of each view; an end of the picture cuts nothing."""
+    before = np.where(self.starts > 0, place - self.starts, self.size)
+    ends = self.starts + self.size
+    after = np.where(ends < self.side, ends - 1 - place, self.size)
+    holds = (place >= self.starts) & (place <= ends)
+    return np.where(holds, np.minimum(before, after), -1.0)
+
+
+def parse(
+  model: Model,
+  picture: UInt8[np.ndarray, 'H W C'],
+  progress: Callable[[int, int], None] = lambda done, number: None,
+) -> ParsedPicture:
+  """Finds the objects of a picture of any size.
+
+  Args:
+    model: trained on crops, `data.object_pixels` > 0.
+    picture: in the levels that the model was trained on.
+    progress: is called with how many views are done, of how many.
+  """
+  size = model.config.data.canvas_size
+  scaled = crops.to_scale(picture, model.config.data)
+  missing = [(0, max(0, size - side)) for side in scaled.shape[:2]]
+  filled = np.pad(scaled, [*missing, (0, 0)], 'edge')
+  rows, columns = (_axis(side, size) for side in filled.shape[:2])
+  corners = [(y, x) for y in rows.starts.tolist() for x in columns.starts.tolist()]
+  found: list[_Found] = []
+  for start in range(0, len(corners), _BATCH):
+    part = corners[start : start + _BATCH]
+    found += _views(model, filled, part, rows, columns)
+    progress(start + len(part), len(corners))
+  merged = _merge(found, filled.shape[:2])
+  least = _MARGIN * size
+
+  def holding(middle: Float[np.ndarray, '2']) -> int:
+    y, x = middle
+    return int((rows.depths(y) >= least).sum() * (columns.depths(x) >= least).sum())
+
+  scores = [min(1.0, votes / holding(each.middle)) for each, votes in merged.objects]
+  kept = [i for i, score in enumerate(scores) if score >= _AGREE]
+  height, width = picture.shape[:2]
+  return _in_pixels(merged, kept, scores, (scaled.shape[0], scaled.shape[1]), (height, width))
+
+
+def _axis(side: int, size: int) -> _Axis:
+  number = 1 + -(-(side - size) // max(1, round(_STRIDE * size)))
+  return _Axis(np.unique(np.round(np.linspace(0, side - size, number)).astype(int)), side, size)
+
+
+def _views(
+  model: Model,
+  picture: UInt8[np.ndarray, 'H W C'],
+  corners: list[tuple[int, int]],
+  rows: _Axis,
+  columns: _Axis,
+) -> Iterator[_Found]:
+  """The objects that lie deep enough in views with these corners."""
+  size = rows.size
+  views = np.stack([picture[y : y + size, x : x + size] for y, x in corners])
+  scenes = model.parse(views, _BATCH)
+  for i, (top, left) in enumerate(corners):
+    spans = ndimage.find_objects(scenes.segments[i], max_label=int(scenes.counts[i]))
+    for t, span in enumerate(spans):
+      if span is None:
+        continue
+      mask = scenes.segments[i][span] == t + 1
+      corner = top + span[0].start, left + span[1].start
+      middle = np.argwhere(mask).mean(0) + corner
+      down = rows.depths(middle[0])[rows.starts == top].item()
+      across = columns.depths(middle[1])[columns.starts == left].item()
+      if (depth := min(down, across)) >= _MARGIN * size:
+        yield _Found(depth, corner, mask, middle, scenes.z_what_mean[i, t])
+
+
+class _Merged(NamedTuple):
+  """The objects of all views, each once."""
+
+  labels: Int32[np.ndarray, 'H W']  # i + 1 is object i
+  objects: list[tuple[_Found, int]]  # each with the number of views that found it
+
+
+def _merge(found: list[_Found], shape: tuple[int, int]) -> _Merged:
+  """Takes each object from the view in which it lies deepest."""
+  labels = np.zeros(shape, np.int32)
+  kept: list[_Found] = []
+  areas: list[int] = []
+  votes: list[int] = []
+  for each in sorted(found, key=lambda each: -each.depth):
+    (top, left), (height, width) = each.corner, each.mask.shape
+    place = labels[top : top + height, left : left + width]
+    there, pixels = np.unique(place[each.mask], return_counts=True)
+    area, shared = int(each.mask.sum()), pixels * (there > 0)
+    most, other = int(shared.max()), int(there[shared.argmax()]) - 1
+    if most and most > _SAME * (area + areas[other] - most):
+      votes[other] += 1
+    elif shared.sum() <= _TAKEN * area:
+      free = each.mask & (place == 0)
+      place[free] = len(kept) + 1
+      kept.append(each)
+      areas.append(int(free.sum()))
+      votes.append(1)
+  return _Merged(labels, list(zip(kept, votes, strict=True)))
+
+
+def _in_pixels(
+  merged: _Merged,
+  kept: list[int],
+  scores: list[float],
+  scaled_shape: tuple[int, int],
+  shape: tuple[int, int],
+) -> ParsedPicture:
+  """The objects kept, in pixels of the picture; those that have none there are left out."""
+  height, width = scaled_shape
+  by_place = sorted(kept, key=lambda i: tuple(merged.objects[i][0].middle))
+  numbers = np.zeros(len(merged.objects) + 1, np.int32)
+  numbers[np.array(by_place, int) + 1] = np.arange(len(by_place)) + 1
+  scaled = Image.fromarray(numbers[merged.labels][:height, :width])
+  labels = np.asarray(scaled.resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+  spans = ndimage.find_objects(labels, max_label=len(by_place))
+  shown = [i for i, span in enumerate(spans) if span is not None]
+  numbers = np.zeros(len(by_place) + 1, np.int32)
+  numbers[np.array(shown, int) + 1] = np.arange(len(shown)) + 1
+  boxes = [
+    (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+    for rows, columns in (spans[i] for i in shown)
+  ]
+  objects = [by_place[i] for i in shown]
+  size = len(merged.objects[0][0].code) if merged.objects else 0
+  codes = [merged.objects[i][0].code for i in objects]
+  return ParsedPicture(
+    labels=numbers[labels],
+    boxes=np.array(boxes, np.float32).reshape(-1, 4),
+    scores=np.array([scores[i] for i in objects], np.float32),
+    codes=np.array(codes, np.float32).reshape(len(objects), size),
+  )

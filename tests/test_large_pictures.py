@@ -1,0 +1,96 @@
+"""Pictures of any size are parsed in views, and their objects merged."""
+
+import types
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from air_jax.inference import large_pictures
+
+CANVAS = 50
+
+
+class Threshold:
+  """Finds the bright parts of a view, and of those that it cuts off what is inside."""
+
+  def __init__(self, object_pixels=18.0, blind=()):
+    data = types.SimpleNamespace(canvas_size=CANVAS, object_pixels=object_pixels)
+    self.config = types.SimpleNamespace(data=data)
+    self._blind = set(blind)  # numbers of views in which nothing is found
+    self._seen = 0
+
+  def parse(self, images, batch_size):
+    del batch_size
+    segments, counts = [], []
+    for image in images:
+      labels, number = ndimage.label(image[..., 0] > 127)
+      if self._seen in self._blind:
+        labels, number = np.zeros_like(labels), 0
+      self._seen += 1
+      segments.append(labels.astype(np.uint16))
+      counts.append(number)
+    most = max(counts)
+    codes = np.stack([np.full((most, 2), image.max(), np.float32) for image in images])
+    return types.SimpleNamespace(
+      segments=np.stack(segments), counts=np.array(counts), z_what_mean=codes
+    )
+
+
+def discs(shape, middles, radius=8):
+  """A picture of bright discs, and the label image that says which is which."""
+  y, x = np.indices(shape)
+  labels = np.zeros(shape, np.int32)
+  for number, (row, column) in enumerate(middles, 1):
+    labels[(y - row) ** 2 + (x - column) ** 2 < radius**2] = number
+  return (255 * (labels > 0)).astype(np.uint8)[..., None], labels
+
+
+def scattered(shape, number, apart=20, seed=0):
+  """Places inside a picture, at least so far from one another."""
+  generator = np.random.default_rng(seed)
+  found = []
+  while len(found) < number:
+    place = generator.uniform(0, shape)
+    if all(np.hypot(*(place - other)) > apart for other in found):
+      found.append(place)
+  return sorted(map(tuple, found))
+
+
+@pytest.mark.parametrize('shape', [(50, 50), (64, 51), (233, 310), (30, 300), (17, 12)])
+def test_every_object_is_found_once(shape):
+  number = max(1, shape[0] * shape[1] // 2500)
+  picture, labels = discs(shape, scattered(shape, number))
+  parsed = large_pictures.parse(Threshold(), picture)
+  assert len(parsed.boxes) == len(parsed.scores) == number
+  assert (parsed.scores >= 0.9).all()
+  # The same parts of the picture, whatever their numbers.
+  pairs = np.unique(np.stack([labels.ravel(), parsed.labels.ravel()]), axis=1)
+  assert pairs.shape[1] == number + 1
+
+
+def test_boxes_are_those_of_the_masks_in_pixels_of_the_file():
+  picture, labels = discs((120, 90), [(30, 40), (80, 50)], radius=16)
+  parsed = large_pictures.parse(Threshold(object_pixels=36.0), picture)
+  assert parsed.labels.shape == (120, 90)
+  assert len(parsed.boxes) == 2
+  np.testing.assert_allclose(parsed.boxes, [[15, 25, 31, 31], [65, 35, 31, 31]], atol=2)
+  agree = (parsed.labels > 0) == (labels > 0)
+  assert agree.mean() > 0.97
+
+
+def test_an_object_that_few_views_find_is_left_out():
+  picture, _ = discs((50, 150), [(25, 25), (25, 125)])
+  views = 1 + -(-100 // 17)
+  assert len(large_pictures.parse(Threshold(blind=()), picture).boxes) == 2
+  most = large_pictures.parse(Threshold(blind=range(views - 3)), picture)
+  assert len(most.boxes) == 1 and most.boxes[0, 1] > 100
+  nothing = large_pictures.parse(Threshold(blind=range(views)), picture)
+  assert nothing.boxes.shape == (0, 4) and not nothing.labels.any()
+
+
+def test_progress_counts_views():
+  picture, _ = discs((200, 200), [])
+  calls = []
+  large_pictures.parse(Threshold(), picture, lambda done, number: calls.append((done, number)))
+  assert calls[-1] == (100, 100) and calls[0] == (64, 100)
