@@ -72,6 +72,12 @@ def omniglot_dir():
   return _shared('omniglot')
 
 
+@pytest.fixture
+def real_dir():
+  """The folder of pictures that nobody of the project made, with their truth."""
+  return _shared('real')
+
+
 def _shared(name):
   folder = ROOT.parent / 'shared' / 'data' / name
   if not folder.is_dir():
