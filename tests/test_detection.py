@@ -51,8 +51,9 @@ def best_assignment(pairs, true, found):
 def assert_best(matches, pairs, true, found):
   assert (matches.true, matches.found) == (len(true), len(found))
   expected = best_assignment(pairs, true, found)
-  assert (len(matches.pairs), round(matches.scores.sum(), 9)) == expected
-  for (t, f), score in zip(matches.pairs.tolist(), matches.scores, strict=True):
+  scores = np.nan_to_num(matches.ious, nan=1.0)  # of points
+  assert (len(matches.pairs), round(scores.sum(), 9)) == expected
+  for (t, f), score in zip(matches.pairs.tolist(), scores, strict=True):
     assert score == pytest.approx(pairs[t, f])
   assert all(len(set(side)) == len(side) for side in matches.pairs.T.tolist())
   assert matches.pairs[:, 0].tolist() == sorted(matches.pairs[:, 0].tolist())
@@ -96,11 +97,10 @@ def test_masks_match_the_same_way_both_ways_and_under_other_numbers(images, thre
   matches = detection.match_masks(truth, found, threshold)
   back = detection.match_masks(found, truth, threshold)
   assert (back.true, back.found) == (matches.found, matches.true)
-  assert back.scores.sum() == pytest.approx(matches.scores.sum()) and len(back.pairs) == len(
-    matches.pairs
-  )
+  assert back.ious.sum() == pytest.approx(matches.ious.sum())
+  assert len(back.pairs) == len(matches.pairs)
   renamed = detection.match_masks(np.where(truth, 2**31 - truth, 0), found, threshold)
-  assert sorted(renamed.scores) == pytest.approx(sorted(matches.scores))
+  assert sorted(renamed.ious) == pytest.approx(sorted(matches.ious))
   itself = detection.match_masks(truth, truth, threshold)
   assert (itself.pairs[:, 0] == itself.pairs[:, 1]).all() and len(itself.pairs) == matches.true
 
@@ -111,7 +111,7 @@ def test_more_matches_go_before_a_larger_iou():
   found = np.array([[9] + [8] * 10 + [0]])
   matches = detection.match_masks(truth, found, 0.05)
   assert matches.pairs.tolist() == [[1, 9], [2, 8]]
-  np.testing.assert_allclose(matches.scores, [1 / 10, 1 / 11])
+  np.testing.assert_allclose(matches.ious, [1 / 10, 1 / 11])
   assert detection.match_masks(truth, found, 0.5).pairs.tolist() == [[1, 8]]
 
 
@@ -164,10 +164,10 @@ def test_a_mask_takes_the_first_of_the_points_in_it():
   found = np.array([[0, 0, 4], [9, 9, 4]])
   points = [(0.9, 0.9), (1.0, 1.99), (1.5, 0.2), (0.2, 2.0), (2.0, 3.0)]
   matches = detection.match_points(points, found)
-  assert matches.pairs.tolist() == [[1, 9], [3, 4]] and matches.scores.tolist() == [1, 1]
+  assert matches.pairs.tolist() == [[1, 9], [3, 4]] and np.isnan(matches.ious).all()
   assert (matches.true, matches.found) == (5, 2)
   nothing = detection.match_points([], found)
-  assert nothing[:2] == (0, 2) and nothing.pairs.shape == (0, 2) and nothing.scores.shape == (0,)
+  assert nothing[:2] == (0, 2) and nothing.pairs.shape == (0, 2) and nothing.ious.shape == (0,)
   assert detection.match_points(points, np.zeros((2, 3), int))[:2] == (5, 0)
 
 
@@ -175,7 +175,7 @@ def test_pictures_without_objects():
   nothing, one = np.zeros((2, 2), int), np.eye(2, dtype=int)
   both = detection.summary([detection.match_masks(nothing, nothing)])
   assert both == {
-    'pictures': 1, 'true_objects': 0, 'found_objects': 0, 'matched_objects': 0, 'f1': 1.0,
+    'located_pictures': 1, 'true_objects': 0, 'found_objects': 0, 'matched_objects': 0, 'f1': 1.0,
     'detection_accuracy': 1.0, 'mean_f1': 1.0,
   }  # fmt: skip
   missed = detection.summary([detection.match_masks(one, nothing)])
@@ -194,12 +194,14 @@ def test_summary_pools_objects_and_averages_pictures():
   found = detection.summary(matches)
   assert found == pytest.approx(
     {
-      'pictures': 2, 'true_objects': 6, 'found_objects': 4, 'matched_objects': 3,
+      'located_pictures': 2, 'true_objects': 6, 'found_objects': 4, 'matched_objects': 3,
       'precision': 3 / 4, 'recall': 3 / 6, 'f1': 6 / 10, 'detection_accuracy': 3 / 7,
-      'mean_f1': (6 / 7 + 0) / 2, 'matched_score': 0.7,
+      'mean_f1': (6 / 7 + 0) / 2, 'matched_iou': 0.7,
     }
   )  # fmt: skip
   assert json.loads(json.dumps(found)) == found
+  of_points = detection.summary([detection.match_points([(0, 0), (0, 1)], np.eye(2, dtype=int))])
+  assert of_points['recall'] == 1 / 2 and 'matched_iou' not in of_points
 
 
 def test_thousands_of_objects_take_seconds():
@@ -216,7 +218,7 @@ def test_thousands_of_objects_take_seconds():
   to_boxes = detection.match_points_to_boxes(corners + 4, boxes)
   assert time.process_time() - start < 30
   for matches in (of_masks, of_boxes):
-    np.testing.assert_allclose(matches.scores, 72 / 90)
+    np.testing.assert_allclose(matches.ious, 72 / 90)
   for matches in (of_masks, of_boxes, of_points, to_boxes):
     assert len(matches.pairs) == matches.true == matches.found == 10_000
     assert len(set((matches.pairs[:, 0] - matches.pairs[:, 1]).tolist())) == 1

@@ -25,7 +25,7 @@ class Matches(NamedTuple):
   true: int  # M, number of true objects
   found: int  # N, number of found objects
   pairs: Int[np.ndarray, 'K 2']  # (true, found): labels of masks, indices of boxes and points
-  scores: Float[np.ndarray, ' K']  # IoU of each pair, 1 for a point that lies in its object
+  ious: Float[np.ndarray, ' K']  # of each pair; NaN for a point in its object
 
 
 def pixel_pairs(
@@ -145,7 +145,7 @@ def match_points(points: Float[ArrayLike, 'M 2'], found: Int[np.ndarray, 'H W'])
   hit = found[pixel[:, 0], pixel[:, 1]].astype(np.int64)
   label, first = np.unique(hit, return_index=True)
   pairs = np.stack([first, label], 1)[label > 0]
-  return Matches(len(points), number, pairs[np.argsort(pairs[:, 0])], np.ones(len(pairs)))
+  return Matches(len(points), number, pairs[np.argsort(pairs[:, 0])], np.full(len(pairs), np.nan))
 
 
 def match_points_to_boxes(
@@ -173,7 +173,7 @@ def match_points_to_boxes(
   if graph.nnz:
     partner = csgraph.maximum_bipartite_matching(graph, perm_type='column')
     pairs = np.stack([np.arange(len(points)), partner], 1)[partner >= 0]
-  return Matches(len(points), len(found), pairs, np.ones(len(pairs)))
+  return Matches(len(points), len(found), pairs, np.full(len(pairs), np.nan))
 
 
 def _parts(
@@ -256,18 +256,20 @@ def summary(matches: Sequence[Matches]) -> dict[str, float]:
     matches: of each picture, at least one.
 
   Returns:
-    `pictures`, `true_objects`, `found_objects`, `matched_objects`; the entries of `quality` for the
-    objects of all pictures together; `mean_f1`, the mean over pictures; and `matched_score`, the
-    mean score of matched pairs, left out where there is none.
+    `located_pictures`, the number of pictures; `true_objects`, `found_objects`, `matched_objects`;
+    the entries of `quality` for the objects of all pictures together; `mean_f1`, the mean over
+    pictures; and `matched_iou`, the mean over matched masks or boxes, left out where there is none.
   """
   true, found = sum(each.true for each in matches), sum(each.found for each in matches)
-  scores = np.concatenate([each.scores for each in matches])
+  matched = sum(len(each.pairs) for each in matches)
+  ious = np.concatenate([each.ious for each in matches])
+  ious = ious[np.isfinite(ious)]
   each_f1 = [metrics.f1(len(each.pairs), each.true, each.found) for each in matches]
   result: dict[str, float] = {
-    'pictures': len(matches),
+    'located_pictures': len(matches),
     'true_objects': true,
     'found_objects': found,
-    'matched_objects': len(scores),
+    'matched_objects': matched,
   }
-  result |= quality(len(scores), true, found) | {'mean_f1': float(np.mean(each_f1))}
-  return result | {'matched_score': float(scores.mean())} if len(scores) else result
+  result |= quality(matched, true, found) | {'mean_f1': float(np.mean(each_f1))}
+  return result | {'matched_iou': float(ious.mean())} if len(ious) else result

@@ -1,25 +1,27 @@
 """Counts of objects in pictures against the truth: a pure function of the counts."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import ArrayLike, Int
 
 from air_jax.evaluation import metrics
 
 
-def summary(truth: Int[ArrayLike, ' B'], found: Int[ArrayLike, ' B']) -> dict[str, float]:
-  """How well the counts of pictures agree, as a flat dict for JSON.
+def summary(truth: Int[ArrayLike, ' B'], found: Int[ArrayLike, ' B']) -> dict[str, Any]:
+  """How well the counts of pictures agree, as a dict for JSON.
 
   Args:
     truth: true counts of at least one picture, >= 0.
     found: found counts.
 
   Returns:
-    `pictures`; `count_accuracy`, the part of pictures whose count is exact, and the ends `.._low`
-    and `.._high` of its 95 % interval; `mean_true_count`, `mean_found_count`;
-    `total_error_percent`, 100 (sum of found - sum of true) / sum of true, left out where that is 0;
-    `mean_absolute_error`, in objects; `count_correlation`, Pearson's, left out where the true or
-    the found counts do not vary; `commonest_count`, the true count of most pictures (the smallest
-    of these), and `commonest_accuracy`, the accuracy of always saying it.
+    `pictures`; `count_accuracy`, the part of pictures whose count is exact, and
+    `count_accuracy_interval`, [low, high] of its 95 % interval; `mean_true_count` and
+    `mean_found_count`; `total_error_percent`, 100 (sum of found - sum of true) / sum of true, left
+    out where that is 0; `mean_absolute_error`, in objects; `count_correlation`, Pearson's, left out
+    where the true or the found counts do not vary; `commonest_count`, the true count of most
+    pictures (the smallest of these), and `commonest_accuracy`, the accuracy of always saying it.
 
   Raises:
     ValueError: there are no pictures, or not as many found counts as true ones.
@@ -30,13 +32,11 @@ def summary(truth: Int[ArrayLike, ' B'], found: Int[ArrayLike, ' B']) -> dict[st
       f'{a.shape} true and {b.shape} found counts; there must be as many, at least 1'
     )
   exact = int((a == b).sum())
-  low, high = metrics.wilson_interval(exact, len(a))
   counts, pictures = np.unique(a, return_counts=True)
-  result: dict[str, float] = {
+  result: dict[str, Any] = {
     'pictures': len(a),
     'count_accuracy': exact / len(a),
-    'count_accuracy_low': low,
-    'count_accuracy_high': high,
+    'count_accuracy_interval': [*metrics.wilson_interval(exact, len(a))],
     'mean_true_count': float(a.mean()),
     'mean_found_count': float(b.mean()),
     'mean_absolute_error': float(np.abs(a - b).mean()),

@@ -86,3 +86,45 @@ def _of_run(summary: dict[str, Any]) -> str:
   if 'confusion' not in summary:
     lines.append(f'   unknown          -   {"":9}' + ''.join(f'{n:>8,}' for n in found))
   return '\n'.join(lines)
+
+
+def of_pictures(summary: dict[str, Any]) -> str:
+  """What was found in pictures against the truth, as text for the terminal.
+
+  Args:
+    summary: of `picture_counts.summary`, of `detection.summary`, or both in one.
+  """
+  lines = []
+  if 'count_accuracy' in summary:
+    low, high = summary['count_accuracy_interval']
+    found, true = summary['mean_found_count'], summary['mean_true_count']
+    lines += [
+      f'pictures             {summary["pictures"]:>10,}   with a true count',
+      f'count accuracy       {summary["count_accuracy"]:>10.2%}'
+      f'   (95 % interval {low:.2%} .. {high:.2%})',
+      f'  commonest count    {summary["commonest_accuracy"]:>10.2%}'
+      f'   by always saying {summary["commonest_count"]:,}',
+      f'objects per picture  {found:>10.2f}   true {true:.2f}',
+      f'absolute error       {summary["mean_absolute_error"]:>10.2f}   objects, mean',
+    ]
+    if 'total_error_percent' in summary:
+      lines.append(f'error of the total   {summary["total_error_percent"]:>+10.1f}   %')
+    if 'count_correlation' in summary:
+      lines.append(f'correlation          {summary["count_correlation"]:>10.3f}   of counts')
+  if 'f1' in summary:
+    true, found = summary['true_objects'], summary['found_objects']
+    lines += [
+      f'pictures             {summary["located_pictures"]:>10,}   with known true objects',
+      f'objects matched      {summary["matched_objects"]:>10,}   of {true:,} true, {found:,} found',
+    ]
+    for name in ('precision', 'recall'):
+      if name in summary:
+        lines.append(f'{name:<21}{summary[name]:>10.3f}')
+    accuracy = summary['detection_accuracy']
+    lines += [
+      f'F1                   {summary["f1"]:>10.3f}   mean of pictures {summary["mean_f1"]:.3f}',
+      f'detection accuracy   {accuracy:>10.3f}   matched / (matched + missed + wrong)',
+    ]
+    if 'matched_iou' in summary:
+      lines.append(f'IoU of matches       {summary["matched_iou"]:>10.3f}   mean')
+  return '\n'.join(lines)
