@@ -22,8 +22,15 @@ def get_config() -> ConfigDict:
   data.layout = 'disjoint'
   data.mnist_dir = ''  # folder of the four IDX .gz files of MNIST; '' downloads them
   data.omniglot_dir = ''  # folder of Omniglot's images_background*.zip; '' downloads them
-  data.dir = ''  # folder of your PNG and JPEG files, for source 'folder'
+  data.dir = ''  # folder of your PNG, JPEG, TIFF, BMP, WebP or GIF files, for source 'folder'
   data.counts_csv = ''  # file of 'name,count' lines, for evaluation on your images; '': none
+  # Of your images as grey: 'red', 'green', 'blue' or a channel's number from '0'; '' takes all
+  data.channel = ''
+  # (low, high), low < high, of your images: the values in their files that become black and white;
+  # () is the full range of the file's type, or what stretch measures
+  data.levels = ()
+  data.stretch = False  # measure levels from the training images, where levels are ()
+  data.invert = False  # make dark bright: for dark objects on bright ground
   data.fit = 'crop'  # how your images become square: 'crop' to the centre, 'pad' or 'squash'
   data.strict = False  # refuse a folder with an unreadable image instead of leaving the image out
   data.cache_dir = ''  # folder of composed scenes; '' is air_jax in the user's cache folder

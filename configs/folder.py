@@ -1,4 +1,4 @@
-"""Your own images: PNG or JPEG files in a folder, grey or (data.colour) RGB.
+"""Your own images: the pictures in a folder, grey or (data.colour) RGB.
 
 air-jax --config=folder --config.data.dir=FOLDER
 """
@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = plain.simplify(default.get_config())
   config.data.source = 'folder'
+  config.data.stretch = True
   config.model.background = 'latent'
   config.train.steps = 10_000
   return config

@@ -1,8 +1,7 @@
 """A folder of somebody's images, and what is loaded of it."""
 
-import types
-
 import numpy as np
+import samples
 from PIL import Image
 
 from air_jax.data import image_folder
@@ -11,8 +10,8 @@ TRAIN_NAME, TEST_NAME = 'a.png', '0.png'  # which split a name falls to never ch
 
 
 def config_of(path, **changes):
-  fields = {'counts_csv': '', 'fit': 'squash', 'strict': False, 'canvas_size': 2, 'colour': False}
-  return types.SimpleNamespace(dir=str(path), **(fields | changes))
+  fields = {'source': 'folder', 'dir': str(path), 'fit': 'squash', 'canvas_size': 2}
+  return samples.data_config(**(fields | changes))
 
 
 def save(array, path, **options):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_generated_pb2 as protos
 
-from air_jax.data import image_folder, mnist, omniglot, tfrecords
+from air_jax.data import count_tables, mnist, omniglot, tfrecords
 from air_jax.errors import UserError
 
 NAMES = ['a.png', 'b/c.png', 'd "e".png']
@@ -30,7 +30,7 @@ def refused(error):
 def test_damaged_counts(tmp_path, content):
   (tmp_path / 'counts.csv').write_bytes(content)
   try:
-    counts = image_folder._read_counts(str(tmp_path / 'counts.csv'), NAMES)
+    counts = count_tables.read(str(tmp_path / 'counts.csv'), NAMES)
   except UserError as error:
     refused(error)
   else:

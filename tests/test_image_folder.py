@@ -3,15 +3,15 @@
 import hashlib
 import io
 import sys
-import warnings
 
 import numpy as np
 import own_images
 import pytest
 from PIL import Image
 
-from air_jax.data import image_folder
+from air_jax.data import image_folder, pictures
 from air_jax.errors import UserError
+from air_jax.runtime import memory
 
 
 def test_images_are_found_at_any_depth_and_sorted_by_name(tmp_path):
@@ -106,8 +106,8 @@ def test_counts_go_to_the_images_named(tmp_path, start):
 @pytest.mark.parametrize(
   'content, complaint',
   [
-    (b'name,count\na.png\n', 'line 2 has 1 fields; it must have two'),
-    (b'a.png,1,2\n', 'line 1 has 3 fields; it must have two'),
+    (b'name,count\na.png\n', 'line 2 has 1 fields; it must have 2, name,count'),
+    (b'a.png,1,2\n', 'line 1 has 3 fields; it must have 2, name,count'),
     (b'a.png,1\nb.png,-1\n', "line 2: the count '-1' must be a whole number >= 0"),
     (b'a.png,1.5\n', "line 1: the count '1.5' must be a whole number"),
     (b'a.png,\n', "line 1: the count '' must be a whole number"),
@@ -154,7 +154,7 @@ def test_spoilt_image_is_left_out_or_refused(tmp_path, damage, caplog):
   assert each.startswith(f'leaving out {tmp_path / "b.png"}: it cannot be read (')
   assert not each.endswith('()')
   assert total == 'left out 1 of 3 train images that cannot be read'
-  config.strict = True
+  config = own_images.config_of(tmp_path, counts_csv=str(table), strict=True)
   with pytest.raises(UserError, match=r'/b\.png cannot be read \(.+\); data\.strict=False'):
     image_folder.load(config, 'train')
 
@@ -166,15 +166,22 @@ def test_dangling_link_is_reported(tmp_path, caplog):
   assert 'leaving out' in caplog.text and 'No such file' in caplog.text
 
 
-@pytest.mark.parametrize('side', [4, 5])  # Pillow warns above its limit, and raises above twice it
-def test_decompression_bomb_is_unreadable(tmp_path, side, caplog, monkeypatch):
+@pytest.mark.parametrize('form', ['PNG', 'TIFF'])
+def test_what_the_memory_cannot_hold_is_unreadable(tmp_path, form, caplog, monkeypatch):
+  monkeypatch.setattr(memory, 'of_machine', lambda: 2 * 12 * 50)  # 50 pixels
+  own_images.save(np.zeros((15, 16), np.uint8), tmp_path / 'a.png', format=form)
+  own_images.save(np.full((7, 7), 20, np.uint8), tmp_path / 'b.png', format=form)
+  assert own_images.greys(image_folder.load(own_images.config_of(tmp_path), 'train')) == [20]
+  assert 'a.png: it cannot be read (it needs about' in caplog.text
+
+
+def test_more_pixels_than_pillow_warns_about_are_read(tmp_path, monkeypatch):
   monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
-  own_images.save(np.zeros((side, side), np.uint8), tmp_path / 'a.png')
-  own_images.save(np.full((3, 3), 20, np.uint8), tmp_path / 'b.png')
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')
-    assert own_images.greys(image_folder.load(own_images.config_of(tmp_path), 'train')) == [20]
-  assert 'a.png: it cannot be read (Image size' in caplog.text
+  own_images.save(np.full((5, 5), 20, np.uint8), tmp_path / 'a.png')
+  assert own_images.greys(image_folder.load(own_images.config_of(tmp_path), 'train')) == [20]
+  assert Image.MAX_IMAGE_PIXELS == 10
+  with pytest.raises(Image.DecompressionBombError):  # others, such as the demo, keep to it
+    pictures.open_header(tmp_path / 'a.png')
 
 
 def test_folder_of_unreadable_images_is_refused(tmp_path):
@@ -185,8 +192,8 @@ def test_folder_of_unreadable_images_is_refused(tmp_path):
 
 
 def test_folder_without_images_is_refused(tmp_path):
-  (tmp_path / 'a.gif').write_bytes(b'GIF89a')
-  with pytest.raises(UserError, match=r'holds no images; .*\.png, \.jpg, \.jpeg'):
+  (tmp_path / 'a.svg').write_bytes(b'<svg/>')
+  with pytest.raises(UserError, match=r'holds no images; .*\.png, \.jpg, \.jpeg, \.tif'):
     image_folder.load(own_images.config_of(tmp_path), 'train')
 
 
@@ -201,7 +208,8 @@ def test_missing_folder_is_refused(tmp_path):
 
 def test_log_tells_how_many_images_of_which_sizes_and_their_fit(tmp_path, caplog):
   for name, (height, width) in {'a.png': (9, 5), 'b.png': (2, 3), 'c.png': (4, 4)}.items():
-    own_images.save(np.zeros((height, width), np.uint8), tmp_path / name)
+    pixels = np.random.default_rng(0).integers(2, size=(height, width), dtype=np.uint8)
+    own_images.save(255 * pixels, tmp_path / name)
   with caplog.at_level('INFO', logger='absl'):
     image_folder.load(own_images.config_of(tmp_path, fit='pad', canvas_size=4), 'train')
     for name in ('a.png', 'b.png'):

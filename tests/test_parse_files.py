@@ -80,8 +80,10 @@ def test_annotations_show_image_boxes_and_reconstruction():
 
 
 def test_patterns_choose_files(photos, tmp_path):
-  assert parse_files.find(f'{photos}/[12].png') == (photos, ['1.png', '2.png'])
-  assert parse_files.find(f'{photos}/**/5.png') == (photos / 'more', ['5.png'])
+  folder, files = parse_files.find(f'{photos}/[12].png')
+  assert folder == photos and [file.name for file in files] == ['1.png', '2.png']
+  folder, files = parse_files.find(f'{photos}/**/5.png')
+  assert folder == photos / 'more' and [file.name for file in files] == ['5.png']
   for nothing in (f'{photos}/*.gif', str(tmp_path / 'no')):
     with pytest.raises(UserError, match='finds no pictures'):
       parse_files.find(nothing)

@@ -16,6 +16,7 @@ from air_jax.errors import UserError
 Constraint = Callable[[Any], str]
 
 _MOST = 2**31 - 1  # of a whole number: JAX holds them in 32 bits
+COLOURS = 'red', 'green', 'blue'  # by their channel
 MOST_OBJECTS = 2**16 - 2  # in a scene: segments hold one more, in 16 bits
 
 
@@ -99,6 +100,19 @@ def counts(numbers: tuple[int, ...]) -> str:
   allowed = all(_is_a(number, int) and 0 <= number <= MOST_OBJECTS for number in numbers)
   allowed = allowed and len(set(numbers)) == len(numbers) and (not len(numbers) or max(numbers) > 0)
   return '' if allowed else 'different whole numbers >= 0, of which one is >= 1, or ()'
+
+
+def levels(numbers: tuple[float, ...]) -> str:
+  """The values that become black and white, or none."""
+  allowed = all(_is_a(number, float) and not finite(number) for number in numbers)
+  allowed = allowed and (not len(numbers) or (len(numbers) == 2 and numbers[0] < numbers[1]))
+  return '' if allowed else 'two finite numbers, the first less than the second, or ()'
+
+
+def channel(name: str) -> str:
+  """A colour, or the number of a channel."""
+  allowed = name in ('', *COLOURS) or (name.isascii() and name.isdecimal() and len(name) < 6)
+  return '' if allowed else f"one of {', '.join(map(repr, ('', *COLOURS)))}, or a number from '0'"
 
 
 def path_or_empty(value: str) -> str:

@@ -15,6 +15,10 @@ from air_jax.errors import UserError
 ADDED: dict[str, Any] = {
   'data.counts': (),  # since 0.2.0
   'data.palette': 'bright',  # since 0.2.0
+  'data.channel': '',  # since 0.2.0
+  'data.levels': (),  # since 0.2.0
+  'data.stretch': False,  # since 0.2.0
+  'data.invert': False,  # since 0.2.0
   'objective.final_smoothing': 0.0,  # since 0.2.0
   'model.cell': 'lstm',  # since 0.2.0
   'model.looks': 2,  # since 0.2.0

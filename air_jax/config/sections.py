@@ -57,6 +57,10 @@ class DataConfig(Recipe):
   omniglot_dir: str
   dir: str
   counts_csv: str
+  channel: Annotated[str, c.channel]
+  levels: Annotated[tuple[float, ...], c.levels]
+  stretch: bool
+  invert: bool
   fit: Annotated[str, c.one_of('crop', 'pad', 'squash')]
   strict: bool
   cache_dir: str

@@ -33,6 +33,15 @@ def load(config: DataConfig, split: str) -> LabelledScenes:
   return found if isinstance(found, LabelledScenes) else scene_cache.load(config, found, split)
 
 
+def resolve(config: DataConfig) -> DataConfig:
+  """Replaces what is measured from the training images by its value: `data.levels`, if stretched.
+
+  Raises:
+    UserError: as `load`.
+  """
+  return image_folder.resolve(config) if config.source == 'folder' else config
+
+
 def batch_source(
   config: DataConfig, batch_size: int, shard: slice = slice(None)
 ) -> batches.BatchSource:

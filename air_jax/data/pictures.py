@@ -1,42 +1,42 @@
-"""Image files: finding and decoding them, fitting them to the canvas, and mapping boxes back.
+"""Pictures as Pillow decodes them: their values, and their place on the canvas.
 
 What a file holds may be anything: only decoders that run in this process are used, and the size is
 known before a pixel is decoded.
 """
 
+import contextlib
 import math
 import os
-import pathlib
 import threading
 import warnings
 from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Float, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = ('.png', '.jpg', '.jpeg')  # in any case; the content decides how a file is decoded
 # Pillow hands others, such as EPS, to programs of their own. JPEG includes the MPO of some cameras.
 FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP', 'WEBP', 'GIF')
 _STRIP = 1 << 20  # pixels that are converted at once
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF
-_opening = threading.Lock()  # filters of warnings are those of the whole process
-
-
-def find(folder: pathlib.Path) -> list[str]:
-  """Finds the images in a folder, at any depth; returns sorted names relative to it."""
-  # A dangling link counts as an image: it is reported as unreadable rather than skipped silently.
-  return sorted(
-    path.relative_to(folder).as_posix()
-    for path in folder.rglob('*')
-    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path)
-  )
+_opening = threading.RLock()  # filters of warnings and Pillow's bound are those of the process
 
 
 def formats() -> str:
   """The formats that are read, for messages."""
   return f'{", ".join(FORMATS[:-1])} and {FORMATS[-1]}'
+
+
+@contextlib.contextmanager
+def any_size() -> Iterator[None]:
+  """Lifts Pillow's bound on pixels, for files whose size is checked before they are decoded."""
+  with _opening:
+    bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+      yield
+    finally:
+      Image.MAX_IMAGE_PIXELS = bound
 
 
 def open_header(path: str | os.PathLike | IO[bytes]) -> Image.Image:
@@ -61,25 +61,25 @@ def decoded_pixels(file: Image.Image) -> int:
   return max(file.width * file.height, tile)
 
 
-def decode(path: str | os.PathLike | IO[bytes], mode: str) -> Image.Image:
-  """Reads the upright image of a file in mode 'RGB' or 'L', over black where transparent.
+def values(picture: Image.Image) -> Shaped[np.ndarray, 'H W C']:
+  """The upright pixels of a picture in its own values, over black where it is transparent.
+
+  Returns:
+    uint8; of greys that are deeper uint16, or float32 for whole numbers of 32 bits and floats.
+    C is 1, or 3 (red, green, blue).
 
   Raises:
-    Exception: as `open_header`, and of nearly any type for a damaged file.
+    Exception: of nearly any type, for a damaged file.
   """
-  with open_header(path) as file:
-    return flatten(file, mode)
-
-
-def flatten(picture: Image.Image, mode: str) -> Image.Image:
-  """Brings an image upright and to mode 'RGB' or 'L', over black where it is transparent."""
   picture = ImageOps.exif_transpose(picture)
   if picture.mode.startswith(('I', 'F')):
-    picture = _to_bytes(picture)
+    kind = np.uint16 if picture.mode.startswith('I;16') else np.float32
+    return np.asarray(picture).astype(kind, copy=False)[..., None]
+  mode = 'L' if picture.mode in ('1', 'L', 'LA', 'La') else 'RGB'
   if picture.has_transparency_data:
     black = Image.new('RGBA', picture.size, 'black')
     picture = Image.alpha_composite(black, picture.convert('RGBA'))
-  return picture.convert(mode)
+  return np.atleast_3d(np.asarray(picture.convert(mode)))
 
 
 def reduce(file: Image.Image, most_pixels: int) -> Image.Image:
@@ -99,15 +99,14 @@ def reduce(file: Image.Image, most_pixels: int) -> Image.Image:
   file.draft(None, (max(1, file.width // factor), max(1, file.height // factor)))
   file.load()
   orientation = file.getexif().get(ExifTags.Base.Orientation)
-  picture = _to_bytes(file) if file.mode.startswith(('I', 'F')) else file
   factor = max(1, excess())
-  rows = factor * max(1, _STRIP // (factor * picture.width))
+  rows = factor * max(1, _STRIP // (factor * file.width))
   strips = []
-  for top in range(0, picture.height, rows):
-    strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+  for top in range(0, file.height, rows):
+    strip = file.crop((0, top, file.width, min(top + rows, file.height)))
     if strip.mode in ('1', 'P', 'PA'):  # numbers of colours have no average
       strip = strip.convert('L' if strip.mode == '1' else None)
-    strips.append(strip.reduce(factor))
+    strips.append(_average(strip, factor))
   reduced = Image.new(strips[0].mode, (strips[0].width, sum(strip.height for strip in strips)))
   for i, strip in enumerate(strips):
     reduced.paste(strip, (0, i * (rows // factor)))
@@ -117,32 +116,19 @@ def reduce(file: Image.Image, most_pixels: int) -> Image.Image:
   return reduced
 
 
-def _to_bytes(picture: Image.Image) -> Image.Image:
-  """Scales 16 or 32 bit greys to 8 bits; Pillow would clip them at 255."""
-  result = Image.new('L', picture.size)
-  if picture.mode.startswith('I;16'):
-    for top, values in _strips(picture):
-      bytes_ = (values.astype(np.uint32) + 128) // 257  # 65535 / 255 = 257
-      result.paste(Image.fromarray(bytes_.astype(np.uint8)), (0, top))
-    return result
-  peak = max(_finite(values).max() for _, values in _strips(picture))
-  for top, values in _strips(picture):
-    scaled = _finite(values) * (255 / peak if peak > 255 else 1)
-    bytes_ = np.clip(np.round(scaled), 0, 255).astype(np.uint8)
-    result.paste(Image.fromarray(bytes_), (0, top))
-  return result
+def _average(strip: Image.Image, factor: int) -> Image.Image:
+  if not strip.mode.startswith('I;16'):
+    return strip.reduce(factor)
+  whole = Image.fromarray(np.asarray(strip).astype(np.int32))  # Pillow averages 32 bits alone
+  return Image.fromarray(np.asarray(whole.reduce(factor)).astype(np.uint16))
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-  return np.nan_to_num(values.astype(np.float64))
-
-
-def _strips(picture: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
-  """The pixels by a few rows at a time: copies of all would take many times their memory."""
-  rows = max(1, _STRIP // picture.width)
-  for top in range(0, picture.height, rows):
-    box = 0, top, picture.width, min(top + rows, picture.height)
-    yield top, np.asarray(picture.crop(box))
+def on_canvas(
+  picture: Image.Image, size: int, colour: bool, how: str
+) -> UInt8[np.ndarray, 'S S C']:
+  """A picture of mode 'L' or 'RGB' in the channels of a model, fitted to its canvas by `fit`."""
+  fitted = fit(picture.convert('RGB' if colour else 'L'), size, how)
+  return np.atleast_3d(np.asarray(fitted))
 
 
 def fit(picture: Image.Image, size: int, how: str) -> Image.Image:

@@ -15,7 +15,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import pictures
+from air_jax.data import image_files, levels, pictures, preparation
+from air_jax.data.image_files import ImageFile
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
 from air_jax.viz import pillow_grid
@@ -30,18 +31,18 @@ class _Picture(NamedTuple):
 
   name: str
   size: tuple[int, int]  # (width, height) of the file, pixels
-  canvas: UInt8[np.ndarray, '...']  # fitted to the model's canvas
+  canvas: UInt8[np.ndarray, 'S S C']  # fitted to the model's canvas
   shown: Image.Image  # scaled, to be annotated
 
 
-def find(images: str) -> tuple[pathlib.Path, list[str]]:
-  """Finds image files.
+def find(images: str) -> tuple[pathlib.Path, list[ImageFile]]:
+  """Finds pictures.
 
   Args:
     images: a folder, searched at any depth, or a pattern such as 'photos/*.png'.
 
   Returns:
-    (folder, file names relative to it).
+    (folder, pictures, whose names are relative to it).
 
   Raises:
     UserError: there are none.
@@ -49,18 +50,19 @@ def find(images: str) -> tuple[pathlib.Path, list[str]]:
   given = os.path.expanduser(images)
   folder = pathlib.Path(given)
   if folder.is_dir():
-    names = pictures.find(folder)
+    files, others = image_files.find(folder)
+    image_files.log_left_out(folder, others)
   else:
     paths = [pathlib.Path(path) for path in sorted(glob.glob(given, recursive=True))]
     paths = [path for path in paths if not path.is_dir()]
     folder = pathlib.Path(os.path.commonpath([path.parent for path in paths]) if paths else '.')
-    names = [path.relative_to(folder).as_posix() for path in paths]
-  if not names:
+    files = image_files.of_names(folder, [path.relative_to(folder).as_posix() for path in paths])
+  if not files:
     raise UserError(
       f'images={images} finds no pictures; it must be a folder with files ending in '
-      f'{", ".join(pictures.SUFFIXES)}, or a pattern such as "photos/*.png"'
+      f'{", ".join(image_files.SUFFIXES)}, or a pattern such as "photos/*.png"'
     )
-  return folder, names
+  return folder, files
 
 
 def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> str:
@@ -84,13 +86,15 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
     UserError: there are no images, none can be read, or the folder holds results of another model
       or of other images.
   """
-  folder, names = find(images)
+  folder, files = find(images)
+  names = [file.name for file in files]
   out = pathlib.Path(os.path.expanduser(out))
   path = out / _LINES
   done = _done(path, names, model.step)
-  left = [name for name in names if name not in done]
+  left = [file for file in files if file.name not in done]
   unreadable: list[str] = []
   sizes: set[tuple[int, int]] = set()
+  brightness = levels.histogram([])
   try:
     out.mkdir(parents=True, exist_ok=True)
     hidden = not sys.stderr.isatty()
@@ -100,9 +104,10 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
     ):
       for start in range(0, len(left), _BATCH):
         batch = left[start : start + _BATCH]
-        read = _read(folder, batch, model.config.data, unreadable)
+        read = _read(batch, model.config.data, unreadable)
         if read:
           sizes |= {picture.size for picture in read}
+          brightness += levels.histogram(picture.canvas for picture in read)
           _parse(model, read, lines, out / 'annotated' if annotate else None)
         bar.update(len(batch))
   except OSError as error:
@@ -110,6 +115,8 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
   if left and len(unreadable) == len(names):
     raise UserError(f'images={images}: none of its {len(names)} files can be read')
   parsed = len(left) - len(unreadable)
+  if parsed:
+    levels.warn_if_dim(brightness, images)
   return _summary(parsed, len(done), len(unreadable), sizes, model.config.data, path)
 
 
@@ -137,22 +144,18 @@ def _done(path: pathlib.Path, names: Sequence[str], step: int) -> set[str]:
   return done
 
 
-def _read(
-  folder: pathlib.Path, names: Sequence[str], data: DataConfig, unreadable: list[str]
-) -> list[_Picture]:
+def _read(files: Sequence[ImageFile], data: DataConfig, unreadable: list[str]) -> list[_Picture]:
   """The files that can be read; names of the others are added to `unreadable`."""
   read = []
-  for name in names:
+  for file in files:
     try:
-      picture = pictures.decode(folder / name, 'RGB')
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+      picture, canvas = preparation.prepare(image_files.read(file), data)
+    except Exception as error:  # damaged files raise nearly anything
       reason = str(error) or type(error).__name__
-      logging.warning('leaving out %s: it cannot be read (%s)', folder / name, reason)
-      unreadable.append(name)
+      logging.warning('leaving out %s: it cannot be read (%s)', file.path, reason)
+      unreadable.append(file.name)
       continue
-    mode = 'RGB' if data.colour else 'L'
-    canvas = np.asarray(pictures.fit(picture.convert(mode), data.canvas_size, data.fit))
-    read.append(_Picture(name, picture.size, canvas, _scaled(picture)))
+    read.append(_Picture(file.name, picture.size, canvas, _scaled(picture)))
   return read
 
 

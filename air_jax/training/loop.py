@@ -51,7 +51,8 @@ def train(
       damaged.
   """
   started = time.perf_counter()
-  given, config = config, schema.parse(config)
+  given = config if data else _resolved(config)
+  config = schema.parse(given)
   memory.check_sizes(config)
   members = population.build(config)
   shard = population.batch_shard(members)
@@ -132,6 +133,16 @@ def _kept_summary(folder: pathlib.Path) -> dict[str, Any] | None:
   except UserError as error:
     logging.warning('%s, which is done now', error)
     return None
+
+
+def _resolved(config: ConfigDict) -> ConfigDict:
+  """The configuration with the levels that are measured: the run keeps them for other images."""
+  given = schema.parse(config).data
+  if (data := loading.resolve(given)) == given:
+    return config
+  config = ConfigDict(config.to_dict())
+  config.data.levels = data.levels
+  return config
 
 
 def _load(config: Config, data: loading.Split | None, shard: slice):

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, PngImagePlugin
 
-from air_jax.data import loading, pictures
+from air_jax.data import loading, pictures, preparation
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model, ParsedScenes
 from air_jax.runtime import extras
@@ -232,9 +232,8 @@ def _decode(file: Image.Image, model: Model) -> UInt8[np.ndarray, 'H W C']:
   data = model.config.data
   # `close` lets go of the pixels too.
   with _refused_if_unreadable(), contextlib.closing(file):
-    picture = pictures.reduce(file, _SMALL_PICTURE)
-    picture = pictures.flatten(picture, 'RGB' if data.colour else 'L')
-  return np.atleast_3d(np.asarray(pictures.fit(picture, data.canvas_size, data.fit)))
+    values = pictures.values(pictures.reduce(file, _SMALL_PICTURE))
+  return preparation.prepare(values, data).canvas
 
 
 @contextlib.contextmanager
