@@ -73,7 +73,8 @@ def measure(samples: Shaped[np.ndarray, ' M']) -> tuple[float, ...]:
   if not samples.size:
     return ()
   for percentiles in (PERCENTILES, (0.0, 100.0)):  # the second where nearly all is background
-    low, high = (float(f'{x:.6g}') for x in np.percentile(samples.astype(np.float64), percentiles))
+    found = np.percentile(samples.astype(np.float64), percentiles, method='nearest')
+    low, high = (float(f'{x:.6g}') for x in found)
     if low < high:
       return low, high
   return ()

@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped, UInt8
 from PIL import Image
 
 from air_jax import objectives
 from air_jax.config import schema
 from air_jax.config.sections import Config
 from air_jax.configs import default
-from air_jax.data import pictures
+from air_jax.data import pictures, preparation
 from air_jax.errors import UserError
 from air_jax.inference import parsed_scenes
 from air_jax.inference.parsed_scenes import ParsedScenes
@@ -75,7 +75,8 @@ class Model:
 
     Args:
       images: [B, H, W, C] or [B, H, W], uint8 in 0..255 or floats in [0, 1]. Images of another size
-        or number of channels than the model's are fitted by `data.fit`, which is logged once.
+        or number of channels than the model's are fitted by `data.fit`, which is logged once. They
+        are taken as they are meant to be seen: `prepare` applies the levels of the run's files.
       batch_size: most images at once; bounds memory apart from the result.
 
     Raises:
@@ -83,6 +84,10 @@ class Model:
     """
     images = _check(images)
     return _join([self._parse(part) for part in _split(images, batch_size)])
+
+  def prepare(self, picture: Shaped[np.ndarray, 'H W C']) -> UInt8[np.ndarray, 'S S c']:
+    """Brings a picture in a file's own values to the canvas, by `data.channel`, levels and fit."""
+    return preparation.prepare(np.atleast_3d(picture), self.config.data).canvas
 
   def parse_each(self, batches: Iterable[np.ndarray]) -> Iterator[ParsedScenes]:
     """Explains any number of images in bounded memory: parses each of the batches in turn."""
@@ -188,16 +193,11 @@ class Model:
     if images.shape[1:] == self._shape():
       return images
     (size, _, channels), how = self._shape(), self.config.data.fit
-    logging.log_first_n(
-      logging.WARNING,
-      'images of %s are fitted to %s by data.fit=%r', 1, images.shape[1:], self._shape(), how,
-    )  # fmt: skip
-    mode = 'RGB' if channels == 3 else 'L'
+    text = 'images of %s are fitted to %s by data.fit=%r'
+    logging.log_first_n(logging.WARNING, text, 1, images.shape[1:], self._shape(), how)
     flat = images[..., 0] if images.shape[-1] == 1 else images
-    fitted = [pictures.fit(Image.fromarray(x).convert(mode), size, how) for x in flat]
-    return np.reshape([np.asarray(x) for x in fitted], (len(images), *self._shape())).astype(
-      np.uint8
-    )
+    fitted = [pictures.on_canvas(Image.fromarray(x), size, channels == 3, how) for x in flat]
+    return np.reshape(fitted, (len(images), *self._shape())).astype(np.uint8)
 
 
 def _check(images: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def train(
       damaged.
   """
   started = time.perf_counter()
-  given = config if data else _resolved(config)
+  given = _resolved(config) if data is None else config
   config = schema.parse(given)
   memory.check_sizes(config)
   members = population.build(config)

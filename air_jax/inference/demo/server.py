@@ -6,7 +6,7 @@ time, or refused by one sentence, {"error": "..."}.
 
     GET  /           the page
     GET  /model      what the page needs to know about the model
-    POST /parse      an image file         -> a scene
+    POST /parse      an image file         -> a scene; /parse?drawn: as it is, without data.levels
     POST /edit       latents and changes   -> a scene
     POST /example    number of an image    -> the scene of a held-out image
     POST /generate   a seed                -> a scene sampled from the prior
@@ -14,6 +14,7 @@ time, or refused by one sentence, {"error": "..."}.
 
 import base64
 import contextlib
+import dataclasses
 import functools
 import io
 import pathlib
@@ -27,6 +28,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, PngImagePlugin
 
+from air_jax.config.sections import DataConfig
 from air_jax.data import loading, pictures, preparation
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model, ParsedScenes
@@ -125,6 +127,9 @@ def application(model: Model, host: str, address: str) -> Starlette:
   work = limits.Turns(at_once=2, waiting=200)
   decoding = limits.Turns(at_once=1, waiting=8)
 
+  # What is drawn is what the model sees.
+  drawn = dataclasses.replace(model.config.data, channel='', levels=(), invert=False)
+
   @functools.cache
   def examples() -> np.ndarray:
     return np.asarray(loading.load(model.config.data, 'test').images)
@@ -136,7 +141,8 @@ def application(model: Model, host: str, address: str) -> Starlette:
     large = body.seek(0, io.SEEK_END) > limits.SMALL
     file = await (decoding if large else work).run(request, _open, body)
     large = large or pictures.decoded_pixels(file) > _SMALL_PICTURE
-    image = await (decoding if large else work).run(request, _decode, file, model)
+    data = drawn if 'drawn' in request.query_params else model.config.data
+    image = await (decoding if large else work).run(request, _decode, file, data)
     return await work.run(request, parse_image, image)
 
   async def edit(request: Request, body: IO[bytes]) -> dict[str, Any]:
@@ -227,9 +233,8 @@ def _open(body: IO[bytes]) -> Image.Image:
   return file
 
 
-def _decode(file: Image.Image, model: Model) -> UInt8[np.ndarray, 'H W C']:
+def _decode(file: Image.Image, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
   """The picture of `_open`, on the canvas."""
-  data = model.config.data
   # `close` lets go of the pixels too.
   with _refused_if_unreadable(), contextlib.closing(file):
     values = pictures.values(pictures.reduce(file, _SMALL_PICTURE))
