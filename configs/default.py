@@ -31,6 +31,10 @@ def get_config() -> ConfigDict:
   data.levels = ()
   data.stretch = False  # measure levels from the training images, where levels are ()
   data.invert = False  # make dark bright: for dark objects on bright ground
+  data.gamma = 1.0  # > 0, power of the brightness after that; 0.5 shows dim objects beside bright
+  # >= 0, size of an object in pixels of your images: they are then cut into crops in which that is
+  # 0.36 of the canvas, so that a few large images do; 0 fits whole images to the canvas
+  data.object_pixels = 0.0
   data.fit = 'crop'  # how your images become square: 'crop' to the centre, 'pad' or 'squash'
   data.strict = False  # refuse a folder with an unreadable image instead of leaving the image out
   data.cache_dir = ''  # folder of composed scenes; '' is air_jax in the user's cache folder

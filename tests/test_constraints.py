@@ -52,6 +52,8 @@ IMPOSSIBLE = {
   'data.palette': ('grey', ''),
   'data.channel': ('yellow', '-1', '1.5', '²', '123456'),
   'data.levels': ((1,), (2, 1), (1, 1), (0, INF), (NAN, 1), (0, 1, 2), (False, True), ('0', '1')),
+  'data.gamma': (0.0, -1.0, INF, NAN),
+  'data.object_pixels': (-1.0, INF, NAN),
   'data.fit': ('stretch', ''),
   'data.canvas_size': (0, -50),
   'data.min_objects': (-1,),

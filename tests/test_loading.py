@@ -36,6 +36,8 @@ INDIFFERENT = {
   'channel': 'red',
   'levels': (1.0, 2.0),
   'stretch': True,
+  'gamma': 0.5,
+  'object_pixels': 10.0,
   'invert': True,
   'fit': 'pad',
   'strict': True,

@@ -19,6 +19,8 @@ ADDED: dict[str, Any] = {
   'data.levels': (),  # since 0.2.0
   'data.stretch': False,  # since 0.2.0
   'data.invert': False,  # since 0.2.0
+  'data.gamma': 1.0,  # since 0.2.0
+  'data.object_pixels': 0.0,  # since 0.2.0
   'objective.final_smoothing': 0.0,  # since 0.2.0
   'model.cell': 'lstm',  # since 0.2.0
   'model.looks': 2,  # since 0.2.0

@@ -61,6 +61,8 @@ class DataConfig(Recipe):
   levels: Annotated[tuple[float, ...], c.levels]
   stretch: bool
   invert: bool
+  gamma: c.Positive
+  object_pixels: c.NotNegative
   fit: Annotated[str, c.one_of('crop', 'pad', 'squash')]
   strict: bool
   cache_dir: str

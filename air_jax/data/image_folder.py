@@ -1,4 +1,4 @@
-"""Scenes from your own images: every picture of a folder, fitted to the canvas.
+"""Scenes from your own images: every picture of a folder, fitted to the canvas or cut into crops.
 
 Their contents are unknown, except for counts that a CSV file may give. Counts are used for
 evaluation only.
@@ -9,14 +9,16 @@ import hashlib
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import tqdm
 from absl import logging
 from jaxtyping import Int, UInt8
+from PIL import Image
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import count_tables, image_files, levels, preparation
+from air_jax.data import count_tables, crops, image_files, levels, pictures, preparation
 from air_jax.data.image_files import ImageFile
 from air_jax.errors import UserError
 from air_jax.types import LabelledScenes
@@ -39,9 +41,48 @@ def load(config: DataConfig, split: str) -> LabelledScenes:
   folder, files = _find(config)
   names = [file.name for file in files]
   counts = count_tables.read(config.counts_csv, names) if config.counts_csv else {}
-  chosen = _of_split(files, split, folder)
-  images, kept = _read(folder, chosen, split, resolve(config))
+  chosen = _of_split(files, split)
+  if not chosen:
+    raise UserError(
+      f'data.dir={str(folder)!r} has no {split} images: file names decide the split, and none of '
+      f'its {len(files)} fell to {split}; add images'
+    )
+  config, size = resolve(config), config.canvas_size
+  images = np.zeros((len(chosen), size, size, 3 if config.colour else 1), np.uint8)
+  kept: list[str] = []
+  for name, picture in _read(folder, chosen, split, config):
+    images[len(kept)] = pictures.on_canvas(picture, size, config.colour, config.fit)
+    kept.append(name)
+  images = images[: len(kept)]
+  levels.warn_if_dim(levels.histogram(images), str(folder))
   return unlabelled(images, np.array([counts.get(name, -1) for name in kept], np.int32))
+
+
+def load_crops(config: DataConfig, split: str) -> crops.Pieces:
+  """Loads the images of a split at the scale of crops, see `data.object_pixels`.
+
+  They are split by their names as in `load`; where that leaves one split without any, a part of
+  each image is held out.
+
+  Raises:
+    UserError: as `load`, an image is smaller than an object, or they need too much memory.
+  """
+  folder, files = _find(config)
+  config = resolve(config)
+  parted = not all(_of_split(files, each) for each in ('train', 'test'))
+  scaled = []
+  for name, picture in _read(folder, files if parted else _of_split(files, split), split, config):
+    if config.object_pixels > min(picture.size):
+      width, height = picture.size
+      raise UserError(
+        f'data.object_pixels={config.object_pixels:g}: {folder / name} has {width}x{height} pixels '
+        'wide x high; an object must be smaller than the images'
+      )
+    picture = picture.convert('RGB' if config.colour else 'L')
+    image = crops.to_scale(np.asarray(picture).reshape(*picture.size[::-1], -1), config)
+    scaled.append(crops.split(image, split) if parted else image)
+  levels.warn_if_dim(levels.histogram(scaled), str(folder))
+  return crops.cut(scaled, config.canvas_size)
 
 
 def resolve(config: DataConfig) -> DataConfig:
@@ -55,7 +96,7 @@ def resolve(config: DataConfig) -> DataConfig:
   if not config.stretch or config.levels:
     return config
   folder, files = _find(config)
-  files = _of_split(files, 'train', folder)
+  files = _of_split(files, 'train') or files
   files = files[:: -(-len(files) // _MEASURED)]
   samples: list[np.ndarray] = []
   for file in files:
@@ -111,14 +152,8 @@ def _find(config: DataConfig) -> tuple[pathlib.Path, list[ImageFile]]:
   return folder, files
 
 
-def _of_split(files: list[ImageFile], split: str, folder: pathlib.Path) -> list[ImageFile]:
-  chosen = [file for file in files if _is_test(file.name) == (split == 'test')]
-  if not chosen:
-    raise UserError(
-      f'data.dir={str(folder)!r} has no {split} images: file names decide the split, and none of '
-      f'its {len(files)} fell to {split}; add images'
-    )
-  return chosen
+def _of_split(files: list[ImageFile], split: str) -> list[ImageFile]:
+  return [file for file in files if _is_test(file.name) == (split == 'test')]
 
 
 def _is_test(name: str) -> bool:
@@ -128,18 +163,16 @@ def _is_test(name: str) -> bool:
 
 def _read(
   folder: pathlib.Path, files: list[ImageFile], split: str, config: DataConfig
-) -> tuple[UInt8[np.ndarray, 'B S S C'], list[str]]:
-  """Reads the images that can be read, and returns them with their names."""
-  size = config.canvas_size
-  images = np.zeros((len(files), size, size, 3 if config.colour else 1), np.uint8)
-  kept: list[str] = []
+) -> Iterator[tuple[str, Image.Image]]:
+  """The name of each image that can be read, with the image in the levels of the configuration."""
+  kept = 0
   sizes: set[tuple[int, int]] = set()
   depths: dict[np.dtype, str] = {}
   hidden = len(files) < QUIET_BELOW or not sys.stderr.isatty()
   for file in tqdm.tqdm(files, unit='image', dynamic_ncols=True, disable=hidden):
     try:
       values = image_files.read(file)
-      prepared = preparation.prepare(values, config)
+      picture = preparation.in_levels(values, config)
     except Exception as error:  # damaged files raise nearly any type
       reason = str(error) or type(error).__name__
       if config.strict:
@@ -152,27 +185,36 @@ def _read(
     depths.setdefault(values.dtype, file.name)
     if config.stretch and len(depths) > 1:
       raise UserError(_mixed(folder, depths))
-    images[len(kept)] = prepared.canvas
-    kept.append(file.name)
-    sizes.add(prepared.picture.size)
+    kept += 1
+    sizes.add(picture.size)
+    yield file.name, picture
   if not kept:
     raise UserError(
       f'data.dir={str(folder)!r}: none of its {len(files)} {split} images can be read, the last '
       f'because of {reason}'
     )
-  if len(kept) < len(files):
+  if kept < len(files):
     logging.warning(
-      'left out %d of %d %s images that cannot be read', len(files) - len(kept), len(files), split
+      'left out %d of %d %s images that cannot be read', len(files) - kept, len(files), split
     )
-  images = images[: len(kept)]
-  levels.warn_if_dim(levels.histogram(images), str(folder))
   by_area = sorted(sizes, key=lambda sides: (sides[0] * sides[1], sides))
   extent = '..'.join(f'{width}x{height}' for width, height in (by_area[0], by_area[-1]))
-  fitted = '' if sizes == {(size, size)} else f', fitted to {size}x{size} by {config.fit!r}'
   logging.info(
-    '%d %s images from %s, %s pixels wide x high%s', len(kept), split, folder, extent, fitted
+    '%d %s images from %s, %s pixels wide x high%s',
+    kept,
+    split,
+    folder,
+    extent,
+    _placed(config, sizes),
   )
-  return images, kept
+
+
+def _placed(config: DataConfig, sizes: set[tuple[int, int]]) -> str:
+  """What is done with images of these sizes, for the log."""
+  side = config.canvas_size
+  if config.object_pixels:
+    return f', cut into crops of {side / crops.scale(config):.0f}x{side / crops.scale(config):.0f}'
+  return '' if sizes == {(side, side)} else f', fitted to {side}x{side} by {config.fit!r}'
 
 
 def _mixed(folder: pathlib.Path, depths: dict[np.dtype, str]) -> str:

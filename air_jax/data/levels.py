@@ -15,7 +15,10 @@ _STRIP = 1 << 20  # values that are converted at once
 
 
 def to_bytes(
-  values: Shaped[np.ndarray, 'H W C'], levels: tuple[float, ...], invert: bool
+  values: Shaped[np.ndarray, 'H W C'],
+  levels: tuple[float, ...] = (),
+  invert: bool = False,
+  gamma: float = 1.0,
 ) -> UInt8[np.ndarray, 'H W C']:
   """Scales values to 0..255, and clips those outside the levels.
 
@@ -23,24 +26,27 @@ def to_bytes(
     values: uint8, uint16 or float32; what is not a number becomes black.
     levels: (low, high), the values that become 0 and 255; () is `full_range`.
     invert: whether bright becomes dark; the levels come first.
+    gamma: power of the result in [0, 1].
   """
   low, high = levels or full_range(values)
   table = None
   if values.dtype.kind == 'u':
-    table = _scaled(np.arange(np.iinfo(values.dtype).max + 1), low, high, invert)
+    table = _scaled(np.arange(np.iinfo(values.dtype).max + 1), low, high, invert, gamma)
   result = np.empty(values.shape, np.uint8)
   rows = max(1, _STRIP // max(1, values[:1].size))
   for top in range(0, len(values), rows):  # copies of all would take many times their memory
     strip = values[top : top + rows]
-    scaled = _scaled(strip, low, high, invert) if table is None else table[strip]
+    scaled = _scaled(strip, low, high, invert, gamma) if table is None else table[strip]
     result[top : top + rows] = scaled
   return result
 
 
-def _scaled(values: np.ndarray, low: float, high: float, invert: bool) -> np.ndarray:
+def _scaled(
+  values: np.ndarray, low: float, high: float, invert: bool, gamma: float
+) -> UInt8[np.ndarray, '...']:
   finite = np.nan_to_num(values.astype(np.float64), nan=low)
-  bytes_ = np.round(255 * (np.clip(finite, low, high) - low) / (high - low)).astype(np.uint8)
-  return 255 - bytes_ if invert else bytes_
+  shares = (np.clip(finite, low, high) - low) / (high - low)
+  return np.round(255 * (1 - shares if invert else shares) ** gamma).astype(np.uint8)
 
 
 def full_range(values: Shaped[np.ndarray, 'H W C']) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from absl import logging
 from jaxtyping import ArrayLike, Int, UInt8
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import batches, image_folder, scene_cache, sources
+from air_jax.data import batches, crops, image_folder, scene_cache, sources
 from air_jax.errors import UserError
 from air_jax.runtime import extras
 from air_jax.types import LabelledScenes
@@ -30,6 +30,9 @@ def load(config: DataConfig, split: str) -> LabelledScenes:
     UserError: glyphs or images cannot be had, or do not fit on the canvas.
   """
   found = sources.read(config, split)
+  if isinstance(found, crops.Pieces):
+    images = crops.held_out(found, config)
+    return image_folder.unlabelled(images, np.full(len(images), -1, np.int32))
   return found if isinstance(found, LabelledScenes) else scene_cache.load(config, found, split)
 
 
@@ -56,13 +59,15 @@ def batch_source(
     UserError: as `load`.
   """
   found = sources.read(config, 'train')
-  if isinstance(found, LabelledScenes):
+  if isinstance(found, (LabelledScenes, crops.Pieces)):
     if config.online or config.reading == 'stream':
       key = 'online=True' if config.online else "reading='stream'"
       raise UserError(
         f'data.{key} is not allowed with data.source={config.source!r}: it needs scenes that are '
         'composed, and these are given'
       )
+    if isinstance(found, crops.Pieces):
+      return crops.source(found, config, batch_size)
     return batches.resident(found, batch_size, shard=shard)  # neighbours may be alike: no blocks
   if config.online:
     return batches.online(config, found, batch_size)

@@ -20,7 +20,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(values: Shaped[np.ndarray, 'H W C'], data: DataConfig) -> Prepared:
-  """Applies `data.channel`, `data.levels`, `data.invert` and `data.fit` in this order.
+  """Applies `data.channel`, `levels`, `invert`, `gamma` and `fit` in this order.
 
   Args:
     values: as `image_files.read` and `pictures.values` give them.
@@ -29,10 +29,18 @@ def prepare(values: Shaped[np.ndarray, 'H W C'], data: DataConfig) -> Prepared:
   Raises:
     UserError: the picture has no such channel.
   """
-  bytes_ = levels.to_bytes(channel(values, data.channel), data.levels, data.invert)
-  picture = Image.fromarray(bytes_[..., 0] if bytes_.shape[-1] == 1 else bytes_)
-  canvas = pictures.on_canvas(picture, data.canvas_size, data.colour, data.fit)
-  return Prepared(picture, canvas)
+  picture = in_levels(values, data)
+  return Prepared(picture, pictures.on_canvas(picture, data.canvas_size, data.colour, data.fit))
+
+
+def in_levels(values: Shaped[np.ndarray, 'H W C'], data: DataConfig) -> Image.Image:
+  """The picture of `prepare`, at its own size, in mode 'L' or 'RGB'.
+
+  Raises:
+    UserError: the picture has no such channel.
+  """
+  bytes_ = levels.to_bytes(channel(values, data.channel), data.levels, data.invert, data.gamma)
+  return Image.fromarray(bytes_[..., 0] if bytes_.shape[-1] == 1 else bytes_)
 
 
 def channel(values: Shaped[np.ndarray, 'H W C'], name: str) -> Shaped[np.ndarray, 'H W c']:

@@ -13,6 +13,7 @@ import numpy as np
 from air_jax import import_path
 from air_jax.config.sections import DataConfig
 from air_jax.data import digits, image_folder, mnist, objects, omniglot, tetrominoes
+from air_jax.data.crops import Pieces
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
 from air_jax.errors import UserError
 from air_jax.runtime import cache_dir, extras
@@ -27,11 +28,12 @@ GLYPHS: dict[str, GlyphSource] = {
 NAMES = (*GLYPHS, *objects.SHAPES, 'folder', 'arrays')
 
 
-def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | None:
+def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | Pieces | None:
   """Reads what a source provides for a split, 'train' or 'test'.
 
   Returns:
-    Glyphs to compose scenes of; None for shapes, which are drawn; or complete scenes.
+    Glyphs to compose scenes of; None for shapes, which are drawn; complete scenes; or images that
+    scenes are cut from.
 
   Raises:
     UserError: there is no such source, or its files cannot be had or read.
@@ -40,7 +42,7 @@ def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | None:
   if name in objects.SHAPES:
     return None
   if name == 'folder':
-    return image_folder.load(config, split)
+    return (image_folder.load_crops if config.object_pixels else image_folder.load)(config, split)
   if name == 'arrays':
     raise UserError(
       "data.source='arrays' means arrays in memory, which are not kept with a run; give them again "
@@ -59,7 +61,7 @@ def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | None:
 def read_glyphs(config: DataConfig, split: str) -> Glyphs | None:
   """As `read`, of a source whose scenes are composed."""
   found = read(config, split)
-  if isinstance(found, LabelledScenes):
+  if isinstance(found, (LabelledScenes, Pieces)):
     raise UserError(f'data.source={config.source!r} provides complete scenes, not glyphs')
   return found
 
