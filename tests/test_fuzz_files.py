@@ -24,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings('ignore:.*overflow:RuntimeWarning')  # o
 
 RUN = {
   'step': 20, 'images': 64, 'count_accuracy': 0.25, 'count_accuracy_interval': [0.16, 0.37],
+  'count_calibration_error': 0.3,
   'accuracy_by_count': {'0': 0.5, '1': None, '2': 0.0}, 'predicted_counts': [17, 8, 0],
   'confusion': [[8, 8, 0], [0, 0, 0], [9, 0, 0]], 'elbo': -1.5, 'nll': 1.0, 'kl': 0.5,
   'reconstruction_mse': 0.04, 'box_iou': 0.1, 'box_f1': 0.2, 'ari': 0.1, 'ari_fg': 0.2,

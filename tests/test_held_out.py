@@ -134,6 +134,7 @@ def test_summary_where_everything_is_known():
     'images': 4,
     'count_accuracy': 0.75,
     'count_accuracy_interval': interval,
+    'count_calibration_error': pytest.approx((2 * abs(1 - 0.1) + 2 * abs(1 / 2 - 0.7)) / 4),
     'accuracy_by_count': {'0': 1.0, '1': 0.5, '2': 1.0},
     'confusion': [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0]],
     'predicted_counts': [1, 1, 2, 0],
@@ -146,6 +147,7 @@ def test_summary_where_everything_is_known():
   }
   rows = _rows(summary)
   assert ['count', 'accuracy', '75.00%'] in [row[:3] for row in rows]
+  assert ['calibration', 'error', '55.00%'] in [row[:3] for row in rows]
   assert ['box', 'IoU', '0.875'] in rows
   assert ['1', '50.00%', '0', '1', '1', '0'] in rows
   assert ['100-sample', 'bound', '-2.5', 'nats'] in _rows(
@@ -182,6 +184,8 @@ def test_accuracy_is_over_the_images_whose_count_is_known():
   summary = _summarise([0, -1, 2, -1], np.zeros((4, 0, 4), np.float32))
   assert summary['images'] == 4 and summary['predicted_counts'] == [1, 1, 2, 0]
   assert summary['count_accuracy'] == 0.5
+  # Of the images 0 (found 0, p = 0.1, right) and 2 (found 1, p = 0.1, wrong).
+  assert summary['count_calibration_error'] == pytest.approx(abs(1 / 2 - 0.1))
   assert summary['count_accuracy_interval'] == [*metrics.wilson_interval(1, 2)]
   assert summary['accuracy_by_count'] == {'0': 1.0, '2': 0.0}
   assert summary['confusion'] == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]

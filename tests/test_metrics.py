@@ -31,6 +31,39 @@ def test_wilson_interval_covers_95_percent_by_default():
   np.testing.assert_allclose(metrics.wilson_interval(8, 10), (0.4902, 0.9433), atol=1e-4)
 
 
+@pytest.mark.parametrize('bins', [1, 4, 15])
+def test_calibration_is_that_of_a_loop_over_the_images(bins):
+  rng = np.random.default_rng(0)
+  confidence = np.concatenate([rng.beta(4, 1, 500), [0.0, 1.0, 1.0], np.arange(1, 5) / 4])
+  correct = rng.random(len(confidence)) < confidence**2
+  in_bin = [[] for _ in range(bins)]
+  for p, right in zip(confidence, correct, strict=True):
+    edges = [m for m in range(bins) if m / bins < p <= (m + 1) / bins]
+    in_bin[edges[0] if edges else 0].append((p, right))  # 0 belongs to the first
+  found = metrics.calibration(confidence, correct, bins)
+  assert found.images.tolist() == [len(each) for each in in_bin]
+  means = [np.mean(each, 0) if each else np.zeros(2) for each in in_bin]
+  np.testing.assert_allclose(np.transpose(found[1:]), means, atol=1e-12)
+  error = sum(len(each) * abs(b - a) for each, (a, b) in zip(in_bin, means, strict=True))
+  assert metrics.calibration_error(found) == pytest.approx(error / len(confidence))
+  assert metrics.calibration_error(metrics.calibration([], [], bins)) == 0.0
+
+
+def test_calibrated_answers_have_little_error_and_overconfident_ones_much():
+  rng = np.random.default_rng(0)
+  confidence = rng.uniform(0.3, 1, 100_000)
+  correct = rng.random(len(confidence)) < confidence
+  assert metrics.calibration_error(metrics.calibration(confidence, correct)) < 0.01
+  over = metrics.calibration(np.ones(len(confidence)), correct)
+  assert metrics.calibration_error(over) == pytest.approx(0.35, abs=0.01)
+
+
+def test_chance_always_answers_the_commonest_of_the_known_counts():
+  assert metrics.chance_error([0, 2, 2, 1, -1, -1, -1]) == 0.5
+  assert metrics.chance_error([3, 3]) == 0.0
+  assert metrics.chance_error([-1, -1]) is None and metrics.chance_error([]) is None
+
+
 def test_ink_boxes_bound_pixels_brighter_than_the_threshold():
   pictures = np.zeros((2, 2, 6, 8))
   pictures[0, 0, 2, 5] = 0.3

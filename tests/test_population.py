@@ -17,7 +17,7 @@ from air_jax.cli.evaluate import evaluate_run
 from air_jax.config import schema as config_lib
 from air_jax.data import loading
 from air_jax.errors import DivergenceError, UserError
-from air_jax.evaluation import held_out, tables
+from air_jax.evaluation import held_out, population_summary, tables
 from air_jax.inference import restore
 from air_jax.storage import run_dir
 from air_jax.training import loop, population, sharding, train_step
@@ -164,6 +164,12 @@ def test_members_have_folders_of_their_own_and_are_summed_up(two, tmp_path):
   with pytest.raises(UserError, match=r'member=2 is not allowed; .* has members 0\.\.1'):
     restore.load(tmp_path, 2)
   assert json.loads(json.dumps(evaluate_run(tmp_path)[0])) == json.loads(json.dumps(summary))
+
+
+def test_means_are_of_the_numbers_that_all_members_have():
+  """A member that an earlier version evaluated lacks some."""
+  each = [{'elbo': 1.0, 'count_calibration_error': 0.5}, {'elbo': 2.0, 'box_iou': 0.5}]
+  assert population_summary.mean(each) == {'elbo': 1.5}
 
 
 def test_a_population_goes_on_where_it_was_and_ends_the_same(two, tmp_path):

@@ -1,5 +1,6 @@
 """The folder of a run: made for one configuration, written by one process, read by all."""
 
+import json
 import logging
 import os
 import shutil
@@ -140,6 +141,13 @@ def test_damaged_evaluation_is_named(tmp_path, text):
   (tmp_path / 'evaluation.json').write_text(text)
   with pytest.raises(UserError, match=r'evaluation\.json is damaged'):
     run_dir.read_evaluation(tmp_path)
+
+
+def test_an_evaluation_of_an_earlier_version_has_no_calibration_error(tmp_path, finished_run):
+  summary = json.loads((finished_run / 'evaluation.json').read_text())
+  del summary['count_calibration_error']
+  (tmp_path / 'evaluation.json').write_text(json.dumps(summary))
+  assert run_dir.read_evaluation(tmp_path) == summary
 
 
 def test_a_damaged_evaluation_of_a_finished_run_is_made_anew(copy, run_config, caplog):

@@ -183,15 +183,15 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
   Returns:
     dict ready for JSON: `images`, `elbo`, `nll`, `kl` (nats an image), `reconstruction_mse` (a
     pixel), `predicted_counts` (how many images of each); where true counts are known also
-    `count_accuracy` with its 95 % interval, `accuracy_by_count` and `confusion` (rows true) over
-    those images; where boxes are known `box_iou` (mean over true objects of the IoU with their
-    matched predicted box, 0 where missed) and `box_f1` (`metrics.f1`
-    of objects found with an IoU of at least 0.5); where segments are known the entries of
-    `segmentation.summary`.
+    `count_accuracy` with its 95 % interval, `count_calibration_error` (of `count_calibration`),
+    `accuracy_by_count` and `confusion` (rows true) over those images; where boxes are known
+    `box_iou` (mean over true objects of the IoU with their matched predicted box, 0 where missed)
+    and `box_f1` (`metrics.f1` of objects found with an IoU of at least 0.5); where segments are
+    known the entries of `segmentation.summary`.
   """
   found = np.bincount(evaluation.counts, minlength=max_steps + 1)
   summary: dict[str, Any] = {'images': len(scenes.images)}
-  summary |= _count_summary(np.asarray(evaluation.counts), np.asarray(scenes.counts), max_steps)
+  summary |= _count_summary(evaluation, np.asarray(scenes.counts), max_steps)
   summary |= {
     'predicted_counts': found.tolist(),
     'elbo': float(evaluation.elbo.mean()),
@@ -211,19 +211,36 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
   return summary
 
 
-def _count_summary(predicted, truth, max_steps):
+def _count_summary(evaluation, truth, max_steps):
   known = truth >= 0
   if not known.any():
     return {}
-  truth, predicted = truth[known], predicted[known]
+  calibration = count_calibration(evaluation, truth)
+  truth, predicted = truth[known], np.asarray(evaluation.counts)[known]
   correct = truth == predicted
   confusion = metrics.confusion_matrix(truth, predicted, int(truth.max()), max_steps)
   return {
     'count_accuracy': float(correct.mean()),
     'count_accuracy_interval': [*metrics.wilson_interval(int(correct.sum()), len(truth))],
+    'count_calibration_error': metrics.calibration_error(calibration),
     'accuracy_by_count': {str(n): float(correct[truth == n].mean()) for n in np.unique(truth)},
     'confusion': confusion.tolist(),
   }
+
+
+def count_calibration(evaluation: Evaluation, truth: Int[np.ndarray, ' B']) -> metrics.Calibration:
+  """How often a count is right, by its probability under the posterior that `model.count_by` names.
+
+  Args:
+    evaluation: of the scenes.
+    truth: true counts, -1 where not known; those are left out.
+  """
+  number = len(evaluation.counts)
+  more = np.c_[np.ones(number), evaluation.confidences, np.zeros(number)]  # P(n >= k)
+  probs = np.take_along_axis(more[:, :-1] - more[:, 1:], evaluation.counts[:, None], 1)[:, 0]
+  known = truth >= 0
+  correct = evaluation.counts == truth
+  return metrics.calibration(np.clip(probs, 0, 1)[known], correct[known])
 
 
 def matched_ious(evaluation: Evaluation, scenes: LabelledScenes) -> Float[np.ndarray, ' M']:

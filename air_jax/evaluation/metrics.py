@@ -1,10 +1,19 @@
 """Quality of explanations: pure functions of arrays, for evaluation."""
 
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, UInt16
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt16
+
+
+class Calibration(NamedTuple):
+  """The M bins of a reliability diagram; means of empty bins are 0."""
+
+  images: Int[np.ndarray, ' M']  # how many are in the bin
+  confidence: Float[np.ndarray, ' M']  # mean probability of the answer, in [0, 1]
+  accuracy: Float[np.ndarray, ' M']  # share of right answers, in [0, 1]
 
 
 def confusion_matrix(
@@ -42,6 +51,50 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
   spread = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
   scale = 1 + z**2 / trials
   return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def calibration(
+  confidence: Float[ArrayLike, ' B'], correct: Bool[ArrayLike, ' B'], bins: int = 15
+) -> Calibration:
+  """Bins of equal width by the probability of the answer: bin m is (m / M, (m + 1) / M].
+
+  Args:
+    confidence: probability of each answer, in [0, 1].
+    correct: whether it was right.
+    bins: M >= 1; 15 are those of Guo et al. (ICML 2017).
+  """
+  confidence = np.asarray(confidence, np.float64)
+  own = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+  images = np.bincount(own, minlength=bins)
+  confidence, accuracy = (
+    np.bincount(own, values, bins) / np.maximum(images, 1)
+    for values in (confidence, np.asarray(correct, np.float64))
+  )
+  return Calibration(images, confidence, accuracy)
+
+
+def calibration_error(found: Calibration) -> float:
+  """Expected calibration error, in [0, 1] (Guo et al., ICML 2017, arXiv:1706.04599).
+
+      ECE = sum_m images_m / images |accuracy_m - confidence_m|
+
+  0 where no bin holds an image.
+  """
+  gaps = np.abs(found.accuracy - found.confidence)
+  return float(found.images @ gaps / max(found.images.sum(), 1))
+
+
+def chance_error(truth: Int[ArrayLike, ' B']) -> float | None:
+  """Share of images that are miscounted by always answering the commonest count.
+
+  Args:
+    truth: true counts, -1 where not known; those are left out.
+
+  Returns:
+    in [0, 1); None where no count is known.
+  """
+  known = np.asarray(truth)[np.asarray(truth) >= 0]
+  return 1 - float(np.bincount(known).max()) / len(known) if len(known) else None
 
 
 def ink_boxes(

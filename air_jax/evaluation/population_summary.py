@@ -52,5 +52,6 @@ def summarize(
 
 
 def mean(each: list[dict[str, float]]) -> dict[str, float]:
-  """The means of the entries of dicts, by name."""
-  return {name: float(np.mean([entries[name] for entries in each])) for name in each[0]}
+  """The means of the entries that all of these dicts have, by name."""
+  shared = [name for name in each[0] if all(name in entries for entries in each)]
+  return {name: float(np.mean([entries[name] for entries in each])) for name in shared}

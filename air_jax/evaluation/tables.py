@@ -48,6 +48,9 @@ def _of_run(summary: dict[str, Any]) -> str:
       f'count accuracy       {summary["count_accuracy"]:>10.2%}'
       f'   (95 % interval {low:.2%} .. {high:.2%})'
     )
+  if 'count_calibration_error' in summary:
+    error = summary['count_calibration_error']
+    lines.append(f'calibration error    {error:>10.2%}   of the probability of the count')
   lines += [
     f'ELBO                 {summary["elbo"]:>10.1f}   nats',
     f'  reconstruction     {summary["nll"]:>10.1f}   nats (-log p(x | z))',

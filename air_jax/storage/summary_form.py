@@ -30,6 +30,10 @@ class _Counts(TypedDict):
   count_accuracy: float
 
 
+class _Calibration(TypedDict):
+  count_calibration_error: float
+
+
 class _Confusion(TypedDict):
   accuracy_by_count: dict[str, float | None]
   confusion: list[list[int]]
@@ -71,6 +75,7 @@ class _Bound(TypedDict):
 # Entries that come together, by the one that shows they are there.
 _TOGETHER = {
   'count_accuracy': _Counts,
+  'count_calibration_error': _Calibration,
   'confusion': _Confusion,
   'box_iou': _Boxes,
   'mask_iou': _Masks,
