@@ -203,11 +203,15 @@ def curves(results: Sequence[Result]) -> Figure:
     i = list(readers.NETWORKS).index(reader)
     numbers, values = list(found), list(found.values())
     axes[task].plot(
-      numbers, [statistics.mean(each) for each in values], color=palette.colour(i),
+      numbers, [statistics.mean(each) for each in values], color=palette.line_colour(i),
       linestyle=palette.line_style(i), marker=palette.MARKERS[i], label=reader,
     )  # fmt: skip
     axes[task].fill_between(
-      numbers, list(map(min, values)), list(map(max, values)), color=palette.colour(i), alpha=0.2
+      numbers,
+      list(map(min, values)),
+      list(map(max, values)),
+      color=palette.line_colour(i),
+      alpha=0.2,
     )
   for task, axis in axes.items():
     axis.set(title=task, xlabel='labelled scenes', ylabel='answers right, %', xscale='log')

@@ -33,6 +33,7 @@ from air_jax.errors import UserError
 from air_jax.objectives import registry
 from air_jax.objectives.registry import ESTIMATORS
 from air_jax.types import LabelledScenes
+from air_jax.viz import palette, share_axis
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
@@ -50,6 +51,8 @@ _TEST_SCENES = 4000
 _BOUNDS = ((100, 500), (1000, 100))  # samples, images
 _LEVELS = (0.95, 0.98, 0.99)
 _SUCCESS = 0.95
+_CHANCE = 2 / 3  # share that is miscounted by one answer to all: counts are 0, 1 or 2
+_PANELS = 4  # in a row of the figure
 
 
 @command_line.one_line_errors
@@ -215,27 +218,42 @@ def _median_steps(runs: Sequence[Result], level: float) -> str:
 
 
 def _curves(results: Sequence[Result], costs: dict[str, float]) -> Figure:
-  layouts = list(dict.fromkeys(run['layout'] for run in results))
-  figure = Figure(figsize=(10.0, 3.8 * len(layouts)), layout='constrained')
-  axes = figure.subplots(len(layouts), 2, squeeze=False, sharey=True)
+  """The share of miscounted scenes over training steps, a panel for each objective.
+
+  A colour and a line pattern for each layout, a line for each seed; `exact` is grey in all panels.
+  """
   names = _in_order(run['objective'] for run in results)
-  styles = itertools.cycle(itertools.product(('-', '--'), [f'C{i}' for i in range(10)]))
-  for name, (dashes, colour) in zip(names, styles, strict=False):
-    for run in (run for run in results if run['objective'] == name):
+  layouts = list(dict.fromkeys(run['layout'] for run in results))
+  rows = -(-len(names) // _PANELS)
+  figure = Figure(figsize=(10.0, 0.6 + 2.1 * rows), layout='constrained')
+  axes = figure.subplots(rows, _PANELS, sharex=True, sharey=True, squeeze=False).ravel()
+  shares: list[float] = []
+  for name, axis in zip(names, axes, strict=False):
+    for run in sorted(results, key=lambda run: run['objective'] != 'exact'):
+      own, i = run['objective'] == name, layouts.index(run['layout'])
+      if not own and run['objective'] != 'exact':
+        continue
       steps, accuracy = map(np.array, zip(*run['curve'], strict=True))
-      for axis, x in zip(
-        axes[layouts.index(run['layout'])], (steps, steps * costs[name]), strict=True
-      ):
-        label = name if run['seed'] == 0 else None
-        axis.plot(x, 1 - accuracy, dashes, color=colour, label=label, linewidth=1.1)
-  for layout, row in zip(layouts, axes, strict=True):
-    for axis, label in zip(row, ('step', 'seconds of training'), strict=True):
-      axis.set(
-        title=f'{layout}: fraction of held-out scenes miscounted', xlabel=label, yscale='log'
-      )
-      axis.grid(alpha=0.3, which='both')
-    row[1].set_xscale('log')
-  figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside right center', fontsize=8)
+      shares += list(1 - accuracy)
+      axis.plot(
+        steps, share_axis.drawable(1 - accuracy), linestyle=palette.line_style(i),
+        color=palette.line_colour(i) if own else '0.7', linewidth=1.3 if own else 0.9,
+        label=run['layout'] if own else 'exact, for comparison', zorder=3 if own else 2,
+      )  # fmt: skip
+    axis.set_title(f'{name}, {1e3 * costs[name]:.0f} ms a step', fontsize=9)
+    axis.tick_params(labelsize=9)
+    axis.grid(alpha=0.3)
+  for axis in axes[: len(names)]:
+    share_axis.apply(axis, shares, _CHANCE)
+  for axis in axes[len(names) :]:
+    axis.remove()
+  for axis in axes[max(len(names) - _PANELS, 0) : len(names)]:  # the last in their columns
+    axis.tick_params(labelbottom=True)
+  figure.supxlabel('training step', fontsize=9)
+  figure.supylabel('held-out scenes miscounted', fontsize=9)
+  drawn = [axis.get_legend_handles_labels() for axis in axes[: len(names)]]
+  by_label = {label: each for found in drawn for each, label in zip(*found, strict=True)}
+  figure.legend(by_label.values(), by_label, loc='outside upper center', ncols=4, fontsize=9)
   return figure
 
 

@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 from air_jax.cli import command_line
 from air_jax.errors import UserError
+from air_jax.viz import palette
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
@@ -70,6 +71,7 @@ FACTORS = SWEEP | {'recipe': RECIPE}
 _SCENES = flags.DEFINE_string('scenes', 'multi_digits', 'Name of the configuration to change.')
 _FACTORS = flags.DEFINE_list('factors', list(SWEEP), f'Some of {", ".join(FACTORS)}.')
 _BENCHMARK = 'robustness'
+_KINDS = {True: 'every seed succeeds', False: 'a seed fails'}
 _TEST_SCENES = 4000
 
 
@@ -126,15 +128,20 @@ def draw(results: Sequence[Result]) -> Figure:
     for (factor, value), runs, worst in _points(group):
       column, row = list(FACTORS[factor]).index(value), rows.index(factor)
       good = worst >= runs[0]['success']
-      axis.barh(row, 0.94, 0.86, column, color='tab:green' if good else 'tab:red', alpha=0.35)
+      colour, hatch = (palette.BLUE, '') if good else (palette.ORANGE, '//')
+      axis.barh(row, 0.94, 0.86, column, color=colour, alpha=0.4, hatch=hatch, label=_KINDS[good])
       axis.text(column + 0.47, row - 0.13, value, ha='center', va='center', fontsize=9)
       shown = f'{100 * worst:.2f} %'
-      axis.text(column + 0.47, row + 0.2, shown, ha='center', va='center', fontsize=7)
+      axis.text(column + 0.47, row + 0.2, shown, ha='center', va='center', fontsize=8)
     names = [factor.replace('_', ' ') for factor in rows]
     axis.set(yticks=range(len(rows)), yticklabels=names, xticks=[])
     axis.invert_yaxis()
     axis.spines[:].set_visible(False)
     axis.set_title(f'{scenes}.py, {steps:,} steps: count accuracy, held out', fontsize=10)
+  drawn = [axis.get_legend_handles_labels() for axis in figure.axes]
+  by_label = {label: each for found in drawn for each, label in zip(*found, strict=True)}
+  if by_label:
+    figure.legend(by_label.values(), by_label, loc='outside lower center', ncols=2, fontsize=9)
   return figure
 
 

@@ -56,14 +56,22 @@ def test_each_layout_has_a_table():
   assert 'mvd' in tail and 'mvd' not in head
 
 
-def test_curves_show_every_run_over_steps_and_seconds():
+def test_each_objective_has_a_panel_with_its_runs_and_those_of_exact_in_grey():
   figure = estimators._curves(RUNS, COSTS)
-  steps, seconds = figure.axes
-  assert len(steps.lines) == len(seconds.lines) == 4
+  exact, nvil = figure.axes
+  assert [axis.get_title().split(',')[0] for axis in figure.axes] == ['exact', 'nvil']
   (legend,) = figure.legends
-  assert [label.get_text() for label in legend.get_texts()] == ['exact', 'nvil']
-  np.testing.assert_allclose(steps.lines[0].get_ydata(), [0.1, 0.04, 0.015])
-  assert max(seconds.lines[-1].get_xdata()) == 30 and max(steps.lines[-1].get_xdata()) == 1500
+  texts = [label.get_text() for label in legend.get_texts()]
+  assert texts == ['disjoint', 'always the commonest count', 'exact, for comparison']
+  for axis in figure.axes:
+    assert [line.get_label() for line in axis.lines].count('always the commonest count') == 1
+  own, others = (
+    [line for line in nvil.lines if (line.get_color() == '0.7') == grey] for grey in (False, True)
+  )
+  of = [[run for run in RUNS if run['objective'] == name] for name in ('nvil', 'exact')]
+  assert len(own) - 1 == len(of[0]) and len(others) == len(exact.lines) - 1 == len(of[1])
+  np.testing.assert_allclose(exact.lines[0].get_ydata(), [0.1, 0.04, 0.015])
+  assert max(nvil.lines[-2].get_xdata()) == 1500
 
 
 @pytest.fixture
@@ -125,14 +133,14 @@ def test_missing_costs_are_named_with_the_command_that_measures_all(folder, tmp_
       estimators._costs(['half_kl:loss', 'exact', 'nvil'])
 
 
-def test_an_objective_by_import_path_comes_last_in_table_and_legend():
+def test_an_objective_by_import_path_comes_last_in_table_and_figure():
   runs = estimators._ordered([_run('a_module:loss', 0, [0.96]), _run('nvil', 0, [0.9])])
   costs = COSTS | {'a_module:loss': 0.04}
   assert [run['objective'] for run in runs] == ['nvil', 'a_module:loss']
   rows = [line for line in estimators._table(runs, costs).splitlines() if line.startswith('| `')]
   assert rows[1].startswith('| `a_module:loss` | 1 | 1 | 96.00 |') and rows[1].endswith('| 40 |')
-  (legend,) = estimators._curves(runs, costs).legends
-  assert [label.get_text() for label in legend.get_texts()] == ['nvil', 'a_module:loss']
+  titles = [axis.get_title() for axis in estimators._curves(runs, costs).axes]
+  assert titles == ['nvil, 20 ms a step', 'a_module:loss, 40 ms a step']
 
 
 def test_an_unknown_objective_is_refused_before_anything_is_trained(folder):
@@ -189,8 +197,12 @@ def test_map_has_a_row_for_each_factor_and_a_coloured_field_for_each_value():
   figure = robustness.draw(POINTS[:3])
   (axis,) = figure.axes
   assert [label.get_text() for label in axis.get_yticklabels()] == ['output bias', 'learning rate']
-  good, bad = (field.get_facecolor()[:3] for field in axis.patches)
-  assert good[1] > good[0] and bad[0] > bad[1]
+  good, bad = axis.patches
+  assert good.get_facecolor() != bad.get_facecolor()
+  assert not good.get_hatch() and bad.get_hatch()  # for those who do not tell colours apart
+  (legend,) = figure.legends
+  texts = {text.get_text() for text in legend.get_texts()}
+  assert texts == {'every seed succeeds', 'a seed fails'}
   assert {text.get_text() for text in axis.texts} == {'-4', '98.50 %', '0.0003', '97.00 %'}
 
 

@@ -1,11 +1,14 @@
 """Figures exist and show what they are given; text and lines can be read by everyone."""
 
+import io
+
 import jax
 import numpy as np
 import pytest
 import run_folder
 from PIL import Image
 
+from air_jax.evaluation import metrics
 from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import figures, palette, pillow_grid, plots
 
@@ -71,6 +74,55 @@ def test_training_is_drawn_where_counts_are_unknown():
     assert [text.get_text() for text in accuracy.texts] == (not known) * ['no values recorded']
 
 
+def _accuracies(values):
+  return [
+    {'step': i, 'split': 'test', 'elbo': 1.0, 'count_accuracy': x} for i, x in enumerate(values)
+  ]
+
+
+def test_learning_is_shown_as_the_share_miscounted_beside_that_of_chance():
+  records = _accuracies([0.25, 0.75, 0.998])
+  for figure in (plots.training(records, 2 / 3), plots.population([records], chance=2 / 3)):
+    axis = figure.axes[0]
+    learned, chance = axis.lines
+    np.testing.assert_allclose(learned.get_ydata(), [0.75, 0.25, 0.002])
+    np.testing.assert_allclose(chance.get_ydata(), 2 / 3)
+    assert chance.get_label() == 'always the commonest count'
+    assert axis.get_yscale() == 'log' and axis.get_ylabel().endswith('scenes miscounted')
+    low, high = axis.get_ylim()
+    assert low < 0.002 and 0.75 < high <= 1.2
+    labels = [text.get_text() for text in axis.get_yticklabels()]
+    assert {'0.2 %', '10 %', '100 %'} <= {*labels} and '0 %' not in labels
+
+
+def test_no_scene_miscounted_is_drawn_at_the_tick_of_zero():
+  axis = plots.training(_accuracies([0.5, 1.0])).axes[0]
+  (learned,) = axis.lines
+  ticks = dict(zip((t.get_text() for t in axis.get_yticklabels()), axis.get_yticks(), strict=True))
+  np.testing.assert_allclose(learned.get_ydata(), [0.5, ticks['0 %']])
+  assert axis.get_ylim()[0] < ticks['0 %'] < min(ticks[name] for name in ticks if name != '0 %')
+
+
+@pytest.mark.parametrize('values', [[1.0, 1.0], [0.0], [float('nan'), 0.9], [1e308, -1e308]])
+def test_odd_accuracies_are_drawn(values):
+  figure = plots.training(_accuracies(values), chance=0.0)
+  figure.savefig(io.BytesIO(), format='png')
+  assert np.isfinite(figure.axes[0].get_ylim()).all()
+
+
+def test_a_reliability_diagram_has_the_bins_and_their_intervals():
+  found = metrics.calibration([0.1, 0.5, 0.95, 0.99, 1.0], [False, True, True, True, False])
+  figure = plots.reliability(found)
+  shares, numbers = figure.axes
+  (_, points, *_), drawn = shares.lines, shares.containers[0]
+  np.testing.assert_allclose(points.get_xydata(), [(0.1, 0), (0.5, 1), (2.94 / 3, 2 / 3)])
+  low, high = drawn[1][0].get_ydata(), drawn[1][1].get_ydata()
+  np.testing.assert_allclose((low[2], high[2]), metrics.wilson_interval(2, 3))
+  assert [bar.get_height() for bar in numbers.patches if bar.get_height()] == [1, 1, 3]
+  figure.savefig(io.BytesIO(), format='png')
+  plots.reliability(metrics.calibration([], [])).savefig(io.BytesIO(), format='png')
+
+
 def test_gallery_has_each_count_in_turn_with_its_boxes():
   counts, images = np.array([0, 2, 2, 1, -1]), np.zeros((5, 8, 8, 1), np.uint8)
   images += np.array([[50 * n] for n in range(5)], np.uint8)[..., None, None]
@@ -103,6 +155,9 @@ def _contrast(a, b):
 def test_colours_stand_out_on_black_and_grey_text_on_white():
   assert all(_contrast(colour, '#000000') >= 3 for colour in palette.COLOURS)
   assert _contrast(palette.GREY, '#ffffff') >= 4.5
+  assert (
+    min(_contrast(c, page) for c in palette.LINE_COLOURS for page in ('#ffffff', '#14171a')) >= 3
+  )
 
 
 def test_steps_differ_in_colour_and_in_pattern():

@@ -97,12 +97,17 @@ def test_summary_is_ready_for_json_and_shown_as_a_table_and_a_figure(summary):
   presence = summary['estimators']['nvil']['parts']['presence head']
   assert ['nvil', f'{presence["variance"]:.2e}'] in [row[:2] for row in rows]
   assert ['collapsed', '*'] in [row[:2] for row in rows]
-  noise, cost = plots.variance(summary).axes
-  assert [label.get_text() for label in noise.get_yticklabels()] == NAMES
-  shown = {line.get_label(): line.get_xdata() for line in noise.lines}
-  np.testing.assert_allclose(shown['presence head'][2], presence['variance'])
-  milliseconds = [bar.get_width() for bar in cost.patches]
-  assert milliseconds == [summary['estimators'][name]['milliseconds'] for name in NAMES]
+  panels = {axis.get_title(): axis for axis in plots.variance(summary).axes}
+  assert [*panels] == [*gradient_variance.PARTS, 'time per gradient']
+  first = panels['presence head']
+  assert [label.get_text() for label in first.get_yticklabels()] == NAMES
+  shown = {title: axis.lines[0].get_xdata() for title, axis in panels.items()}
+  np.testing.assert_allclose(shown['presence head'][NAMES.index('nvil')], presence['variance'])
+  milliseconds = [summary['estimators'][name]['milliseconds'] for name in NAMES]
+  np.testing.assert_allclose(shown['time per gradient'], milliseconds)
+  for axis in panels.values():
+    low, high = axis.get_xlim()
+    assert high / low >= 10 and all(low < x < high for x in axis.lines[0].get_xdata())
 
 
 def test_unknown_estimators_and_too_few_scenes_are_refused(learning, state, scenes):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from air_jax.callbacks import Callback, CallbackList, FigureRecord, Snapshot
 from air_jax.config.sections import Config
+from air_jax.evaluation import metrics
 from air_jax.evaluation.held_out import Evaluation
 from air_jax.inference.predictor import Model
 from air_jax.runtime import files
@@ -47,7 +48,7 @@ def draw_run(
     {
       'reconstructions': reconstructions(model, scenes, chosen),
       'attention': figures.attention(evaluation.windows, evaluation.counts, canvas_size),
-      'training': plots.training(records),
+      'training': plots.training(records, metrics.chance_error(scenes.counts)),
       'samples': figures.samples(samples),
     },
     folder,
@@ -55,10 +56,16 @@ def draw_run(
 
 
 def draw_population(
-  members: Sequence[Sequence[plots.Record]], folder: pathlib.Path
+  members: Sequence[Sequence[plots.Record]], chance: float | None, folder: pathlib.Path
 ) -> list[pathlib.Path]:
-  """Draws how the members of a population learned, from the records of each."""
-  return _save({'population': plots.population(members)}, folder)
+  """Draws how the members of a population learned, from the records of each.
+
+  Args:
+    members: for each the records of its metrics.jsonl.
+    chance: `metrics.chance_error` of the held-out scenes.
+    folder: figures go to its `figures/`.
+  """
+  return _save({'population': plots.population(members, chance=chance)}, folder)
 
 
 def draw_scenes(scenes: LabelledScenes, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -168,6 +175,7 @@ class FigureWriter(Callback):
     self._folder = pathlib.Path(os.path.expanduser(workdir))
     self._report_to, self._due = CallbackList(report_to), False
     self._folders = [self._folder]  # of the members
+    self._chance: float | None = None  # share of scenes that are miscounted by chance
 
   def on_start(self, step: int, config: Config) -> None:
     """Discards frames of later steps."""
@@ -180,7 +188,7 @@ class FigureWriter(Callback):
     folder = self._folders[snapshot.member or 0]
     model = Model(snapshot.config, snapshot.model, snapshot.params, snapshot.step)
     record_frame(model, snapshot.scenes, folder)
-    self._due = snapshot.figures
+    self._due, self._chance = snapshot.figures, metrics.chance_error(snapshot.scenes.counts)
     if snapshot.evaluation is None or not snapshot.figures:
       return
     records = metric_writers.read_metrics(folder)
@@ -193,7 +201,7 @@ class FigureWriter(Callback):
     """Draws the population, once its members were evaluated."""
     if len(self._folders) > 1 and self._due:
       records = [metric_writers.read_metrics(folder) for folder in self._folders]
-      self._report(step, None, draw_population(records, self._folder))
+      self._report(step, None, draw_population(records, self._chance, self._folder))
 
   def _report(self, step: int, member: int | None, paths: Sequence[pathlib.Path]) -> None:
     for path in paths:
