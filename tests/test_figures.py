@@ -47,7 +47,8 @@ def _reconstructions(images, counts, found):
 def test_reconstructions_show_colours_and_clip_values_above_one():
   images = np.asarray(jax.random.uniform(jax.random.key(0), (1, 7, 7, 3)))
   shown, texts = _reconstructions(images, [2], [2])
-  expected = images[0], images[0], 0 * images[0], np.minimum(2 * images[0], 1), images[0]
+  bright = np.minimum(2 * images[0], 1)
+  expected = images[0], 0 * images[0], images[0], images[0], bright  # crops are 0 and the image
   for ours, theirs in zip(shown, expected, strict=True):
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
   assert 'true 2, found 2' in texts
@@ -57,8 +58,41 @@ def test_reconstructions_mark_unknown_counts_and_absent_objects():
   images = np.asarray(jax.random.uniform(jax.random.key(0), (2, 7, 7, 1)))
   shown, texts = _reconstructions(images, [-1, 0], [1, 0])
   np.testing.assert_allclose(shown[0], images[0, ..., 0])
-  assert {'true ?, found 1', 'true 0, found 0'} <= set(texts)
-  assert texts.count('no object') == 3
+  assert 'true ?, found 1' in texts and texts.count('none, p = 0.25') == 1
+  # The other scene is empty, and no scene has a second object.
+  assert not {'true 0, found 0', 'unchanged', 'canvas, t = 2'} & {*texts}
+  assert {'canvas, t = 1', 'crop, t = 1', 'crop, t = 2'} <= {*texts} and len(shown) == 4
+
+
+def test_the_crop_of_a_step_that_finds_nothing_is_shown_without_an_outline():
+  images = np.asarray(jax.random.uniform(jax.random.key(0), (2, 7, 7, 1)))
+  grid = _grid_of(images, [1, 2], [0, 2])
+  (axes,) = grid.axes
+  assert len(axes.images) == 2 * 3 + 2  # inputs and crops; canvases where an object is found
+  assert len(axes.patches) == 2 * 3  # of the second scene: on input, canvas and crop
+  texts = [text.get_text() for text in axes.texts]
+  assert texts.count('unchanged') == 2 and sum('none, p' in text for text in texts) == 2
+
+
+def test_grids_have_no_empty_rows_or_columns():
+  few = np.zeros((3, 7, 7, 1))
+  for figure in (figures.samples(few), _grid_of(few[:2])):
+    (axes,) = figure.axes
+    right = max(shown.get_extent()[1] for shown in axes.images)
+    bottom = max(shown.get_extent()[2] for shown in axes.images)
+    assert axes.get_xlim()[1] < right + 0.5 and axes.get_ylim()[0] < bottom + 0.5
+  windows = np.zeros((4, 3, 3))
+  for counts, panels in (([0, 2, 1, 2], 2), ([0, 0, 0, 0], 1)):
+    shown = figures.attention(windows, np.array(counts), 8)
+    assert len(shown.axes) == panels + 1  # and the scale
+
+
+def test_outlines_are_seen_on_white():
+  grid = _grid_of(np.ones((1, 7, 7, 1)), [1], [1])
+  assert all(patch.get_path_effects() for patch in grid.axes[0].patches)
+  image = Image.new('RGB', (60, 50), 'white')
+  pillow_grid.outline(image, (10, 20, 30, 35), 1)
+  assert image.getpixel((20, 9)) == (0, 0, 0) == image.getpixel((19, 10))
 
 
 def test_training_is_drawn_where_counts_are_unknown():

@@ -41,7 +41,7 @@ def draw_run(
   Returns:
     paths of the PNG files.
   """
-  chosen = figures.each_count_in_turn(np.asarray(scenes.counts))[: figures.SHOWN]
+  chosen = typical(scenes, evaluation)
   samples = model.generate(figures.NUMBER_OF_SAMPLES, jax.random.key(model.config.seed)).canvases
   canvas_size = scenes.images.shape[1]
   return _save(
@@ -76,6 +76,13 @@ def draw_scenes(scenes: LabelledScenes, folder: pathlib.Path) -> list[pathlib.Pa
 def draw_variance(summary: Mapping[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
   """Draws the variance of gradients that `gradient_variance.measure` found."""
   return _save({'variance': plots.variance(summary)}, folder)
+
+
+def typical(scenes: LabelledScenes, evaluation: Evaluation) -> np.ndarray:
+  """Indices of scenes of each count in turn, as many as `figures.reconstructions` shows."""
+  ordered = figures.each_count_in_turn(np.asarray(scenes.counts))
+  empty = (np.asarray(scenes.counts) == 0) & (np.asarray(evaluation.counts) == 0)
+  return np.r_[ordered[~empty[ordered]], ordered[empty[ordered]]][: figures.SHOWN]
 
 
 def reconstructions(model: Model, scenes: LabelledScenes, chosen: np.ndarray) -> Figure:

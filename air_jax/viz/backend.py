@@ -6,5 +6,6 @@ with extras.needed('plots', 'drawing figures'):
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
   from matplotlib.patches import Rectangle
+  from matplotlib.patheffects import withStroke
 
-__all__ = ['Axes', 'Figure', 'Rectangle']
+__all__ = ['Axes', 'Figure', 'Rectangle', 'withStroke']

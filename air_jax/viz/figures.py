@@ -23,9 +23,12 @@ def reconstructions(
 ) -> Figure:
   """What each inference step adds to the reconstruction of a few scenes.
 
-  Columns are scenes. Rows are the input with all windows, the canvas after each inference step with
-  that step's window, and the crop that each step encodes with the probability that it finds an
-  object. Window and crop of a step share a colour and a line pattern.
+  Columns are scenes; those without objects in which none is found are left out. Rows are the input
+  with all windows, the canvas after each inference step with that step's window, left out where no
+  scene has an object, and the crop that each step encodes with the probability that it finds an
+  object. Window and crop of a step that finds one share a colour and a line pattern; the crops of
+  other steps, which have no outline, tell whether attention missed an object or the presence head
+  denied one.
 
   Args:
     images: in [0, 1].
@@ -33,28 +36,31 @@ def reconstructions(
     latents: with a leading [B].
     rolled: with a leading [B].
   """
-  steps = latents.z_where.shape[1]
+  steps, found = latents.z_where.shape[1], np.asarray(latents.count)
   boxes, probs = window_boxes(latents), presence(rolled)
-  grid = ImageGrid(1 + 2 * steps, len(images))
-  names = ['input', *(f'canvas, t = {t + 1}' for t in range(steps))]
+  scenes = np.flatnonzero((counts != 0) | (found > 0))
+  scenes = scenes if len(scenes) else np.arange(len(images))[:1]
+  painted = int(found[scenes].max())  # steps that paint in some scene
+  grid = ImageGrid(1 + painted + steps, len(scenes))
+  names = ['input', *(f'canvas, t = {t + 1}' for t in range(painted))]
   for row, name in enumerate([*names, *(f'crop, t = {t + 1}' for t in range(steps))]):
     grid.name_row(row, name)
-  for b, image in enumerate(images):
-    found = int(latents.count[b])
-    grid.show(0, b, image)
-    grid.title(0, b, f'true {counts[b] if counts[b] >= 0 else "?"}, found {found}')
+  for column, b in enumerate(scenes):
+    grid.show(0, column, images[b])
+    grid.title(0, column, f'true {counts[b] if counts[b] >= 0 else "?"}, found {found[b]}')
     for t in range(steps):
-      canvas_row, crop_row = 1 + t, 1 + steps + t
-      grid.title(crop_row, b, f'p = {probs[b, t]:.2f}')
-      if t >= found:
-        grid.blank(canvas_row, b, 'unchanged')
-        grid.blank(crop_row, b, 'no object')
+      canvas_row, crop_row = 1 + t, 1 + painted + t
+      grid.show(crop_row, column, np.asarray(rolled.crops[b, t]))
+      if t >= found[b]:
+        grid.title(crop_row, column, f'none, p = {probs[b, t]:.2f}')
+        if t < painted:
+          grid.blank(canvas_row, column, 'unchanged')
         continue
-      grid.show(canvas_row, b, np.asarray(rolled.canvases[b, t + 1]))
-      grid.show(crop_row, b, np.asarray(rolled.crops[b, t]))
-      grid.outline(crop_row, b, np.array([0.02, 0.02, 0.96, 0.96]), t)
+      grid.title(crop_row, column, f'p = {probs[b, t]:.2f}')
+      grid.show(canvas_row, column, np.asarray(rolled.canvases[b, t + 1]))
+      grid.outline(crop_row, column, np.array([0.02, 0.02, 0.96, 0.96]), t)
       for row in (0, canvas_row):
-        grid.outline(row, b, boxes[b, t], t)
+        grid.outline(row, column, boxes[b, t], t)
   return grid.figure
 
 
@@ -63,12 +69,14 @@ def attention(
 ) -> Figure:
   """Where each inference step attends: the fraction of its windows that cover each pixel.
 
+  Steps that find no object in any scene are left out, except the first.
+
   Args:
     windows: (scale, x, y), as `spatial_transformer.place` gives them.
     counts: predicted; windows of the steps beyond are left out.
     canvas_size: pixels.
   """
-  steps = windows.shape[1]
+  steps = max(int(np.max(counts, initial=0)), 1)
   used = [windows[counts > t, t] for t in range(steps)]
   heats = [_coverage(each, canvas_size) for each in used]
   top = max(heat.max() for heat in heats) or 1.0
@@ -87,9 +95,10 @@ def attention(
 
 def gallery(scenes: LabelledScenes) -> Figure:
   """Scenes of a data set, the first of each count in turn, with their true counts and boxes."""
-  rows, columns = _SAMPLES
-  grid = ImageGrid(rows, columns)
-  for i, scene in enumerate(each_count_in_turn(np.asarray(scenes.counts))[: rows * columns]):
+  columns = _SAMPLES[1]
+  chosen = each_count_in_turn(np.asarray(scenes.counts))[:NUMBER_OF_SAMPLES]
+  grid = ImageGrid(-(-len(chosen) // columns), min(columns, len(chosen)))
+  for i, scene in enumerate(chosen):
     cell = divmod(i, columns)
     image, count = np.asarray(scenes.images[scene]), int(scenes.counts[scene])
     grid.show(*cell, image / np.float32(255))
@@ -100,9 +109,9 @@ def gallery(scenes: LabelledScenes) -> Figure:
 
 
 def samples(canvases: Float[np.ndarray, 'B H W C']) -> Figure:
-  """`NUMBER_OF_SAMPLES` scenes sampled from the prior."""
+  """Scenes sampled from the prior, such as `NUMBER_OF_SAMPLES` of them."""
   columns = _SAMPLES[1]
-  grid = ImageGrid(*_SAMPLES)
+  grid = ImageGrid(-(-len(canvases) // columns), min(columns, len(canvases)))
   for i, canvas in enumerate(canvases):
     grid.show(i // columns, i % columns, canvas)
   grid.title(0, 0, 'scenes sampled from the prior, every count equally likely', align='left')

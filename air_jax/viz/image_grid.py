@@ -4,10 +4,10 @@ import numpy as np
 from jaxtyping import Float
 
 from air_jax.viz import palette
-from air_jax.viz.backend import Figure, Rectangle
+from air_jax.viz.backend import Figure, Rectangle, withStroke
 
 _PITCH = 1.25, 1.06  # inches from one row or column to the next; an image has a side of one inch
-_TEXT = 8  # points: 12 pixels at 110 dots an inch
+_TEXT = 9  # points: 14 pixels at 110 dots an inch, 9 where the figure is shown at two thirds
 
 
 class ImageGrid:
@@ -44,6 +44,7 @@ class ImageGrid:
     outline = Rectangle(
       (left + box[1], top + box[0]), box[3], box[2], fill=False, linewidth=1.6,
       edgecolor=palette.colour(step), linestyle=palette.line_style(step),
+      path_effects=[withStroke(linewidth=3.2, foreground=palette.CASING)],
     )  # fmt: skip
     self._axes.add_patch(outline)
     outline.set_clip_path(inside)

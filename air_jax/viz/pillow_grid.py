@@ -67,23 +67,29 @@ def to_image(pixels: Float[np.ndarray, 'h w C']) -> Image.Image:
 
 
 def outline(image: Image.Image, box: Iterable[float], step: int, width: int = 2) -> None:
-  """Outlines a box (top, left, height, width), in pixels, in the style of an inference step."""
+  """Outlines a box (top, left, height, width), in pixels, in the style of an inference step.
+
+  A black margin of a pixel keeps the line visible on bright images.
+  """
   top, left, height, wide = box
-  pen, colour = ImageDraw.Draw(image), palette.colour(step)
-  pattern = [width * length for length in palette.pattern(step)]
-  if not pattern:
-    pen.rectangle((left, top, left + wide, top + height), outline=colour, width=width)
-    return
+  pen, pattern = ImageDraw.Draw(image), [width * length for length in palette.pattern(step)]
+  lines = []  # (left, top, right, bottom) of each dash
   for start, stop in _dashes(wide, pattern):
-    for y in (top, top + height - width + 1):
-      pen.rectangle((left + start, y, left + stop, y + width - 1), fill=colour)
+    lines += [
+      (left + start, y, left + stop, y + width - 1) for y in (top, top + height - width + 1)
+    ]
   for start, stop in _dashes(height, pattern):
-    for x in (left, left + wide - width + 1):
-      pen.rectangle((x, top + start, x + width - 1, top + stop), fill=colour)
+    lines += [(x, top + start, x + width - 1, top + stop) for x in (left, left + wide - width + 1)]
+  for margin, colour in ((1, 'black'), (0, palette.colour(step))):
+    for x0, y0, x1, y1 in lines:
+      pen.rectangle((x0 - margin, y0 - margin, x1 + margin, y1 + margin), fill=colour)
 
 
 def _dashes(length: float, pattern: list[float]) -> Iterable[tuple[float, float]]:
-  """Where dashes start and stop along a line."""
+  """Where dashes start and stop along a line; without a pattern it is one dash."""
+  if not pattern:
+    yield 0.0, length
+    return
   start = 0.0
   for i, part in enumerate(itertools.cycle(pattern)):
     if start > length:

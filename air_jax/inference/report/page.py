@@ -147,7 +147,7 @@ def _figures(
   by_bound = np.argsort(found.elbo)
   of_count = by_bound[found.counts[by_bound] == frequent_count]
   chosen = {
-    'typical': figures.each_count_in_turn(np.asarray(scenes.counts)),
+    'typical': run_figures.typical(scenes, found),
     'best': of_count[::-1],
     'worst': by_bound,
     'miscounted': miscounted,
