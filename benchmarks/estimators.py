@@ -234,7 +234,7 @@ def _curves(results: Sequence[Result], costs: dict[str, float]) -> Figure:
       if not own and run['objective'] != 'exact':
         continue
       steps, accuracy = map(np.array, zip(*run['curve'], strict=True))
-      shares += list(1 - accuracy)
+      shares += list(share_axis.drawable(1 - accuracy))
       axis.plot(
         steps, share_axis.drawable(1 - accuracy), linestyle=palette.line_style(i),
         color=palette.line_colour(i) if own else '0.7', linewidth=1.3 if own else 0.9,

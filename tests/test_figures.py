@@ -137,6 +137,15 @@ def test_no_scene_miscounted_is_drawn_at_the_tick_of_zero():
   assert axis.get_ylim()[0] < ticks['0 %'] < min(ticks[name] for name in ticks if name != '0 %')
 
 
+@pytest.mark.parametrize('least', [0.3, 0.02, 0.0007, 0.00003])
+def test_every_share_is_within_the_axis_which_has_labels(least):
+  axis = plots.training(_accuracies([0.2, 1 - least]), 0.6).axes[0]
+  low, high = axis.get_ylim()
+  assert low < least and high > 0.8
+  within = [tick for tick in axis.get_yticks() if low <= tick <= high]
+  assert 2 <= len(within) <= 10
+
+
 @pytest.mark.parametrize('values', [[1.0, 1.0], [0.0], [float('nan'), 0.9], [1e308, -1e308]])
 def test_odd_accuracies_are_drawn(values):
   figure = plots.training(_accuracies(values), chance=0.0)

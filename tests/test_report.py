@@ -17,6 +17,7 @@ from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.inference.report import code_figures, page
 from air_jax.runtime import compilation_cache
 from air_jax.storage import run_dir
+from air_jax.training import gradient_variance
 from air_jax.types import LabelledScenes, Latents
 
 STARTS = [
@@ -93,6 +94,18 @@ def test_every_figure_has_a_title_a_name_for_screen_readers_and_a_caption(text, 
   assert len(figures) >= 9 and len(figures) == len(read.texts['figcaption'])
   assert all(len(caption.split()) > 8 for caption in read.texts['figcaption'])
   assert text.count('role="img" aria-label=') == text.count('<svg')
+  pictures = re.findall(r'role="img" aria-label="([^"]*)"', text)
+  titles = {' '.join(title.split()) for title in read.texts['h3']}
+  assert all(len(picture.split()) >= 10 for picture in pictures)
+  assert len({*pictures}) == len(pictures) and not titles & {*pictures}
+
+
+def test_pictures_are_described_with_their_numbers(text, finished_run):
+  summary = run_dir.read_evaluation(finished_run)
+  assert f'{1 - summary["count_accuracy"]:.2%} of held-out scenes are miscounted' in text
+  assert f'is\n{summary["count_calibration_error"]:.2%}.' in text
+  (norms,) = re.findall(r'logarithmic axis, in nats: ([^"]*)\."', text)
+  assert [part.rsplit(' ', 1)[0] for part in norms.split(', ')] == [*gradient_variance.PARTS]
 
 
 def test_numbers_are_those_of_the_evaluation(read, finished_run):

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from air_jax.config.flat import flatten
 from air_jax.data import loading
 from air_jax.errors import UserError
-from air_jax.evaluation import held_out, segmentation
+from air_jax.evaluation import held_out, metrics, segmentation
 from air_jax.inference import predictor, restore, run_figures
 from air_jax.inference.report import code_figures
 from air_jax.runtime import extras, files
@@ -88,11 +88,15 @@ def write(
   miscounted = (run.scenes.counts >= 0) & (found.counts != run.scenes.counts)
   codes, labels = code_figures.codes_of(run.model, run.scenes)
   shown = _figures(run, _frequent_count(found.counts), np.flatnonzero(miscounted), codes, labels)
-  if gradient_norms:
-    shown['gradients'] = lambda: plots.gradient_norms(gradient_norms(np.asarray(run.scenes.images)))
+  norms = gradient_norms(np.asarray(run.scenes.images)) if gradient_norms else {}
+  if norms:
+    shown['gradients'] = lambda: plots.gradient_norms(norms)
+  chance = metrics.chance_error(run.scenes.counts)
   if len(runs) > 1:
     curves = [metric_writers.read_metrics(each.folder) for each in runs]
-    shown['comparison'] = lambda: plots.population(curves, 'run', [each.name for each in runs])
+    names = [each.name for each in runs]
+    alike = {metrics.chance_error(each.scenes.counts) for each in runs} == {chance}
+    shown['comparison'] = lambda: plots.population(curves, 'run', names, chance if alike else None)
   text = _template().render(
     run=run,
     headlines=_headlines(run),
@@ -101,6 +105,8 @@ def write(
     svgs=_draw(shown),
     frequent_count=_frequent_count(found.counts),
     miscounted=int(miscounted.sum()),
+    norms=', '.join(f'{part} {norm:.2g}' for part, norm in norms.items()),
+    chance=chance,
     codes=len(codes),
     config=_config(run),
     provenance=_columns(provenance.read(_run_folder(run.folder))),
@@ -161,11 +167,16 @@ def _figures(
     return figures.samples(model.generate(figures.NUMBER_OF_SAMPLES, key).canvases)
 
   drawn: dict[str, Callable[[], Figure]] = {
-    'training': lambda: plots.training(metric_writers.read_metrics(run.folder)),
+    'training': lambda: plots.training(
+      metric_writers.read_metrics(run.folder), metrics.chance_error(scenes.counts)
+    ),
     **{name: reconstructions(indices) for name, indices in chosen.items() if len(indices)},
     'attention': lambda: figures.attention(found.windows, found.counts, scenes.images.shape[1]),
     'samples': samples,
   }
+  if 'count_calibration_error' in run.summary:
+    bins = held_out.count_calibration(found, np.asarray(scenes.counts))
+    drawn['calibration'] = lambda: plots.reliability(bins)
   if len(codes) >= code_figures.FEWEST_CODES:
     drawn['codes'] = lambda: code_figures.embedding(codes, labels)
     drawn['traversal'] = lambda: code_figures.traversal(model.decode, codes)
