@@ -33,15 +33,15 @@ def served(folder, env=None):
 
 
 @contextlib.contextmanager
-def opened(address):
-  """The page in a browser; nothing may be written to its console."""
+def opened(address, **options):
+  """The page in a browser, opened with options; nothing may be written to its console."""
   browser = shutil.which('chromium') or shutil.which('google-chrome')
   if browser is None:
     pytest.skip('no chromium')
   said = []
   with sync_playwright() as playwright:
     chromium = playwright.chromium.launch(executable_path=browser, args=['--no-sandbox'])
-    page = chromium.new_page(viewport={'width': 1000, 'height': 900})
+    page = chromium.new_page(**{'viewport': {'width': 1000, 'height': 900}} | options)
     page.on('console', lambda message: said.append(message.text))
     page.on('pageerror', lambda error: said.append(str(error)))
     page.goto(address)

@@ -5,6 +5,7 @@ import http.client
 import importlib
 import io
 import json
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -83,6 +84,25 @@ def test_an_image_is_parsed_by_the_model(model, address, picture):
   np.testing.assert_array_equal(pixels(answer['image']), fitted)
 
 
+@pytest.mark.parametrize(
+  ('size', 'says'),
+  [((90, 60), '90 x 60 pixels, cropped to the middle square'), ((60, 60), '')],
+)
+def test_a_picture_that_is_cropped_is_said_to_be(address, size, says):
+  file = io.BytesIO()
+  Image.new('L', size, 200).save(file, 'png')
+  assert ask(address, '/parse', file.getvalue())['fitted'] == says
+
+
+def test_the_scripts_of_the_page_are_served(address):
+  with urllib.request.urlopen(address) as page:
+    scripts = re.findall(r'<script src="([^"]+)">', page.read().decode())
+  assert scripts == ['/page.js', '/controls.js']
+  for script in scripts:
+    with urllib.request.urlopen(address + script) as reply:
+      assert reply.headers['content-type'].startswith('text/javascript') and reply.read()
+
+
 def test_objects_are_edited(model, address, picture):
   answer = ask(address, '/parse', picture)
   scene = model.parse(np.asarray(pictures.fit(Image.open(io.BytesIO(picture)), 50, 'crop'))[None])
@@ -151,6 +171,12 @@ def test_the_page_shows_the_answers_of_the_server(address, picture, tmp_path):
     assert page.evaluate('scene.image') == ask(address, '/parse', picture)['image']
     drawn = pixels(page.evaluate("document.querySelector('#paper').toDataURL()"))
     np.testing.assert_array_equal(drawn[4::8, 4::8, 0], pixels(page.evaluate('scene.image')))
+    wide = io.BytesIO()
+    Image.new('L', (90, 60), 200).save(wide, 'png')
+    (tmp_path / 'wide.png').write_bytes(wide.getvalue())
+    with demo_page.answered(page):
+      page.set_input_files('#file', tmp_path / 'wide.png')
+    assert page.inner_text('#fitted') == '90 x 60 pixels, cropped to the middle square'
     page.click('#clear')
     assert page.inner_text('#count') == '' and page.evaluate('scene') is None
 

@@ -58,7 +58,7 @@ def test_what_is_drawn_in_a_browser_is_counted(run):
       assert page.inner_text('#count') == count
     before = page.evaluate('scene')
     demo_page.drag(page, before['objects'][0]['box'], 0.1, 0.05)
-    assert page.inner_text('#how') == 'after your edit'
+    assert page.inner_text('#how') == 'edited'
     after = page.evaluate('scene')
     where, there = (np.array(scene['latents']['z_where']) for scene in (before, after))
     scale, right, down = there[0] - where[0]

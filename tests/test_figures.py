@@ -1,6 +1,9 @@
 """Figures exist and show what they are given; text and lines can be read by everyone."""
 
 import io
+import itertools
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import run_folder
 from PIL import Image
 
+from air_jax import inference
 from air_jax.evaluation import metrics
 from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import figures, palette, pillow_grid, plots
@@ -201,6 +205,39 @@ def test_colours_stand_out_on_black_and_grey_text_on_white():
   assert (
     min(_contrast(c, page) for c in palette.LINE_COLOURS for page in ('#ffffff', '#14171a')) >= 3
   )
+
+
+def _themes(page):
+  """The colours of a page by their names, for light screens, then for dark ones."""
+  text = (pathlib.Path(inference.__file__).parent / page).read_text()
+  light, dark = (
+    dict(re.findall(r'--([a-z]+): ([^;]+);', block))
+    for block in re.findall(r':root {([^}]+)}', text)[:2]
+  )
+  errors = re.findall(r'#trouble {[^}]*color: (#[0-9a-f]{6})', text)
+  for theme, error in zip((light, dark), errors, strict=False):
+    theme['error'] = error
+  return [
+    {name: re.sub('^#(.)(.)(.)$', r'#\1\1\2\2\3\3', value) for name, value in theme.items()}
+    for theme in (light, dark)
+  ]
+
+
+@pytest.mark.parametrize('page', ['report/page.html', 'demo/page.html'])
+@pytest.mark.parametrize('dark', [False, True])
+def test_text_of_pages_has_contrast(page, dark):
+  theme = _themes(page)[dark]
+  texts = [theme[name] for name in ('text', 'soft', 'error') if name in theme]
+  for text, behind in itertools.product(texts, (theme['page'], theme['tile'])):
+    assert _contrast(text, behind) >= 4.5
+  if 'accent' in theme:
+    assert _contrast(theme['accent'], theme['page']) >= 3  # bars, and what has the focus
+  if 'heat' in theme:  # of a table's cells, over the page, at most half
+    heat = np.array([int(x) for x in theme['heat'].split()])
+    under = np.array([int(theme['page'][i : i + 2], 16) for i in (1, 3, 5)])
+    for share in np.linspace(0, 0.5, 11):
+      cell = np.round(share * heat + (1 - share) * under).astype(int)
+      assert _contrast(theme['text'], '#' + ''.join(f'{x:02x}' for x in cell)) >= 4.5
 
 
 def test_steps_differ_in_colour_and_in_pattern():

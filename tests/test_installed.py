@@ -60,6 +60,7 @@ def test_wheel_holds_what_the_source_does(installed):
   ours = files(ROOT) | {f'air_jax/configs/{path.name}' for path in (ROOT / 'configs').glob('*.py')}
   assert files(installed) == ours
   assert 'air_jax/py.typed' in ours and 'air_jax/inference/report/page.html' in ours
+  assert 'air_jax/inference/demo/page.js' in ours and 'air_jax/inference/demo/controls.js' in ours
   assert [path.name for path in installed.iterdir() if path.name[:4] not in ('bin', 'air_')] == []
 
 

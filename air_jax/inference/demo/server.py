@@ -4,7 +4,7 @@ It keeps nothing between requests: the page holds the latents and sends them bac
 Requests may come from anywhere and hold anything: each is answered within bounds of memory and
 time, or refused by one sentence, {"error": "..."}.
 
-    GET  /           the page
+    GET  /           the page, and its scripts /page.js and /controls.js
     GET  /model      what the page needs to know about the model
     POST /parse      an image file         -> a scene; /parse?drawn: as it is, without data.levels
     POST /edit       latents and changes   -> a scene
@@ -45,7 +45,13 @@ with extras.needed('demo', 'the demo'):
 
   from air_jax.inference.demo import access, connections, edits, limits
 
-_PAGE = pathlib.Path(__file__).parent / 'page.html'
+_FOLDER = pathlib.Path(__file__).parent
+_FILES = {'/': 'page.html', '/page.js': 'page.js', '/controls.js': 'controls.js'}
+_FITTED = {
+  'crop': 'cropped to the middle square',
+  'pad': 'padded to a square',
+  'squash': 'squashed to a square',
+}  # by data.fit
 _MOST_BYTES = 20_000_000  # of a picture file
 _MOST_JSON = 1_000_000  # bytes of any other request
 # Photographs are decoded at a smaller size; TIFF and WEBP are held several times.
@@ -128,7 +134,7 @@ def application(model: Model, host: str, address: str) -> Starlette:
   decoding = limits.Turns(at_once=1, waiting=8)
 
   # What is drawn is what the model sees.
-  drawn = dataclasses.replace(model.config.data, channel='', levels=(), invert=False)
+  drawn = dataclasses.replace(model.config.data, channel='', levels=(), invert=False, gamma=1.0)
 
   @functools.cache
   def examples() -> np.ndarray:
@@ -142,8 +148,9 @@ def application(model: Model, host: str, address: str) -> Starlette:
     file = await (decoding if large else work).run(request, _open, body)
     large = large or pictures.decoded_pixels(file) > _SMALL_PICTURE
     data = drawn if 'drawn' in request.query_params else model.config.data
+    fitted = _fitted(file.size, data.fit)
     image = await (decoding if large else work).run(request, _decode, file, data)
-    return await work.run(request, parse_image, image)
+    return await work.run(request, parse_image, image) | {'fitted': fitted}
 
   async def edit(request: Request, body: IO[bytes]) -> dict[str, Any]:
     def render() -> dict[str, Any]:
@@ -161,7 +168,7 @@ def application(model: Model, host: str, address: str) -> Starlette:
     return await work.run(request, lambda: _to_json(model.generate(1, jax.random.key(key))))
 
   async def page(request: Request) -> Response:
-    return FileResponse(_PAGE)
+    return FileResponse(_FOLDER / _FILES[request.url.path])
 
   async def describe(request: Request) -> Response:
     return JSONResponse(_description(model))
@@ -172,7 +179,7 @@ def application(model: Model, host: str, address: str) -> Starlette:
     for each in (parse, edit, example, generate)
   ]
   return Starlette(
-    routes=[Route('/', page), Route('/model', describe), *posts],
+    routes=[*(Route(path, page) for path in _FILES), Route('/model', describe), *posts],
     middleware=[Middleware(access.OwnPagesOnly, host=host, address=address)],
   )
 
@@ -185,7 +192,6 @@ def _description(model: Model) -> dict[str, Any]:
     'most': model.config.model.max_steps,
     'step': model.step,
     'window': model.window_size,
-    'fit': model.config.data.fit,
     'colours': palette.COLOURS,
     'patterns': palette.PATTERNS,
   }
@@ -239,6 +245,12 @@ def _decode(file: Image.Image, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
   with _refused_if_unreadable(), contextlib.closing(file):
     values = pictures.values(pictures.reduce(file, _SMALL_PICTURE))
   return preparation.prepare(values, data).canvas
+
+
+def _fitted(size: tuple[int, int], fit: str) -> str:
+  """How a picture became square, in words; '' where it was."""
+  width, height = size
+  return '' if width == height else f'{width} x {height} pixels, {_FITTED[fit]}'
 
 
 @contextlib.contextmanager
