@@ -13,7 +13,7 @@ from PIL import Image
 from air_jax import api
 from air_jax.config import schema
 from air_jax.configs import folder
-from air_jax.data import image_folder, levels, preparation
+from air_jax.data import image_files, image_folder, levels, preparation
 from air_jax.errors import UserError
 from air_jax.inference import parse_files, restore
 from air_jax.storage import run_dir
@@ -152,7 +152,7 @@ def test_a_run_keeps_its_levels_and_goes_on_with_them(run_config, tmp_path):
   (tmp_path / 'other').mkdir()
   tifffile.imwrite(tmp_path / 'other' / 'a.tif', other)
   (file,) = parse_files.find(str(tmp_path / 'other'))[1]
-  ((_, _, canvas, _),) = parse_files._read([file], model.config.data, [])
+  canvas = preparation.prepare(image_files.read(file), model.config.data).canvas
   assert abs(int(canvas.max()) - 255 * (1600 - kept[0]) / (kept[1] - kept[0])) < 1
   np.testing.assert_array_equal(model.prepare(other), canvas)
 

@@ -13,7 +13,7 @@ from PIL import Image
 import air_jax
 from air_jax.data import loading, pictures
 from air_jax.errors import UserError
-from air_jax.inference import parse_files
+from air_jax.inference import fitted_files, parse_files
 
 
 @pytest.fixture(scope='module')
@@ -61,6 +61,8 @@ def test_objects_are_those_of_the_model_in_pixels_of_the_file(
       np.testing.assert_allclose(found['score'], scene.scores[i, t], atol=1e-4)
       np.testing.assert_allclose(found['z_what'], scene.latents.z_what[i, t], atol=1e-4)
   assert lines[4]['width'] == 100
+  counts = [f'{line["image"]},{line["count"]}' for line in lines]
+  assert (out / 'counts.csv').read_text().splitlines() == ['name,count', *counts]
   for line in lines:
     with Image.open(out / 'annotated' / f'{line["image"]}.png') as drawn:
       assert drawn.size == (648, 344)
@@ -70,7 +72,7 @@ def test_annotations_show_image_boxes_and_reconstruction():
   shown = Image.new('RGB', (320, 160), (9, 9, 9))
   canvas = np.zeros((50, 50, 1))
   canvas[:25] = 1
-  drawn = np.asarray(parse_files._annotate(shown, np.array([[40.0, 100, 60, 80]]), canvas, 0.987))
+  drawn = np.asarray(fitted_files._annotate(shown, np.array([[40.0, 100, 60, 80]]), canvas, 0.987))
   red = (drawn == (213, 94, 0)).all(-1)  # of the first step
   rows, columns = np.nonzero(red[:, :320])
   assert abs(rows.min() - 64) <= 1 and abs(rows.max() - 124) <= 1

@@ -1,38 +1,26 @@
 """Parses a person's image files: the objects of each as a line of JSON, and as a picture."""
 
+import csv
 import glob
+import io
 import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
-from typing import IO, Any, NamedTuple
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import tqdm
-from absl import logging
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFont
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import image_files, levels, pictures, preparation
+from air_jax.data import image_files, levels
 from air_jax.data.image_files import ImageFile
 from air_jax.errors import UserError
+from air_jax.inference import fitted_files, large_files
+from air_jax.inference.file_results import FileResult
 from air_jax.inference.predictor import Model
-from air_jax.viz import pillow_grid
+from air_jax.runtime import files as file_writing
 
-_BATCH = 64  # images in memory at once
-_SIDE = 320  # pixels of the longer side of an annotated picture
 _LINES = 'objects.jsonl'
-
-
-class _Picture(NamedTuple):
-  """A file that could be read."""
-
-  name: str
-  size: tuple[int, int]  # (width, height) of the file, pixels
-  canvas: UInt8[np.ndarray, 'S S C']  # fitted to the model's canvas
-  shown: Image.Image  # scaled, to be annotated
 
 
 def find(images: str) -> tuple[pathlib.Path, list[ImageFile]]:
@@ -70,8 +58,10 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
 
   `objects.jsonl` gets a line for each image that can be read, in the order of their names:
   `image`, `width`, `height`, `step` (training step of the model), `count`, `count_probs`, and
-  `objects` with `box` (top, left, height, width, in pixels of the file), `score` and `z_what`.
-  `annotated/NAME.png` shows the image with its boxes beside the reconstruction.
+  `objects` with `box` (top, left, height, width, in pixels of the file), `score` and `z_what`;
+  `counts.csv` the counts alone. `annotated/NAME.png` shows the image with its boxes beside the
+  reconstruction. Of a model that was trained on crops there is no `count_probs`, and
+  `labels/NAME.png` says which object each pixel belongs to.
 
   Args:
     model: the model that parses.
@@ -92,9 +82,11 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
   path = out / _LINES
   done = _done(path, names, model.step)
   left = [file for file in files if file.name not in done]
-  unreadable: list[str] = []
+  unreadable = 0
   sizes: set[tuple[int, int]] = set()
   brightness = levels.histogram([])
+  data = model.config.data
+  batch = 1 if data.object_pixels else fitted_files.BATCH
   try:
     out.mkdir(parents=True, exist_ok=True)
     hidden = not sys.stderr.isatty()
@@ -102,22 +94,25 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
       path.open('a') as lines,
       tqdm.tqdm(total=len(left), unit='image', dynamic_ncols=True, disable=hidden) as bar,
     ):
-      for start in range(0, len(left), _BATCH):
-        batch = left[start : start + _BATCH]
-        read = _read(batch, model.config.data, unreadable)
-        if read:
-          sizes |= {picture.size for picture in read}
-          brightness += levels.histogram(picture.canvas for picture in read)
-          _parse(model, read, lines, out / 'annotated' if annotate else None)
-        bar.update(len(batch))
+      for start in range(0, len(left), batch):
+        for result in _parse(model, left[start : start + batch], out, annotate):
+          bar.update()
+          if result.line is None:
+            unreadable += 1
+            continue
+          lines.write(json.dumps(result.line) + '\n')
+          sizes.add((result.line['width'], result.line['height']))
+          brightness += result.brightness
+        lines.flush()
+    _write_counts(path, out / 'counts.csv')
   except OSError as error:
     raise UserError(f'{out} cannot be written to: {error.strerror or error}') from error
-  if left and len(unreadable) == len(names):
+  if left and unreadable == len(names):
     raise UserError(f'images={images}: none of its {len(names)} files can be read')
-  parsed = len(left) - len(unreadable)
+  parsed = len(left) - unreadable
   if parsed:
     levels.warn_if_dim(brightness, images)
-  return _summary(parsed, len(done), len(unreadable), sizes, model.config.data, path)
+  return _summary(parsed, len(done), unreadable, sizes, data, path)
 
 
 def _done(path: pathlib.Path, names: Sequence[str], step: int) -> set[str]:
@@ -144,85 +139,23 @@ def _done(path: pathlib.Path, names: Sequence[str], step: int) -> set[str]:
   return done
 
 
-def _read(files: Sequence[ImageFile], data: DataConfig, unreadable: list[str]) -> list[_Picture]:
-  """The files that can be read; names of the others are added to `unreadable`."""
-  read = []
-  for file in files:
-    try:
-      picture, canvas = preparation.prepare(image_files.read(file), data)
-    except Exception as error:  # damaged files raise nearly anything
-      reason = str(error) or type(error).__name__
-      logging.warning('leaving out %s: it cannot be read (%s)', file.path, reason)
-      unreadable.append(file.name)
-      continue
-    read.append(_Picture(file.name, picture.size, canvas, _scaled(picture)))
-  return read
-
-
-def _scaled(picture: Image.Image) -> Image.Image:
-  """An image at the size of annotated ones."""
-  ratio = _SIDE / max(picture.size)
-  width, height = (max(1, round(side * ratio)) for side in picture.size)
-  how = Image.Resampling.NEAREST if ratio > 1 else Image.Resampling.BOX
-  return picture.resize((width, height), how)
-
-
 def _parse(
-  model: Model, read: Sequence[_Picture], lines: IO[str], annotated: pathlib.Path | None
-) -> None:
-  """Writes the lines of a batch, and their annotated pictures where there is a folder for them."""
-  scenes = model.parse(np.stack([picture.canvas for picture in read]), _BATCH)
-  data = model.config.data
-  for i, (name, size, _, shown) in enumerate(read):
-    count = int(scenes.counts[i])
-    boxes = pictures.unfit(scenes.boxes[i, :count], size, data.canvas_size, data.fit)
-    if annotated is not None:
-      target = annotated / f'{name}.png'
-      target.parent.mkdir(parents=True, exist_ok=True)
-      probability = float(scenes.count_probs[i, count])
-      _annotate(shown, boxes / max(size) * _SIDE, scenes.canvases[i], probability).save(target)
-    found = zip(boxes, scenes.scores[i], scenes.latents.z_what[i], strict=False)
-    line = {
-      'image': name,
-      'width': size[0],
-      'height': size[1],
-      'step': model.step,
-      'count': count,
-      'count_probs': _rounded(scenes.count_probs[i]),
-      'objects': [
-        {'box': _rounded(box, 2), 'score': _rounded(score), 'z_what': _rounded(z_what)}
-        for box, score, z_what in found
-      ],
-    }
-    lines.write(json.dumps(line) + '\n')
-  lines.flush()
+  model: Model, files: Sequence[ImageFile], out: pathlib.Path, annotate: bool
+) -> Iterator[FileResult]:
+  if model.config.data.object_pixels:
+    return large_files.parse(model, files, out, annotate)
+  return fitted_files.parse(model, files, out / 'annotated' if annotate else None)
 
 
-def _rounded(values: Any, digits: int = 5) -> Any:
-  return np.round(np.float64(values), digits).tolist()
-
-
-def _annotate(
-  shown: Image.Image,
-  boxes: Float[np.ndarray, 'M 4'],
-  canvas: Float[np.ndarray, 'H W C'],
-  probability: float,
-) -> Image.Image:
-  """The image with numbered boxes beside its reconstruction, under a line of text."""
-  header, gap = 24, 8
-  sheet = Image.new('RGB', (2 * _SIDE + gap, _SIDE + header), 'white')
-  sheet.paste(shown, (0, header))
-  reconstruction = pillow_grid.to_image(canvas).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
-  sheet.paste(reconstruction, (_SIDE + gap, header))
-  pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-  objects = 'object' if len(boxes) == 1 else 'objects'
-  pen.text((4, 4), f'{len(boxes)} {objects}, p = {probability:.3f}', 'black', font)
-  pen.text((_SIDE + gap, 4), 'reconstruction', 'black', font)
-  for t, (top, left, height, width) in enumerate(boxes):
-    pillow_grid.outline(sheet, (top + header, left, height, width), t, width=3)
-    corner = left + 6, top + header + 4
-    pen.text(corner, str(t + 1), 'white', font, stroke_width=2, stroke_fill='black')
-  return sheet
+def _write_counts(lines: pathlib.Path, path: pathlib.Path) -> None:
+  """Writes the counts of all images of `objects.jsonl` as a table."""
+  text = io.StringIO()
+  table = csv.writer(text, lineterminator='\n')
+  table.writerow(('name', 'count'))
+  with lines.open() as known:
+    for line in map(json.loads, known):
+      table.writerow((line['image'], line['count']))
+  file_writing.write_atomic(path, text.getvalue().encode())
 
 
 def _summary(
@@ -239,6 +172,6 @@ def _summary(
   if unreadable:
     text += f'; {unreadable:,} cannot be read and are left out'
   side = data.canvas_size
-  if sizes - {(side, side)}:
+  if sizes - {(side, side)} and not data.object_pixels:
     text += f'; not all are {side}x{side}: they were fitted by data.fit={data.fit!r}'
   return text

@@ -1,0 +1,92 @@
+"""Parses large image files, which hold any number of objects."""
+
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tqdm
+from jaxtyping import Bool, Int32
+from PIL import Image, ImageDraw, ImageFont
+
+from air_jax.data import levels, preparation
+from air_jax.data.image_files import ImageFile
+from air_jax.inference import file_results, large_pictures
+from air_jax.inference.file_results import FileResult
+from air_jax.inference.predictor import Model
+from air_jax.viz import palette
+
+_LONGEST = 2000  # pixels of the longer side of an annotated picture
+_SHORTEST = 640  # the same, to which small pictures are enlarged
+_HEADER = 24  # pixels of the text above
+
+
+def parse(
+  model: Model, files: Sequence[ImageFile], out: pathlib.Path, annotate: bool
+) -> Iterator[FileResult]:
+  """Parses files one by one; writes a label image of each, and draws it if asked to."""
+  data = model.config.data
+  for file in files:
+    values = file_results.read(file, data)
+    if values is None:
+      yield FileResult(file.name, None)
+      continue
+    picture = preparation.in_levels(values, data).convert('RGB' if data.colour else 'L')
+    pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
+    hidden = not sys.stderr.isatty()
+    with tqdm.tqdm(unit='view', dynamic_ncols=True, disable=hidden, leave=False) as bar:
+
+      def show(done: int, number: int, bar: tqdm.tqdm = bar) -> None:
+        bar.total = number
+        bar.update(done - bar.n)
+
+      parsed = large_pictures.parse(model, pixels, show)
+    write_labels(parsed.labels, file_results.path(out / 'labels', file.name, ''))
+    if annotate:
+      drawn = _annotate(picture, parsed.labels, len(parsed.boxes))
+      drawn.save(file_results.path(out / 'annotated', file.name, '.png'))
+    line = file_results.line(
+      model, file.name, picture.size, parsed.boxes, parsed.scores, parsed.codes
+    )
+    yield FileResult(file.name, line, levels.histogram([pixels]))
+
+
+def write_labels(labels: Int32[np.ndarray, 'H W'], path: pathlib.Path) -> None:
+  """Writes a label image as PATH.png of 16 bits, or as PATH.tif of 32 bits where those are few."""
+  if labels.max(initial=0) < 2**16:
+    Image.fromarray(labels.astype(np.uint16)).save(f'{path}.png')
+  else:
+    Image.fromarray(labels).save(f'{path}.tif', compression='tiff_deflate')
+
+
+def _annotate(picture: Image.Image, labels: Int32[np.ndarray, 'H W'], count: int) -> Image.Image:
+  """The image with the outlines of its objects, under a line of text."""
+  longest = max(picture.size)
+  ratio = np.clip(1.0, _SHORTEST / longest, _LONGEST / longest)
+  width, height = (max(1, round(side * ratio)) for side in picture.size)
+  shown = np.array(picture.convert('RGB').resize((width, height)))
+  scaled = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
+  numbers = np.asarray(scaled)
+  shown[_outlines(numbers)] = 0  # a dark margin, for bright pictures
+  inner = _outlines(np.where(_outlines(numbers), 0, numbers))
+  colours = np.array([_rgb(colour) for colour in palette.COLOURS], np.uint8)
+  shown[inner] = colours[(numbers[inner] - 1) % len(colours)]
+  sheet = Image.new('RGB', (width, height + _HEADER), 'white')
+  sheet.paste(Image.fromarray(shown), (0, _HEADER))
+  objects = 'object' if count == 1 else 'objects'
+  ImageDraw.Draw(sheet).text((4, 4), f'{count} {objects}', 'black', ImageFont.load_default(14))
+  return sheet
+
+
+def _outlines(labels: Int32[np.ndarray, 'H W']) -> Bool[np.ndarray, 'H W']:
+  """The pixels of objects that have a neighbour of another label."""
+  padded = np.pad(labels, 1)
+  differs = np.zeros(labels.shape, bool)
+  for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):
+    height, width = labels.shape
+    differs |= padded[rows : rows + height, columns : columns + width] != labels
+  return differs & (labels > 0)
+
+
+def _rgb(colour: str) -> tuple[int, ...]:
+  return tuple(bytes.fromhex(colour[1:]))
