@@ -5,7 +5,9 @@ depend on what a run has learned.
 """
 
 import asyncio
+import base64
 import contextlib
+import dataclasses
 import http.client
 import io
 import json
@@ -38,8 +40,9 @@ def demo_model():
   return predictor.Model(CONFIG, model, air.init(model, jax.random.key(0)), step=0)
 
 
-@pytest.fixture(scope='module')
-def port(demo_model):
+@contextlib.contextmanager
+def served(demo_model):
+  """The port of a server."""
   with server.listen('127.0.0.1', 0) as listening:
     number = listening.getsockname()[1]
     running = server.web_server(server.application(demo_model, '127.0.0.1', '127.0.0.1'))
@@ -49,6 +52,12 @@ def port(demo_model):
     running.should_exit = True
     thread.join(60)
     assert not thread.is_alive()
+
+
+@pytest.fixture(scope='module')
+def port(demo_model):
+  with served(demo_model) as number:
+    yield number
 
 
 def ask(port, path, body=None, method='POST', headers=None):
@@ -74,6 +83,24 @@ def png(side, claimed=None):
     header = b'IHDR' + claimed.to_bytes(4) * 2 + whole[24:29]
     whole = whole[:12] + header + zlib.crc32(header).to_bytes(4) + whole[33:]
   return whole
+
+
+def test_a_file_gets_the_levels_of_the_run_and_a_drawing_none(demo_model):
+  data = dataclasses.replace(CONFIG.data, levels=(1000.0, 2000.0), invert=True)
+  config = dataclasses.replace(CONFIG, data=data)
+  stretched = predictor.Model(config, demo_model.model, demo_model.params, 0)
+  values = np.full((100, 100), 1200, np.uint16)
+
+  def brightness(path, pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'png')
+    _, content = ask(number, path, file.getvalue())[1]['image'].split(',')
+    return np.unique(np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))).tolist()
+
+  with served(stretched) as number:
+    assert brightness('/parse', values) == [255 - 51]
+    assert brightness('/parse', values.repeat(20, 0).repeat(20, 1)) == [255 - 51]  # it is reduced
+    assert brightness('/parse?drawn', np.full((100, 100), 77, np.uint8)) == [77]
 
 
 @pytest.mark.parametrize('declared', [b'Content-Length: 5\r\n', b''])

@@ -4,10 +4,13 @@ import io
 import pathlib
 import shutil
 
+import mutations
 import numpy as np
 import own_images
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from air_jax.data import image_files, image_folder, levels
@@ -132,6 +135,22 @@ def test_what_cannot_be_read_is_named_in_one_line(tmp_path, name):
           assert any(each in str(error) for each in reason.split('|'))
     else:
       raise AssertionError(f'{name} was read')
+
+
+@mutations.examples()
+@given(st.sampled_from([x for x, *_ in READ.values() if x[:2] in (b'II', b'MM')]).flatmap(
+  mutations.damaged_bytes))  # fmt: skip
+def test_a_damaged_tiff_is_a_picture_or_refused(tmp_path, content):
+  (tmp_path / 'a.tif').write_bytes(content)
+  files, _ = image_files.find(tmp_path)
+  for file in files[:3]:
+    try:
+      values = image_files.read(file)
+    except AssertionError:
+      raise
+    except Exception:  # nearly any type: the callers refuse the file
+      continue
+    assert values.ndim == 3 and values.dtype in (np.uint8, np.uint16, np.float32)
 
 
 def test_each_page_is_a_picture_with_a_number(tmp_path):

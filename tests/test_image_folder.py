@@ -104,12 +104,35 @@ def test_counts_go_to_the_images_named(tmp_path, start):
 
 
 @pytest.mark.parametrize(
+  'content',
+  [
+    'Name,Count\na.png,3\nb.png,0\n',
+    'image,count\r\na.png,3\r\nb.png,0\r\n',
+    '\ufeffFilename;Objects\na.png;3\nb.png;0\n',
+    'name\tcount\na.png\t3.0\nb.png\t0.\n',
+    'a.png;3,0\nb.png;0\n',
+    ' name , count \n a.png , 3 \n b.png , 0 \n',
+    'id,count,note,image\n1,3,"well, three",a.png\n2,0,,b.png\n,,,\n',
+    '\n"name";"count"\n"a.png";"3"\n"b.png";"0"\n;\n',
+  ],
+)
+def test_counts_are_read_as_spreadsheets_write_them(tmp_path, content):
+  own_images.save_named(tmp_path, ['a.png', 'b.png'])
+  table = tmp_path / 'counts.csv'
+  table.write_text(content, encoding='utf-8', newline='')
+  config = own_images.config_of(tmp_path, counts_csv=str(table))
+  assert image_folder.load(config, 'train').counts.tolist() == [3, 0]
+
+
+@pytest.mark.parametrize(
   'content, complaint',
   [
     (b'name,count\na.png\n', 'line 2 has 1 fields; it must have 2, name,count'),
     (b'a.png,1,2\n', 'line 1 has 3 fields; it must have 2, name,count'),
     (b'a.png,1\nb.png,-1\n', "line 2: the count '-1' must be a whole number >= 0"),
     (b'a.png,1.5\n', "line 1: the count '1.5' must be a whole number"),
+    (b'name,note,count\na.png,,1,\n', 'line 2 has 4 fields; it must have 3, name,note,count'),
+    (b'name;count\na.png;1\nc.png;1\n', r"line 3: 'c\.png' is no image of data\.dir"),
     (b'a.png,\n', "line 1: the count '' must be a whole number"),
     (b'a.png,9999999999\n', 'line 1: the count .* at most 9 digits'),
     (b'a.png,1\nname,count\n', "line 2: the count 'count'"),  # a header stands at the top

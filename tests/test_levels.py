@@ -124,11 +124,20 @@ def test_both_splits_get_the_levels_of_the_training_images(tmp_path):
 def test_images_of_two_types_cannot_be_stretched(tmp_path):
   deep_folder(tmp_path, 2)
   own_images.save_named(tmp_path, ['a.png', 'b.png'])
-  config = own_images.config_of(tmp_path, stretch=True, levels=(0.0, 9.0))
-  says = r"'1?0?\.?.*tif' is uint16 and 'a\.png' is uint8; keep them in folders of their own$"
-  with pytest.raises(UserError, match=says):
-    image_folder.load(config, 'train')
+  config = own_images.config_of(tmp_path, stretch=True)
+  says = r"'\d\.tif' is uint16 and 'a\.png' is uint8; keep them in folders of their own$"
+  for changes in ({}, {'levels': (0.0, 9.0)}):
+    with pytest.raises(UserError, match=says):
+      image_folder.load(dataclasses.replace(config, **changes), 'train')
   image_folder.load(dataclasses.replace(config, stretch=False), 'train')
+
+
+def test_held_out_images_of_another_type_cannot_be_stretched(tmp_path):
+  deep_folder(tmp_path, 1)
+  own_images.save(np.eye(4, dtype=np.uint8), tmp_path / own_images.TEST_NAME)
+  config = own_images.config_of(tmp_path, stretch=True)
+  with pytest.raises(UserError, match=r"'0\.png' is uint8 and '0\.tif' is uint16"):
+    image_folder.load(config, 'train')
 
 
 def test_images_of_one_value_cannot_be_stretched(tmp_path):

@@ -12,7 +12,7 @@ from air_jax.errors import UserError
 # Headers of the two columns, in any case; further columns are left aside.
 NAMES = 'name', 'image', 'file', 'filename', 'file_name', 'picture'
 COUNTS = 'count', 'counts', 'number', 'objects'
-_DELIMITERS = ',;\t'
+_DELIMITERS = ';\t,'  # where a line has as many of two, the first: 'a.png;2,0'
 _COUNT = re.compile('([0-9]{1,9})([.,]0*)?')  # 2, 2.0, 2,0
 
 

@@ -4,6 +4,7 @@ Their contents are unknown, except for counts that a CSV file may give. Counts a
 evaluation only.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -50,7 +51,7 @@ def load(config: DataConfig, split: str) -> LabelledScenes:
   config, size = resolve(config), config.canvas_size
   images = np.zeros((len(chosen), size, size, 3 if config.colour else 1), np.uint8)
   kept: list[str] = []
-  for name, picture in _read(folder, chosen, split, config):
+  for name, picture in _read(folder, chosen, split, config, _type_of_first(files, config)):
     images[len(kept)] = pictures.on_canvas(picture, size, config.colour, config.fit)
     kept.append(name)
   images = images[: len(kept)]
@@ -71,7 +72,8 @@ def load_crops(config: DataConfig, split: str) -> crops.Pieces:
   config = resolve(config)
   parted = not all(_of_split(files, each) for each in ('train', 'test'))
   scaled = []
-  for name, picture in _read(folder, files if parted else _of_split(files, split), split, config):
+  chosen, types = files if parted else _of_split(files, split), _type_of_first(files, config)
+  for name, picture in _read(folder, chosen, split, config, types):
     if config.object_pixels > min(picture.size):
       width, height = picture.size
       raise UserError(
@@ -99,11 +101,13 @@ def resolve(config: DataConfig) -> DataConfig:
   files = _of_split(files, 'train') or files
   files = files[:: -(-len(files) // _MEASURED)]
   samples: list[np.ndarray] = []
+  types: dict[np.dtype, str] = {}
   for file in files:
     try:
       values = preparation.channel(image_files.read(file), config.channel)
     except Exception:  # damaged files raise nearly any type; whoever loads them says so
       continue
+    _check_type(values, file, types, folder)
     samples.append(levels.sample(values, len(files)))
   measured = levels.measure(np.concatenate(samples)) if samples else ()
   if not measured:
@@ -162,12 +166,15 @@ def _is_test(name: str) -> bool:
 
 
 def _read(
-  folder: pathlib.Path, files: list[ImageFile], split: str, config: DataConfig
+  folder: pathlib.Path,
+  files: list[ImageFile],
+  split: str,
+  config: DataConfig,
+  types: dict[np.dtype, str],
 ) -> Iterator[tuple[str, Image.Image]]:
   """The name of each image that can be read, with the image in the levels of the configuration."""
   kept = 0
   sizes: set[tuple[int, int]] = set()
-  depths: dict[np.dtype, str] = {}
   hidden = len(files) < QUIET_BELOW or not sys.stderr.isatty()
   for file in tqdm.tqdm(files, unit='image', dynamic_ncols=True, disable=hidden):
     try:
@@ -182,9 +189,8 @@ def _read(
         ) from error
       logging.warning('leaving out %s: it cannot be read (%s)', folder / file.name, reason)
       continue
-    depths.setdefault(values.dtype, file.name)
-    if config.stretch and len(depths) > 1:
-      raise UserError(_mixed(folder, depths))
+    if config.stretch:
+      _check_type(values, file, types, folder)
     kept += 1
     sizes.add(picture.size)
     yield file.name, picture
@@ -217,9 +223,22 @@ def _placed(config: DataConfig, sizes: set[tuple[int, int]]) -> str:
   return '' if sizes == {(side, side)} else f', fitted to {side}x{side} by {config.fit!r}'
 
 
-def _mixed(folder: pathlib.Path, depths: dict[np.dtype, str]) -> str:
-  (first, one), (second, other) = depths.items()
-  return (
-    f'data.stretch=True needs images of one type: in {folder}, {one!r} is {first} and {other!r} is '
-    f'{second}; keep them in folders of their own'
-  )
+def _type_of_first(files: list[ImageFile], config: DataConfig) -> dict[np.dtype, str]:
+  """The type of the first image that can be read, which the others must have, and its name."""
+  for file in files if config.stretch else []:
+    with contextlib.suppress(Exception):  # damaged files raise nearly any type
+      return {image_files.read(file).dtype: file.name}
+  return {}
+
+
+def _check_type(
+  values: np.ndarray, file: ImageFile, types: dict[np.dtype, str], folder: pathlib.Path
+) -> None:
+  """Refuses an image of another type than the ones before, of each of which `types` has a name."""
+  types.setdefault(values.dtype, file.name)
+  if len(types) > 1:
+    (first, one), (second, other) = types.items()
+    raise UserError(
+      f'data.stretch=True needs images of one type: in {folder}, {one!r} is {first} and {other!r} '
+      f'is {second}; keep them in folders of their own'
+    )

@@ -103,7 +103,7 @@ def warn_if_dim(values: Int[np.ndarray, '256'], what: str) -> None:
   low, high = (int(np.searchsorted(below, quantile)) for quantile in (2e-4, 1 - 2e-4))
   if high - low < DIM * 255:
     logging.warning(
-      'the images of %s use %.1f %% of the range from black to white: data.stretch=True measures '
-      'which values become black and white, data.levels=(low, high) sets them',
+      'the images of %s use %.1f %% of the range from black to white: data.levels=(low, high) sets '
+      'which values become black and white, data.stretch=True measures them',
       what, 100 * (high - low) / 255,
     )  # fmt: skip
