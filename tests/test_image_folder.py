@@ -4,12 +4,13 @@ import hashlib
 import io
 import sys
 
+import jax
 import numpy as np
 import own_images
 import pytest
 from PIL import Image
 
-from air_jax.data import image_folder, pictures
+from air_jax.data import image_folder, loading, pictures
 from air_jax.errors import UserError
 from air_jax.runtime import memory
 
@@ -264,3 +265,48 @@ def test_progress_is_shown_on_a_terminal_for_many_images(tmp_path, monkeypatch):
       shown[limit, stream.isatty()] = stream.getvalue()
   assert '3/3' in shown.pop((3, True))
   assert set(shown.values()) == {''}
+
+
+def photographs(path, names, shape=(120, 200), seed=0):
+  """Pictures of noise, as large as photographs are beside a canvas."""
+  generator = np.random.default_rng(seed)
+  for name in names:
+    own_images.save(generator.integers(0, 256, shape).astype(np.uint8), path / name)
+
+
+def crop_config(path, **changes):
+  return own_images.config_of(path, **({'canvas_size': 25, 'object_pixels': 18.0} | changes))
+
+
+def test_large_images_are_scaled_and_split_by_name(tmp_path):
+  photographs(tmp_path, [own_images.TRAIN_NAME, own_images.TEST_NAME])
+  for split in ('train', 'test'):
+    pieces = image_folder.load_crops(crop_config(tmp_path), split)
+    assert pieces.sizes.tolist() == [[60, 100]] and pieces.pixels.shape == (1, 60, 100, 1)
+  colour = image_folder.load_crops(crop_config(tmp_path, colour=True), 'train')
+  assert colour.pixels.shape == (1, 60, 100, 3)
+
+
+def test_of_one_large_image_a_part_is_held_out(tmp_path):
+  photographs(tmp_path, ['a.png'])
+  sizes = [
+    image_folder.load_crops(crop_config(tmp_path), split).sizes.tolist()
+    for split in ('train', 'test')
+  ]
+  assert sizes == [[[60, 80]], [[60, 25]]]  # filled up to the canvas
+  source = loading.batch_source(crop_config(tmp_path), 3)
+  indices = jax.tree.map(lambda x: x[0], source.sample_indices(0, 5, 1))
+  images, counts = jax.jit(source.gather)(source.arrays, indices)
+  assert images.shape == (3, 25, 25, 1) and counts is None
+  scenes = loading.load(crop_config(tmp_path), 'test')
+  assert scenes.images.shape == (500, 25, 25, 1) and (scenes.counts == -1).all()
+
+
+def test_objects_larger_than_the_images_are_refused(tmp_path):
+  photographs(tmp_path, ['a.png'])
+  with pytest.raises(UserError, match=r'object_pixels=121: .*a\.png has 200x120 pixels wide'):
+    image_folder.load_crops(crop_config(tmp_path, object_pixels=121.0), 'train')
+  with pytest.raises(
+    UserError, match=r"reading='stream' is not allowed with data\.source='folder'"
+  ):
+    loading.batch_source(crop_config(tmp_path, reading='stream'), 3)
