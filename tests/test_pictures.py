@@ -277,3 +277,19 @@ def test_a_damaged_file_is_a_picture_or_an_exception(whole, damages):
     raise
   except Exception:  # nearly any type: the callers refuse the file
     pass
+
+
+@pytest.mark.parametrize('how', ['crop', 'pad', 'squash'])
+@pytest.mark.parametrize('size', [(40, 100), (100, 40), (60, 60), (7, 5)])
+def test_label_images_go_back_to_where_boxes_do(how, size):
+  canvas = 20
+  labels = np.zeros((canvas, canvas), np.int32)
+  labels[6:12, 8:16] = 3
+  back = pictures.unfit_labels(labels, size, how)
+  assert back.shape == size[::-1]
+  top, left, height, width = pictures.unfit(np.array([6.0, 8, 6, 8]), size, canvas, how)
+  rows, columns = np.nonzero(back == 3)
+  scale = max(size) / canvas  # of one pixel of the canvas
+  found = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+  np.testing.assert_allclose(found, [top, left, top + height, left + width], atol=max(1, scale))
+  assert set(np.unique(back)) == {0, 3}

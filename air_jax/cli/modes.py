@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl.flags import FlagValues
 
@@ -47,8 +47,11 @@ def evaluate(flags: FlagValues) -> None:
   from air_jax.runtime import compilation_cache
 
   compilation_cache.enable()
-  summary, folder = evaluate_run(flags.workdir, flags.particles, flags.member, changes)
-  print(tables.table(summary))
+  if flags.images:
+    summary, folder = _evaluate_images(flags, changes), None
+  else:
+    summary, folder = evaluate_run(flags.workdir, flags.particles, flags.member, changes)
+    print(tables.table(summary))
   kept = f'{folder}/evaluation.json' if folder else ''
   if flags.out:
     text = json.dumps(summary, indent=2) + '\n'
@@ -56,6 +59,27 @@ def evaluate(flags: FlagValues) -> None:
     kept = f'{kept} and {flags.out}' if kept else flags.out
   if kept:
     print(f'\nalso in {kept}; pictures: {hints.command(flags, "--mode=figures")}')
+
+
+def _evaluate_images(flags: FlagValues, changes: dict[str, Any]) -> dict[str, Any]:
+  """Compares what is found in images with the truth beside them; prints and returns a summary."""
+  from air_jax.evaluation import tables
+
+  with extras.needed('plots', '--mode=evaluate --images'):
+    from air_jax.inference import evaluate_files
+
+  if flags.particles:
+    raise UserError('--particles evaluates held-out images of the run; drop it or --images')
+  model = run_flags.model(flags, changes)
+  compare = bool(model.config.data.object_pixels) and extras.installed('skimage')
+  table = changes.get('data.counts_csv', '')
+  summary = evaluate_files.evaluate(model, flags.images, table, compare)
+  print(tables.of_pictures(summary))
+  if compare:
+    for name in ('otsu', 'local'):
+      print(f'\nby a threshold ({name}) and a watershed, without a model:')
+      print(tables.of_pictures(summary[name]))
+  return summary
 
 
 def figures(flags: FlagValues) -> None:
@@ -215,8 +239,8 @@ MODES = {
   'evaluate': Mode(
     evaluate,
     'Held-out metrics of a run, as a table and as JSON; of other scenes than its own by '
-    '--config.data.KEY.',
-    ('particles', 'member', 'out'),
+    '--config.data.KEY, of your own images with label images or counts by --images.',
+    ('particles', 'member', 'out', 'images'),
   ),
   'figures': Mode(
     figures,

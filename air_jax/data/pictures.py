@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
-from jaxtyping import ArrayLike, Float, Shaped, UInt8
+from jaxtyping import ArrayLike, Float, Int32, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # Pillow hands others, such as EPS, to programs of their own. JPEG includes the MPO of some cameras.
@@ -178,6 +178,22 @@ def unfit(
   first = np.clip(low + high * boxes[..., :2], 0, end)
   last = np.clip(low + high * (boxes[..., :2] + boxes[..., 2:]), 0, end)
   return np.concatenate([first, last - first], -1).astype(np.float32)
+
+
+def unfit_labels(
+  labels: Int32[np.ndarray, 'S S'], picture_size: tuple[int, int], how: str
+) -> Int32[np.ndarray, 'H W']:
+  """Maps a label image on the canvas back to the image that `fit` put there, see `unfit`."""
+  width, height = picture_size
+  if how == 'pad':
+    sides, (left, top) = _padded(picture_size, len(labels))
+    labels = labels[top : top + sides[1], left : left + sides[0]]
+  inner = (min(picture_size),) * 2 if how == 'crop' else picture_size
+  shown = np.asarray(Image.fromarray(labels).resize(inner, Image.Resampling.NEAREST))
+  result = np.zeros((height, width), np.int32)
+  top, left = (height - inner[1]) // 2, (width - inner[0]) // 2
+  result[top : top + inner[1], left : left + inner[0]] = shown
+  return result
 
 
 def _padded(picture_size: tuple[int, int], size: int) -> tuple[tuple[int, int], tuple[int, int]]:

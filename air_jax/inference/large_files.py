@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from air_jax.config.sections import DataConfig
 from air_jax.data import levels, preparation
 from air_jax.data.image_files import ImageFile
 from air_jax.inference import file_results, large_pictures
@@ -31,8 +32,8 @@ def parse(
     if values is None:
       yield FileResult(file.name, None)
       continue
-    picture = preparation.in_levels(values, data).convert('RGB' if data.colour else 'L')
-    pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
+    picture = preparation.in_levels(values, data)
+    shown = pixels(picture, data)
     hidden = not sys.stderr.isatty()
     with tqdm.tqdm(unit='view', dynamic_ncols=True, disable=hidden, leave=False) as bar:
 
@@ -40,7 +41,7 @@ def parse(
         bar.total = number
         bar.update(done - bar.n)
 
-      parsed = large_pictures.parse(model, pixels, show)
+      parsed = large_pictures.parse(model, shown, show)
     write_labels(parsed.labels, file_results.path(out / 'labels', file.name, ''))
     if annotate:
       drawn = _annotate(picture, parsed.labels, len(parsed.boxes))
@@ -48,7 +49,13 @@ def parse(
     line = file_results.line(
       model, file.name, picture.size, parsed.boxes, parsed.scores, parsed.codes
     )
-    yield FileResult(file.name, line, levels.histogram([pixels]))
+    yield FileResult(file.name, line, levels.histogram([shown]))
+
+
+def pixels(picture: Image.Image, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
+  """The pixels of a picture in as many channels as the model has."""
+  image = picture.convert('RGB' if data.colour else 'L')
+  return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def write_labels(labels: Int32[np.ndarray, 'H W'], path: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
 """Optional dependencies: a missing package is named together with the extra that installs it."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 
 from air_jax.errors import UserError
@@ -27,3 +28,8 @@ def needed(extra: str, purpose: str) -> Iterator[None]:
     raise UserError(
       f"{purpose} needs {missing.name}, which is not installed: pip install 'air_jax[{extra}]'"
     ) from error
+
+
+def installed(package: str) -> bool:
+  """Whether a package can be imported."""
+  return importlib.util.find_spec(package) is not None
