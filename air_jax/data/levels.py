@@ -28,6 +28,8 @@ def to_bytes(
     invert: whether bright becomes dark; the levels come first.
     gamma: power of the result in [0, 1].
   """
+  if values.dtype == np.uint8 and not levels and not invert and gamma == 1:
+    return values
   low, high = levels or full_range(values)
   table = None
   if values.dtype.kind == 'u':
@@ -36,8 +38,10 @@ def to_bytes(
   rows = max(1, _STRIP // max(1, values[:1].size))
   for top in range(0, len(values), rows):  # copies of all would take many times their memory
     strip = values[top : top + rows]
-    scaled = _scaled(strip, low, high, invert, gamma) if table is None else table[strip]
-    result[top : top + rows] = scaled
+    if table is None:
+      result[top : top + rows] = _scaled(strip, low, high, invert, gamma)
+    else:
+      np.take(table, strip, out=result[top : top + rows], mode='clip')  # the fastest mode
   return result
 
 
