@@ -180,3 +180,12 @@ def test_the_configuration_for_folders_stretches(tmp_path):
   config = folder.get_config()
   config.data.dir = str(deep_folder(tmp_path))
   assert image_folder.load(schema.parse(config).data, 'test').images.max() > 250
+
+
+def test_gamma_is_a_power_of_the_brightness():
+  values = np.array([[0, 64, 128, 255]], np.uint8)
+  np.testing.assert_array_equal(seen(values, gamma=0.5), [[0, 128, 181, 255]])
+  floats = np.array([[5.0, 6.0, 9.0]], np.float32)  # 1/4 of the way, and its complement
+  changes = {'levels': (5.0, 9.0), 'gamma': 2.0}
+  np.testing.assert_array_equal(seen(floats, **changes), [[0, 16, 255]])
+  np.testing.assert_array_equal(seen(floats, **changes, invert=True), [[255, 143, 0]])

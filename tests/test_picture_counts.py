@@ -14,6 +14,7 @@ def test_counts_of_pictures():
   ours = picture_counts.summary(truth, found)
   assert json.loads(json.dumps(ours)) == ours
   assert ours.pop('count_accuracy_interval') == [*metrics.wilson_interval(3, 6)]
+  assert ours.pop('accuracy_by_count') == {'0': 1.0, '1': 1.0, '3': 1 / 3, '5': 0.0}
   assert ours == pytest.approx({
     'pictures': 6, 'count_accuracy': 3 / 6, 'mean_true_count': 15 / 6, 'mean_found_count': 11 / 6,
     'total_error_percent': -100 * 4 / 15, 'mean_absolute_error': (1 + 3 + 2) / 6,

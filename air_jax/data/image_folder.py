@@ -157,10 +157,11 @@ def _find(config: DataConfig) -> tuple[pathlib.Path, list[ImageFile]]:
 
 
 def _of_split(files: list[ImageFile], split: str) -> list[ImageFile]:
-  return [file for file in files if _is_test(file.name) == (split == 'test')]
+  return [file for file in files if is_held_out(file.name) == (split == 'test')]
 
 
-def _is_test(name: str) -> bool:
+def is_held_out(name: str) -> bool:
+  """Whether an image of this name, relative to the folder, is of the split 'test'."""
   digest = hashlib.sha256(os.fsencode(name)).digest()
   return int.from_bytes(digest[:8], 'big') < TEST_FRACTION * 2**64
 

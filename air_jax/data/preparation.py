@@ -1,5 +1,6 @@
 """What a model is shown of a picture: a channel, its levels, the canvas. The only way there."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,11 @@ def in_levels(values: Shaped[np.ndarray, 'H W C'], data: DataConfig) -> Image.Im
   """
   bytes_ = levels.to_bytes(channel(values, data.channel), data.levels, data.invert, data.gamma)
   return Image.fromarray(bytes_[..., 0] if bytes_.shape[-1] == 1 else bytes_)
+
+
+def as_it_is(data: DataConfig) -> DataConfig:
+  """The section `data` by which a picture in 0..255 is only fitted to the canvas."""
+  return dataclasses.replace(data, channel='', levels=(), invert=False, gamma=1.0)
 
 
 def channel(values: Shaped[np.ndarray, 'H W C'], name: str) -> Shaped[np.ndarray, 'H W c']:

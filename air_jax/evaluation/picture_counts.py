@@ -16,12 +16,13 @@ def summary(truth: Int[ArrayLike, ' B'], found: Int[ArrayLike, ' B']) -> dict[st
     found: found counts.
 
   Returns:
-    `pictures`; `count_accuracy`, the part of pictures whose count is exact, and
-    `count_accuracy_interval`, [low, high] of its 95 % interval; `mean_true_count` and
-    `mean_found_count`; `total_error_percent`, 100 (sum of found - sum of true) / sum of true, left
-    out where that is 0; `mean_absolute_error`, in objects; `count_correlation`, Pearson's, left out
-    where the true or the found counts do not vary; `commonest_count`, the true count of most
-    pictures (the smallest of these), and `commonest_accuracy`, the accuracy of always saying it.
+    `pictures`; `count_accuracy`, the part of pictures whose count is exact,
+    `count_accuracy_interval`, [low, high] of its 95 % interval, and `accuracy_by_count`, by the
+    true count; `mean_true_count` and `mean_found_count`; `total_error_percent`, 100 (sum of found -
+    sum of true) / sum of true, left out where that is 0; `mean_absolute_error`, in objects;
+    `count_correlation`, Pearson's, left out where the true or the found counts do not vary;
+    `commonest_count`, the true count of most pictures (the smallest of these), and
+    `commonest_accuracy`, the accuracy of always saying it.
 
   Raises:
     ValueError: there are no pictures, or not as many found counts as true ones.
@@ -35,6 +36,7 @@ def summary(truth: Int[ArrayLike, ' B'], found: Int[ArrayLike, ' B']) -> dict[st
   counts, pictures = np.unique(a, return_counts=True)
   result: dict[str, Any] = {
     'pictures': len(a),
+    'accuracy_by_count': {str(n): float((b[a == n] == n).mean()) for n in counts},
     'count_accuracy': exact / len(a),
     'count_accuracy_interval': [*metrics.wilson_interval(exact, len(a))],
     'mean_true_count': float(a.mean()),

@@ -14,7 +14,6 @@ time, or refused by one sentence, {"error": "..."}.
 
 import base64
 import contextlib
-import dataclasses
 import functools
 import io
 import pathlib
@@ -134,7 +133,7 @@ def application(model: Model, host: str, address: str) -> Starlette:
   decoding = limits.Turns(at_once=1, waiting=8)
 
   # What is drawn is what the model sees.
-  drawn = dataclasses.replace(model.config.data, channel='', levels=(), invert=False, gamma=1.0)
+  drawn = preparation.as_it_is(model.config.data)
 
   @functools.cache
   def examples() -> np.ndarray:
