@@ -16,6 +16,7 @@ from air_jax.errors import UserError
 if TYPE_CHECKING:
   from air_jax.api import fit, load, train
   from air_jax.callbacks import Callback
+  from air_jax.inference.large_pictures import ParsedPicture, parse_large
   from air_jax.inference.predictor import Model, ParsedScenes
   from air_jax.types import LabelledScenes
 
@@ -23,11 +24,13 @@ __all__ = [
   'Callback',
   'LabelledScenes',
   'Model',
+  'ParsedPicture',
   'ParsedScenes',
   'UserError',
   '__version__',
   'fit',
   'load',
+  'parse_large',
   'train',
 ]
 
@@ -35,9 +38,11 @@ _WHERE = {
   'Callback': 'callbacks',
   'LabelledScenes': 'types',
   'Model': 'inference.predictor',
+  'ParsedPicture': 'inference.large_pictures',
   'ParsedScenes': 'inference.predictor',
   'fit': 'api',
   'load': 'inference.restore',
+  'parse_large': 'inference.large_pictures',
   'train': 'api',
 }
 

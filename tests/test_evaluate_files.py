@@ -1,7 +1,5 @@
 """--mode=evaluate --images: what is found in image files against the truth beside them."""
 
-import types
-
 import numpy as np
 import own_images
 import pytest
@@ -16,13 +14,7 @@ SHAPE = 120, 160
 @pytest.fixture
 def model():
   """Finds the bright parts of pictures."""
-  made = known.Threshold()
-  levels = {'levels': (), 'invert': False, 'gamma': 1.0, 'channel': ''}
-  made.config.data = types.SimpleNamespace(
-    **vars(made.config.data), **levels, colour=False, fit='crop'
-  )
-  made.step = 7
-  return made
+  return known.Threshold()
 
 
 @pytest.fixture
@@ -72,16 +64,10 @@ def test_points_are_in_the_objects_found(model, photos, tmp_path):
   assert summary['pictures'] == 2 and summary['f1'] == 1.0
 
 
-def test_a_model_of_whole_images(model, photos):
+def test_a_model_of_whole_images(photos):
   save_masks(photos)
 
-  class Whole(known.Threshold):
-    def parse(self, images):
-      return super().parse(images, 1)
-
-  whole = Whole(object_pixels=0.0)
-  whole.config.data = types.SimpleNamespace(**vars(model.config.data) | {'object_pixels': 0.0})
-  whole.config.data.fit, whole.step = 'squash', 7
+  whole = known.Threshold(object_pixels=0.0, fit='squash')
   summary = evaluate_files.evaluate(whole, str(photos / '[abc].png'))
   assert summary['found_objects'] == 6 and summary['matched_objects'] == 6
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import types
 
 import numpy as np
 import pytest
@@ -16,13 +15,7 @@ from air_jax.inference import large_files, parse_files
 @pytest.fixture
 def model():
   """Finds the bright parts of pictures of 16 bits."""
-  made = known.Threshold()
-  levels = {'levels': (100.0, 1100.0), 'invert': False, 'gamma': 1.0, 'channel': ''}
-  made.config.data = types.SimpleNamespace(
-    **vars(made.config.data), **levels, colour=False, fit='crop'
-  )
-  made.step = 7
-  return made
+  return known.Threshold(levels=(100.0, 1100.0))
 
 
 @pytest.fixture

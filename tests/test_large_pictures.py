@@ -4,8 +4,10 @@ import types
 
 import numpy as np
 import pytest
+import samples
 from scipy import ndimage
 
+from air_jax.errors import UserError
 from air_jax.inference import large_pictures
 
 CANVAS = 50
@@ -14,13 +16,13 @@ CANVAS = 50
 class Threshold:
   """Finds the bright parts of a view, and of those that it cuts off what is inside."""
 
-  def __init__(self, object_pixels=18.0, blind=()):
-    data = types.SimpleNamespace(canvas_size=CANVAS, object_pixels=object_pixels)
-    self.config = types.SimpleNamespace(data=data)
+  def __init__(self, object_pixels=18.0, blind=(), **changes):
+    data = samples.data_config(canvas_size=CANVAS, object_pixels=object_pixels, **changes)
+    self.config, self.step = types.SimpleNamespace(data=data), 7
     self._blind = set(blind)  # numbers of views in which nothing is found
     self._seen = 0
 
-  def parse(self, images, batch_size):
+  def parse(self, images, batch_size=0):
     del batch_size
     segments, counts = [], []
     for image in images:
@@ -61,7 +63,7 @@ def scattered(shape, number, apart=20, seed=0):
 def test_every_object_is_found_once(shape):
   number = max(1, shape[0] * shape[1] // 2500)
   picture, labels = discs(shape, scattered(shape, number))
-  parsed = large_pictures.parse(Threshold(), picture)
+  parsed = large_pictures.parse_large(Threshold(), picture)
   assert len(parsed.boxes) == len(parsed.scores) == number
   assert (parsed.scores >= 0.9).all()
   # The same parts of the picture, whatever their numbers.
@@ -71,7 +73,7 @@ def test_every_object_is_found_once(shape):
 
 def test_boxes_are_those_of_the_masks_in_pixels_of_the_file():
   picture, labels = discs((120, 90), [(30, 40), (80, 50)], radius=16)
-  parsed = large_pictures.parse(Threshold(object_pixels=36.0), picture)
+  parsed = large_pictures.parse_large(Threshold(object_pixels=36.0), picture)
   assert parsed.labels.shape == (120, 90)
   assert len(parsed.boxes) == 2
   np.testing.assert_allclose(parsed.boxes, [[15, 25, 31, 31], [65, 35, 31, 31]], atol=2)
@@ -82,15 +84,33 @@ def test_boxes_are_those_of_the_masks_in_pixels_of_the_file():
 def test_an_object_that_few_views_find_is_left_out():
   picture, _ = discs((50, 150), [(25, 25), (25, 125)])
   views = 1 + -(-100 // 17)
-  assert len(large_pictures.parse(Threshold(blind=()), picture).boxes) == 2
-  most = large_pictures.parse(Threshold(blind=range(views - 3)), picture)
+  assert len(large_pictures.parse_large(Threshold(blind=()), picture).boxes) == 2
+  most = large_pictures.parse_large(Threshold(blind=range(views - 3)), picture)
   assert len(most.boxes) == 1 and most.boxes[0, 1] > 100
-  nothing = large_pictures.parse(Threshold(blind=range(views)), picture)
+  nothing = large_pictures.parse_large(Threshold(blind=range(views)), picture)
   assert nothing.boxes.shape == (0, 4) and not nothing.labels.any()
 
 
 def test_progress_counts_views():
   picture, _ = discs((200, 200), [])
   calls = []
-  large_pictures.parse(Threshold(), picture, lambda done, number: calls.append((done, number)))
+  large_pictures.parse_large(
+    Threshold(), picture, lambda done, number: calls.append((done, number))
+  )
   assert calls[-1] == (100, 100) and calls[0] == (64, 100)
+
+
+def test_values_are_brought_to_the_levels_of_the_run():
+  picture, labels = discs((60, 90), [(20, 30)])
+  dark = (1100 - 4 * picture.astype(np.uint16))[..., 0]
+  model = Threshold(levels=(80.0, 1100.0), invert=True)
+  parsed = large_pictures.parse_large(model, dark)
+  np.testing.assert_array_equal(parsed.labels, labels)
+
+
+def test_what_cannot_be_parsed_is_refused():
+  with pytest.raises(UserError, match='trained on whole images; parse_large needs one'):
+    large_pictures.parse_large(Threshold(object_pixels=0.0), np.zeros((9, 9), np.uint8))
+  for picture in (np.zeros(9, np.uint8), np.zeros((0, 9), np.uint8), np.zeros((9, 9), np.int64)):
+    with pytest.raises(UserError, match='cannot be parsed; it must be'):
+      large_pictures.parse_large(Threshold(), picture)

@@ -13,7 +13,7 @@ from air_jax.data import picture_truth, pictures, preparation
 from air_jax.data.image_files import ImageFile
 from air_jax.errors import UserError
 from air_jax.evaluation import detection, picture_counts, threshold_baseline
-from air_jax.inference import file_results, large_files, large_pictures, parse_files
+from air_jax.inference import file_results, large_pictures, parse_files
 from air_jax.inference.predictor import Model
 
 _COUNTS = 'counts.csv'  # in the folder of the images, where no other table is given
@@ -99,7 +99,7 @@ def _found(
       continue
     picture = preparation.in_levels(values, data)
     if data.object_pixels:
-      labels = large_pictures.parse(model, large_files.pixels(picture, data)).labels
+      labels = large_pictures.parse_large(model, values).labels
     else:
       segments = model.parse(preparation.prepare(values, data).canvas[None]).segments[0]
       labels = pictures.unfit_labels(segments.astype(np.int32), picture.size, data.fit)

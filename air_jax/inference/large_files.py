@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, Int32
 from PIL import Image, ImageDraw, ImageFont
 
-from air_jax.config.sections import DataConfig
 from air_jax.data import levels, preparation
 from air_jax.data.image_files import ImageFile
 from air_jax.inference import file_results, large_pictures
@@ -33,7 +32,6 @@ def parse(
       yield FileResult(file.name, None)
       continue
     picture = preparation.in_levels(values, data)
-    shown = pixels(picture, data)
     hidden = not sys.stderr.isatty()
     with tqdm.tqdm(unit='view', dynamic_ncols=True, disable=hidden, leave=False) as bar:
 
@@ -41,7 +39,7 @@ def parse(
         bar.total = number
         bar.update(done - bar.n)
 
-      parsed = large_pictures.parse(model, shown, show)
+      parsed = large_pictures.parse_large(model, values, show)
     write_labels(parsed.labels, file_results.path(out / 'labels', file.name, ''))
     if annotate:
       drawn = _annotate(picture, parsed.labels, len(parsed.boxes))
@@ -49,13 +47,7 @@ def parse(
     line = file_results.line(
       model, file.name, picture.size, parsed.boxes, parsed.scores, parsed.codes
     )
-    yield FileResult(file.name, line, levels.histogram([shown]))
-
-
-def pixels(picture: Image.Image, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
-  """The pixels of a picture in as many channels as the model has."""
-  image = picture.convert('RGB' if data.colour else 'L')
-  return np.asarray(image).reshape(image.height, image.width, -1)
+    yield FileResult(file.name, line, levels.histogram([np.asarray(picture)]))
 
 
 def write_labels(labels: Int32[np.ndarray, 'H W'], path: pathlib.Path) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32, UInt8
+from jaxtyping import Bool, Float, Int, Int32, Shaped, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from air_jax.data import crops
+from air_jax.config.sections import DataConfig
+from air_jax.data import crops, preparation
+from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
 
 _STRIDE = 1 / 3  # of the canvas, from view to view
@@ -59,20 +61,28 @@ class _Axis(NamedTuple):
     return np.where(holds, np.minimum(before, after), -1.0)
 
 
-def parse(
+def parse_large(
   model: Model,
-  picture: UInt8[np.ndarray, 'H W C'],
+  picture: Shaped[np.ndarray, 'H W *C'],
   progress: Callable[[int, int], None] = lambda done, number: None,
 ) -> ParsedPicture:
   """Finds the objects of a picture of any size.
 
   Args:
     model: trained on crops, `data.object_pixels` > 0.
-    picture: in the levels that the model was trained on.
+    picture: in the values of its file, uint8, uint16 or float; the levels of the run are applied.
     progress: is called with how many views are done, of how many.
+
+  Raises:
+    UserError: the model was not trained on crops, or `picture` is no such array.
   """
-  size = model.config.data.canvas_size
-  scaled = crops.to_scale(picture, model.config.data)
+  data = model.config.data
+  if not data.object_pixels:
+    raise UserError(
+      'data.object_pixels=0: the model was trained on whole images; parse_large needs one that was '
+      'trained on crops of large ones'
+    )
+  size, scaled = data.canvas_size, crops.to_scale(_pixels(picture, data), data)
   missing = [(0, max(0, size - side)) for side in scaled.shape[:2]]
   filled = np.pad(scaled, [*missing, (0, 0)], 'edge')
   rows, columns = (_axis(side, size) for side in filled.shape[:2])
@@ -93,6 +103,19 @@ def parse(
   kept = [i for i, score in enumerate(scores) if score >= _AGREE]
   height, width = picture.shape[:2]
   return _in_pixels(merged, kept, scores, (scaled.shape[0], scaled.shape[1]), (height, width))
+
+
+def _pixels(picture: np.ndarray, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
+  """The picture in the levels and channels of the model."""
+  picture = np.asarray(picture)
+  if picture.ndim not in (2, 3) or not picture.size or picture.dtype.kind not in 'uf':
+    raise UserError(
+      f'a picture of shape {picture.shape} and type {picture.dtype} cannot be parsed; it must be '
+      '[H, W] or [H, W, C], unsigned whole numbers or floats'
+    )
+  image = preparation.in_levels(np.atleast_3d(picture), data)
+  image = image.convert('RGB' if data.colour else 'L')
+  return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def _axis(side: int, size: int) -> _Axis:
