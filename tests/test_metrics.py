@@ -47,6 +47,7 @@ def test_calibration_is_that_of_a_loop_over_the_images(bins):
   error = sum(len(each) * abs(b - a) for each, (a, b) in zip(in_bin, means, strict=True))
   assert metrics.calibration_error(found) == pytest.approx(error / len(confidence))
   assert metrics.calibration_error(metrics.calibration([], [], bins)) == 0.0
+  assert metrics.calibration_error(metrics.calibration([np.nan], [True], bins)) == 1.0
 
 
 def test_calibrated_answers_have_little_error_and_overconfident_ones_much():

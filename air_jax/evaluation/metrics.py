@@ -59,11 +59,11 @@ def calibration(
   """Bins of equal width by the probability of the answer: bin m is (m / M, (m + 1) / M].
 
   Args:
-    confidence: probability of each answer, in [0, 1].
+    confidence: probability of each answer, in [0, 1]; NaN, of a model that diverged, counts as 0.
     correct: whether it was right.
     bins: M >= 1; 15 are those of Guo et al. (ICML 2017).
   """
-  confidence = np.asarray(confidence, np.float64)
+  confidence = np.nan_to_num(np.asarray(confidence, np.float64))
   own = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
   images = np.bincount(own, minlength=bins)
   confidence, accuracy = (
