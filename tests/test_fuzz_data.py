@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_generated_pb2 as protos
 
-from air_jax.data import count_tables, mnist, omniglot, tfrecords
+from air_jax.data import mnist, omniglot, picture_table, tfrecords
 from air_jax.errors import UserError
 
 NAMES = ['a.png', 'b/c.png', 'd "e".png']
-CSV = b'name,count\na.png,3\nb/c.png,0\n"d ""e"".png",12\n'
+COUNTS = b'name,count\na.png,3\nb/c.png,0\n"d ""e"".png",12\n'
+POINTS = b'name;x;y\na.png;3;1,5\nb/c.png;;\na.png;0.5;2\n'
 
 
 def refused(error):
@@ -26,15 +27,22 @@ def refused(error):
 
 
 @mutations.examples()
-@given(mutations.damaged_bytes(CSV) | st.binary(max_size=30) | st.text(max_size=30).map(str.encode))
-def test_damaged_counts(tmp_path, content):
+@given(
+  mutations.damaged_bytes(COUNTS)
+  | mutations.damaged_bytes(POINTS)
+  | st.binary(max_size=30)
+  | st.text(max_size=30).map(str.encode)
+)
+def test_damaged_counts_and_points(tmp_path, content):
   (tmp_path / 'counts.csv').write_bytes(content)
   try:
-    counts = count_tables.read(str(tmp_path / 'counts.csv'), NAMES)
+    counts, points = picture_table.read(tmp_path / 'counts.csv', NAMES)
   except UserError as error:
     refused(error)
   else:
-    assert counts.keys() <= {*NAMES} and all(0 <= n < 10**9 for n in counts.values())
+    assert not (counts and points) and counts.keys() | points.keys() <= {*NAMES}
+    assert all(0 <= n < 10**9 for n in counts.values())
+    assert all(each.shape[1:] == (2,) and np.isfinite(each).all() for each in points.values())
 
 
 IDX = samples.idx_bytes(np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28))

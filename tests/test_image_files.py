@@ -193,7 +193,7 @@ def test_files_that_are_no_pictures_are_named_once(tmp_path, caplog):
   for name in ('notes.txt', 'b/movie.mp4', 'counts.csv'):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text('')
+    path.write_text('a.png,1')
   own_images.save_named(tmp_path, ['a.png', own_images.TEST_NAME])
   config = own_images.config_of(tmp_path, counts_csv=str(tmp_path / 'counts.csv'))
   for split in ('train', 'test'):

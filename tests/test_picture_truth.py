@@ -1,4 +1,4 @@
-"""What a folder says about its pictures: counts, points and label images, and bad ones."""
+"""What is known about pictures: label images, and how they go with counts and points."""
 
 import pathlib
 
@@ -7,75 +7,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from air_jax.data import label_images, picture_table, picture_truth
+from air_jax.data import label_images, picture_truth
 from air_jax.errors import UserError
 
 NAMES = ['a.png', 'b/c.jpg', 'd, e.png']
 LABELS = np.array([[0, 0, 300], [7, 7, 300]])  # beyond 8 bits
-
-
-def read_table(tmp_path, content, names=NAMES):
-  path = tmp_path / 'truth.csv'
-  path.write_bytes(content if isinstance(content, bytes) else content.encode())
-  return picture_table.read(path, names)
-
-
-@pytest.mark.parametrize(
-  'content',
-  [
-    'a.png,2\nb/c.jpg,0\n',
-    'name,count\r\na.png,2\r\nb/c.jpg,0\r\n',
-    '\ufeffName;COUNT\na.png;2,0\n\nb/c.jpg;0\n',
-    'count\tnote\tFile\n2.\tx, y\ta.png\n 0 \t\tb/c.jpg\n',
-    'Image,area,Count\na.png,1.5,2.0\nb/c.jpg,,0\n,,\n',
-  ],
-)
-def test_counts_as_spreadsheets_write_them(tmp_path, content):
-  assert read_table(tmp_path, content) == ({'a.png': 2, 'b/c.jpg': 0}, {})
-
-
-@pytest.mark.parametrize(
-  'content',
-  [
-    'name,x,y\na.png,1.5,2\n"d, e.png",,\na.png,3,0.25\n',
-    'Y;ID;X;Name\n2;1;1,5;a.png\n;;;d, e.png\n0,25;2;3;a.png\n',
-  ],
-)
-def test_points_go_down_then_right(tmp_path, content):
-  counts, points = read_table(tmp_path, content)
-  assert counts == {} and list(points) == ['a.png', 'd, e.png']
-  assert points['a.png'].tolist() == [[2, 1.5], [0.25, 3]]
-  assert points['d, e.png'].shape == (0, 2)
-
-
-@pytest.mark.parametrize(
-  'content, complaint',
-  [
-    ('', "starts with ''; it must have a header with name,count or name,x,y"),
-    ('a.png,1,2\n', "starts with 'a.png,1,2'; it must have a header"),
-    ('name,x\na.png,1\n', "starts with 'name,x'; it must have a header"),
-    ('name,count\na.png\n', 'line 2 has 1 fields; it must have at least 2'),
-    ('a.png,1\na.png,1\n', "line 2: 'a.png' was listed before"),
-    ('a.png,-1\n', "line 1: the count '-1' must be a whole number >= 0"),
-    ('a.png,1.5\n', "line 1: the count '1.5' must be"),
-    ('a.png,9999999999\n', 'of at most 9 digits'),
-    ('a.png,\n', "line 1: the count '' must be"),
-    ('name;count\nq.png;1\n', "line 2: 'q.png' is none of the pictures; .* as in 'a.png'"),
-    ('name,x,y\na.png,1,\n', "line 2: y is ''; it must be a number of pixels"),
-    ('name,x,y\na.png,nan,1\n', "line 2: x is 'nan'; it must be a number of pixels"),
-    ('a.png,1\n"b/c.jpg,1\n', 'line 2 is no line of CSV'),
-    (b'\xff\xfe\xfa', 'cannot be read .*; it must be a UTF-8 file'),
-  ],
-)
-def test_bad_tables_are_named(tmp_path, content, complaint):
-  with pytest.raises(UserError, match=rf'^{tmp_path}/truth\.csv.*{complaint}') as error:
-    read_table(tmp_path, content)
-  assert '\n' not in str(error.value)
-
-
-def test_a_missing_table_is_named(tmp_path):
-  with pytest.raises(UserError, match='nowhere.csv cannot be read .*No such file'):
-    picture_table.read(tmp_path / 'nowhere.csv', NAMES)
 
 
 def truth_of(folder, table='', size=(2, 3), name='a.png'):

@@ -19,7 +19,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import count_tables, crops, image_files, levels, pictures, preparation
+from air_jax.data import crops, image_files, levels, picture_table, pictures, preparation
 from air_jax.data.image_files import ImageFile
 from air_jax.errors import UserError
 from air_jax.types import LabelledScenes
@@ -41,7 +41,8 @@ def load(config: DataConfig, split: str) -> LabelledScenes:
   """
   folder, files = _find(config)
   names = [file.name for file in files]
-  counts = count_tables.read(config.counts_csv, names) if config.counts_csv else {}
+  table = config.counts_csv
+  counts = picture_table.read_counts(table, names, 'data.counts_csv') if table else {}
   chosen = _of_split(files, split)
   if not chosen:
     raise UserError(
