@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, Shaped, UInt8
-from PIL import Image
 from scipy import ndimage
 
 from air_jax.config.sections import DataConfig
@@ -99,7 +98,10 @@ def parse_large(
     y, x = middle
     return int((rows.depths(y) >= least).sum() * (columns.depths(x) >= least).sum())
 
-  scores = [min(1.0, votes / holding(each.middle)) for each, votes in merged.objects]
+  scores = [
+    min(1.0, votes / holding(each.middle))
+    for each, votes in zip(merged.objects, merged.votes, strict=True)
+  ]
   kept = [i for i, score in enumerate(scores) if score >= _AGREE]
   height, width = picture.shape[:2]
   return _in_pixels(merged, kept, scores, (scaled.shape[0], scaled.shape[1]), (height, width))
@@ -145,14 +147,15 @@ def _views(
       down = rows.depths(middle[0])[rows.starts == top].item()
       across = columns.depths(middle[1])[columns.starts == left].item()
       if (depth := min(down, across)) >= _MARGIN * size:
-        yield _Found(depth, corner, mask, middle, scenes.z_what_mean[i, t])
+        yield _Found(depth, corner, mask, middle, scenes.z_what_mean[i, t].copy())
 
 
 class _Merged(NamedTuple):
   """The objects of all views, each once."""
 
   labels: Int32[np.ndarray, 'H W']  # i + 1 is object i
-  objects: list[tuple[_Found, int]]  # each with the number of views that found it
+  objects: list[_Found]
+  votes: list[int]  # the number of views that found each
 
 
 def _merge(found: list[_Found], shape: tuple[int, int]) -> _Merged:
@@ -175,7 +178,7 @@ def _merge(found: list[_Found], shape: tuple[int, int]) -> _Merged:
       kept.append(each)
       areas.append(int(free.sum()))
       votes.append(1)
-  return _Merged(labels, list(zip(kept, votes, strict=True)))
+  return _Merged(labels, kept, votes)
 
 
 def _in_pixels(
@@ -186,26 +189,41 @@ def _in_pixels(
   shape: tuple[int, int],
 ) -> ParsedPicture:
   """The objects kept, in pixels of the picture; those that have none there are left out."""
+  by_place = sorted(kept, key=lambda i: tuple(merged.objects[i].middle))
   height, width = scaled_shape
-  by_place = sorted(kept, key=lambda i: tuple(merged.objects[i][0].middle))
-  numbers = np.zeros(len(merged.objects) + 1, np.int32)
-  numbers[np.array(by_place, int) + 1] = np.arange(len(by_place)) + 1
-  scaled = Image.fromarray(numbers[merged.labels][:height, :width])
-  labels = np.asarray(scaled.resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+  labels = _renumber(merged.labels, by_place)[:height, :width]
+  labels = _enlarge(labels, shape)
   spans = ndimage.find_objects(labels, max_label=len(by_place))
   shown = [i for i, span in enumerate(spans) if span is not None]
-  numbers = np.zeros(len(by_place) + 1, np.int32)
-  numbers[np.array(shown, int) + 1] = np.arange(len(shown)) + 1
   boxes = [
     (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
     for rows, columns in (spans[i] for i in shown)
   ]
   objects = [by_place[i] for i in shown]
-  size = len(merged.objects[0][0].code) if merged.objects else 0
-  codes = [merged.objects[i][0].code for i in objects]
+  codes = [merged.objects[i].code for i in objects]
   return ParsedPicture(
-    labels=numbers[labels],
+    labels=_renumber(labels, shown),
     boxes=np.array(boxes, np.float32).reshape(-1, 4),
     scores=np.array([scores[i] for i in objects], np.float32),
-    codes=np.array(codes, np.float32).reshape(len(objects), size),
+    codes=np.array(codes, np.float32).reshape(len(objects), -1 if objects else 0),
   )
+
+
+def _renumber(labels: Int32[np.ndarray, 'H W'], order: list[int]) -> Int32[np.ndarray, 'H W']:
+  """Numbers objects by their place in a list of the old numbers less 1, others 0; in place."""
+  numbers = np.zeros(max(int(labels.max(initial=0)), *order, 0) + 2, np.int32)
+  numbers[np.array(order, int) + 1] = np.arange(len(order)) + 1
+  for row in labels:
+    row[:] = numbers[row]
+  return labels
+
+
+def _enlarge(labels: Int32[np.ndarray, 'h w'], shape: tuple[int, int]) -> np.ndarray:
+  """The label image of another size, by nearest neighbours."""
+  rows, columns = (
+    (np.arange(to) + 0.5) * side / to for side, to in zip(labels.shape, shape, strict=True)
+  )
+  result = np.empty(shape, np.int32)
+  for row, at in zip(result, rows.astype(int), strict=True):
+    row[:] = labels[at][columns.astype(int)]
+  return result
