@@ -124,14 +124,14 @@ def test_a_label_image_that_may_be_of_two_pictures_is_refused(tmp_path):
     picture_truth.find(tmp_path, ['a/c.png', 'b/c.png'])
 
 
-def test_label_images_are_no_pictures(tmp_path):
-  pictures = ['a.png', 'b/c.jpg', 'lone_mask.png', 'b/d.png']
-  labels = ['a_mask.png', 'b/c_label.png', 'b/masks/d.png']
-  for name in labels:
-    save(tmp_path / name, LABELS.astype(np.uint16))
-  names = sorted(pictures + labels)
-  assert picture_truth.without_label_images(tmp_path, names) == sorted(pictures)
-  assert list(picture_truth.find(tmp_path, names)) == ['a.png', 'b/c.jpg', 'b/d.png']
+def test_label_images_of_the_current_folder_are_found(tmp_path, monkeypatch):
+  (tmp_path / 'images').mkdir()
+  monkeypatch.chdir(tmp_path / 'images')
+  for name in ('masks/a.png', 'b_mask.png', '../labels/c.png'):
+    save(pathlib.Path(name), LABELS.astype(np.uint16))
+  found = picture_truth.find(pathlib.Path(), ['a.png', 'b.png', 'c.png'])
+  names = [str(source.label_image) for source in found.values()]
+  assert names == ['masks/a.png', 'b_mask.png', '../labels/c.png']
 
 
 def test_points_are_counted_and_must_lie_in_the_picture(tmp_path):

@@ -1,7 +1,8 @@
 """Picture files of a folder: which there are, their names, and the values that each holds.
 
 A picture is named by its file relative to the folder. Each page of a TIFF file of several is a
-picture of its own, named by its number from 1: 'stack.tif#1', 'stack.tif#2'.
+picture of its own, named by its number from 1: 'stack.tif#1', 'stack.tif#2'. Label images, such as
+'a_mask.png' beside 'a.png', are no pictures: see `label_images`.
 """
 
 import functools
@@ -14,7 +15,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Shaped
 
-from air_jax.data import pictures
+from air_jax.data import label_images, pictures
 from air_jax.runtime import memory
 
 # In any case; the content decides how a file is decoded.
@@ -50,13 +51,21 @@ def find(folder: pathlib.Path) -> tuple[list[ImageFile], list[str]]:
 
 
 def of_names(folder: pathlib.Path, names: Iterable[str]) -> list[ImageFile]:
-  """The pictures of files named relative to a folder.
+  """The pictures of files named relative to a folder; label images are set aside, which is logged.
 
   Raises:
     UserError: there are TIFF files, and tifffile is not installed.
   """
+  names = list(names)
+  labels = label_images.among(folder, names)
+  if labels:
+    images = 'label image' if len(labels) == 1 else 'label images'
+    _log_once(logging.INFO, f'set aside {len(labels)} {images}: {_some(labels)}, in {folder}')
+  aside = set(labels)
   found = []
   for name in names:
+    if name in aside:
+      continue
     pages = _pages(folder / name) if _is_tiff(folder / name) else [0]
     several = len(pages) > 1
     found += [
@@ -70,9 +79,9 @@ def log_left_out(folder: pathlib.Path, names: list[str]) -> None:
   """Warns of files that are no pictures by their suffix, in one line."""
   if names:
     files = 'file that is no picture' if len(names) == 1 else 'files that are no pictures'
-    rest = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
-    _warn_once(
-      f'left out {len(names)} {files} by the suffix: {", ".join(names[:_SHOWN])}{rest}, in {folder}'
+    _log_once(
+      logging.WARNING,
+      f'left out {len(names)} {files} by the suffix: {_some(names)}, in {folder}',
     )
 
 
@@ -97,9 +106,14 @@ def read(file: ImageFile) -> Shaped[np.ndarray, 'H W C']:
     return pictures.values(picture)
 
 
+def _some(names: list[str]) -> str:
+  rest = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+  return ', '.join(names[:_SHOWN]) + rest
+
+
 @functools.cache
-def _warn_once(message: str) -> None:  # the splits of a folder are found one by one
-  logging.warning('%s', message)
+def _log_once(level: int, message: str) -> None:  # the splits of a folder are found one by one
+  logging.log(level, '%s', message)
 
 
 def _is_tiff(path: pathlib.Path) -> bool:

@@ -1,8 +1,10 @@
 """Label images in files: an image of whole numbers that says to which object each pixel belongs."""
 
+import functools
+import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.ndimage
@@ -15,6 +17,7 @@ from air_jax.runtime import extras
 
 SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif')  # in any case
 _LOSSY = ('.jpg', '.jpeg', '.webp')
+_ANY = SUFFIXES + _LOSSY
 _ENDINGS = ('_mask', '_masks', '_label', '_labels')  # of stems
 _FOLDERS = ('masks', 'labels')
 _BINARY = (255, 65535)  # what marks objects where they have no numbers
@@ -33,27 +36,22 @@ def find(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, pathlib.Path]:
     UserError: a picture has several label images, or one label image may belong to pictures of
       several folders.
   """
-  listed: dict[pathlib.Path, dict[str, list[pathlib.Path]]] = {}
+  listed: dict[str, dict[str, list[pathlib.Path]]] = {}
 
-  def files(folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
+  def files(folder: str, stem: str) -> list[pathlib.Path]:
     if folder not in listed:
       listed[folder] = {}
-      for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in SUFFIXES + _LOSSY:
-          listed[folder].setdefault(path.stem, []).append(path)
+      path = pathlib.Path(folder)
+      for each in sorted(path.iterdir()) if path.is_dir() else ():
+        if each.name.lower().endswith(_ANY):
+          listed[folder].setdefault(each.stem, []).append(each)
     return listed[folder].get(stem, [])
 
   found: dict[pathlib.Path, pathlib.Path] = {}
   owners: dict[pathlib.Path, pathlib.Path] = {}
   for picture in paths:
-    if picture.parent.name in _FOLDERS:
-      continue
-    beside = [path for end in _ENDINGS for path in files(picture.parent, picture.stem + end)]
-    parents = (picture.parent, picture.parent.parent)
-    apart = [
-      path for parent in parents for name in _FOLDERS for path in files(parent / name, picture.stem)
-    ]
-    candidates = beside + apart
+    places = _places(str(picture.parent), picture.stem)
+    candidates = [path for place in places for path in files(*place)]
     if len(candidates) > 1:
       raise UserError(
         f'{picture} has several label images, {candidates[0]} and {candidates[1]}; it may have one'
@@ -66,6 +64,74 @@ def find(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, pathlib.Path]:
           f'{picture.stem}_mask{path.suffix}'
         )
   return found
+
+
+def among(folder: pathlib.Path, names: Sequence[str]) -> list[str]:
+  """Which image files are label images of pictures in the same folder, at any depth.
+
+  Label images whose pictures are elsewhere are not among them: somebody chose their folder.
+
+  Args:
+    folder: of the files.
+    names: of image files, relative to the folder. Their pictures need not be named.
+  """
+  suspects: dict[tuple[str, str], list[str]] = {}
+  for name in names:
+    parent, stem = _place(name)
+    marked = stem.endswith(_ENDINGS) or os.path.basename(parent) in _FOLDERS
+    if marked and name.lower().endswith(_ANY):
+      suspects.setdefault((parent, stem), []).append(name)
+  found: set[str] = set()
+  if suspects:
+    for name in {*names, *_near(folder, {parent for parent, _ in suspects})}:
+      for place in _places(*_place(name)):
+        found.update(suspects.get(place, ()))
+  return sorted(found)
+
+
+def _near(folder: pathlib.Path, parents: set[str]) -> Iterator[str]:
+  """Names of image files where there may be pictures of label images in some of its folders."""
+  above = {os.path.dirname(each) for each in parents if os.path.basename(each) in _FOLDERS}
+  beside = {
+    os.path.join(each, entry.name)
+    for each in above
+    for entry in _entries(folder / each)
+    if entry.is_dir()
+  }
+  for each in parents | above | beside:
+    for entry in _entries(folder / each):
+      if entry.name.lower().endswith(_ANY) and not entry.is_dir():
+        yield os.path.join(each, entry.name)
+
+
+def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
+  try:
+    with os.scandir(folder) as entries:
+      return list(entries)
+  except OSError:  # a file may be read in a folder that may not be listed
+    return []
+
+
+def _place(name: str) -> tuple[str, str]:
+  """The folder and the stem of a file."""
+  parent, file = os.path.split(name)
+  return parent, pathlib.PurePath(file).stem
+
+
+def _places(parent: str, stem: str) -> list[tuple[str, str]]:
+  """Where label images of a picture may be: their folders and stems."""
+  if os.path.basename(parent) in _FOLDERS:
+    return []
+  beside = [(parent, stem + ending) for ending in _ENDINGS]
+  return beside + [(each, stem) for each in _folders_of_labels(parent)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _folders_of_labels(parent: str) -> tuple[str, ...]:
+  """The folders of nothing but label images that belong to a folder of pictures."""
+  within = [os.path.join(parent, name) for name in _FOLDERS]
+  beside = [os.path.join(parent, os.pardir, name) for name in _FOLDERS]
+  return tuple(dict.fromkeys(os.path.normpath(each) for each in within + beside))
 
 
 def read(

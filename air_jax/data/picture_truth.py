@@ -108,18 +108,3 @@ def _inside(
       '(width x height)'
     )
   return np.clip(points, 0, size)
-
-
-def without_label_images(folder: pathlib.Path, names: Iterable[str]) -> list[str]:
-  """The names that are no label image of another one: those of pictures.
-
-  Args:
-    folder: of the image files.
-    names: of image files, relative to the folder.
-
-  Raises:
-    UserError: as `find`.
-  """
-  names = list(names)
-  labels = set(label_images.find([folder / name for name in names]).values())
-  return [name for name in names if folder / name not in labels]
