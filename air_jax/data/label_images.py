@@ -174,7 +174,7 @@ def _is_tiff(path: pathlib.Path) -> bool:
 
 
 def _of_tiff(path: pathlib.Path, picture: pathlib.Path, size: tuple[int, int]) -> np.ndarray:
-  with extras.needed('compare', 'reading a TIFF label image'):
+  with extras.needed('tiff', 'reading a TIFF label image'):
     import tifffile
 
   with tifffile.TiffFile(path) as file:
