@@ -27,5 +27,5 @@ def get_config() -> ConfigDict:
   # Less than in `generalisation`, where one window learns to explain two objects that touch.
   config.objective.final_smoothing = 0.1
   config.train.batch_size = 32
-  config.train.steps = 2000
+  config.train.steps = 1500
   return config

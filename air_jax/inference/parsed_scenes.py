@@ -16,6 +16,7 @@ from air_jax.types import Latents
 # Of the greatest brightness of an object, so that dim ones are found too:
 _BOX_SHARE = 0.25  # beyond which its ink lies in its box
 _EDGE_SHARE = 0.5  # of what it changes: at half lies the edge of what is blurred
+_MIDDLE, _MIDDLE_SIZE = 0.4, 20  # of an object: deviation in half windows, pixels
 
 
 class ParsedScenes(NamedTuple):
@@ -31,7 +32,7 @@ class ParsedScenes(NamedTuple):
   windows: Float[np.ndarray, 'B T 4']  # top, left, height, width in pixels of the model's canvas,
   # which is the image itself where that has the canvas's size; they may reach beyond it
   segments: UInt16[np.ndarray, 'B H W']  # of the model's canvas: 0 is the background, t + 1 is
-  # object t, where it changes most
+  # object t, of those that change a pixel the one that changes it most
   scores: Float[np.ndarray, 'B T']  # P(n > t), that the image holds the t-th object at least
   glimpses: Float[np.ndarray, 'B T h w C']  # each object on black, in [0, 1]
   canvases: Float[np.ndarray, 'B H W C']  # the reconstruction: all objects over the background
@@ -62,10 +63,10 @@ def describe(
     canvases: after 0..T objects.
   """
   present = jnp.arange(len(glimpses)) < latents.count
-  ink, changes = model.compositing.ink(painted), jnp.abs(jnp.diff(canvases, axis=0)).max(-1)
+  windows = jax.vmap(transformer.place)(latents.z_where)
+  ink, changes = model.compositing.ink(painted), _changes(canvases, windows)
   box_threshold = metrics.share_of_peak(ink, _BOX_SHARE)
   edge = metrics.share_of_peak(changes, _EDGE_SHARE)
-  windows = jax.vmap(transformer.place)(latents.z_where)
   boxes = jax.vmap(lambda window: transformer.box(window, model.spec.canvas_size))(windows)
   fields: dict[str, Any] = {
     'counts': latents.count,
@@ -84,3 +85,19 @@ def describe(
     'latents': latents,
   }
   return ParsedScenes(**fields)
+
+
+def _changes(
+  canvases: Float[Array, 'T+1 H W C'], windows: Float[Array, 'T 3']
+) -> Float[Array, 'T H W']:
+  """How much each object changes its pixels, in the direction of its change near its middle.
+
+  A bright object may also paint the shadow around it, which is no part of it.
+  """
+  additions = jnp.diff(canvases, axis=0)
+  x = np.linspace(-1, 1, _MIDDLE_SIZE)
+  middle = np.exp(-0.5 * (x[:, None] ** 2 + x**2) / _MIDDLE**2)[..., None]
+  near = jax.vmap(lambda w: transformer.paint(jnp.asarray(middle), w, canvases.shape[1]))(windows)
+  total = (near * additions).sum((1, 2), keepdims=True)
+  length = jnp.linalg.norm(total, axis=-1, keepdims=True)
+  return jnp.maximum((additions * total / jnp.maximum(length, 1e-6)).sum(-1), 0.0)
