@@ -94,8 +94,10 @@ def test_segments_are_those_of_the_objects_that_count(model, scene):
   assert max(map(max, labels)) > 1 and rendered.segments.shape == scene.canvases.shape[:3]
   first = np.argwhere(rendered.segments[counts == 1][0] == 1)
   top, left, height, width = rendered.boxes[counts == 1][0, 0]
-  np.testing.assert_array_equal(first.min(0), (top, left))
-  np.testing.assert_array_equal(first.max(0) + 1, (top + height, left + width))
+  # Boxes bound fainter ink than segments do.
+  assert (first.min(0) >= (top, left)).all()
+  assert (first.max(0) < (top + height, left + width)).all()
+  assert len(first) > 0.5 * height * width
 
 
 def test_counts_are_the_mode_of_probabilities_that_scores_sum_up(scene):
