@@ -36,7 +36,7 @@ def old(tmp_path, scene_cache):
 def test_its_evaluation_is_the_one_that_was_kept(old):
   known = json.loads((old / 'evaluation.json').read_text())
   again = json.loads(json.dumps(evaluate_run(old)[0]))
-  since = {'box_f1', 'ari', 'ari_fg', 'mask_iou', 'ap', 'ap_50'}  # 0.2.0
+  since = {'box_f1', 'ari', 'ari_fg', 'mask_iou', 'ap', 'ap_50', 'count_calibration_error'}  # 0.2.0
   assert again.keys() - known.keys() == since and again['members'] == 2
   for member, kept in known['each'].items():
     ours = again['each'][member]
