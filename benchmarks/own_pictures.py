@@ -7,14 +7,15 @@
 Each run trains configs/folder.py on the pictures of a folder, of which only the size of an object
 is said, as FOLDER:PIXELS, and is compared with the truth beside the pictures: label images, points
 or counts, see `air_jax.data.picture_truth`. `coins` stands for the picture of that name in
-scikit-image, on which there are 24 coins. Of five pictures or more, those that were held out of
-training are compared, also with a search for a better explanation of each view. The seconds are
-those from the start of the program to the counts without it.
+scikit-image, on which there are 24 coins. Compared are the pictures that were held out of training,
+or all where a part of each was; also with a search for a better explanation of each view. The
+seconds are those from the start of the program to the counts without it.
 """
 
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from PIL import Image
@@ -32,7 +33,6 @@ _STEPS = 1500
 # An object costs 28 nats, so that none is split in two.
 _SEARCHED = {'model.sweeps': 1, 'objective.prior_end': 1e-12}
 _COINS, _COIN_PIXELS, _COIN_COUNT = 'coins', 45.0, 24
-_FEW = 5  # pictures, fewer than which are all compared: a part of each was held out
 _WAYS = {
   'AIR': '',
   'AIR, search': 'search',
@@ -85,11 +85,11 @@ def _run(name: str, sets: dict[str, tuple[pathlib.Path | None, float]], started:
   config.data.dir, config.data.object_pixels = str(pictures), pixels
   config.train.update(steps=int(steps), eval_every=int(steps), checkpoint_every=500, draw_every=0)
   air_jax.train(config, work / 'run', figures=False, progress=False)
-  compared = str(_held_out(pictures, work / 'held_out'))
-  summary = evaluate_files.evaluate(air_jax.load(work / 'run'), compared, compare=True)
+  given: dict[str, Any] = {'images': str(pictures), 'chosen': _compared(pictures)}
+  summary = evaluate_files.evaluate(air_jax.load(work / 'run'), **given, compare=True)
   seconds = round(time.monotonic() - started)
   searching = air_jax.load(work / 'run', changes=_SEARCHED)
-  summary['search'] = evaluate_files.evaluate(searching, compared)
+  summary['search'] = evaluate_files.evaluate(searching, **given)
   known = {'pictures': kind, 'seed': int(seed), 'steps': int(steps), 'object_pixels': pixels}
   jobs.finish(work, known | {'seconds': seconds, 'summary': summary})
 
@@ -104,21 +104,13 @@ def _save_coins(folder: pathlib.Path) -> pathlib.Path:
   return folder
 
 
-def _held_out(pictures: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-  """A folder with links to the pictures that were held out, and to the truth about all."""
+def _compared(pictures: pathlib.Path) -> Callable[[str], bool]:
+  """Which pictures are compared: those held out of training, or all where a part of each was."""
   from air_jax.data import image_files, image_folder
 
   files, _ = image_files.find(pictures)
-  if len(files) < _FEW:
-    return pictures
-  trained = {file.path for file in files if not image_folder.is_held_out(file.name)}
-  folder.mkdir(parents=True, exist_ok=True)
-  for path in pictures.rglob('*'):
-    link = folder / path.relative_to(pictures)
-    if path.is_file() and path not in trained and not link.exists():
-      link.parent.mkdir(parents=True, exist_ok=True)
-      link.symlink_to(path.absolute())
-  return folder
+  held_out = {file.name for file in files if image_folder.is_held_out(file.name)}
+  return lambda name: name in held_out or len(held_out) in (0, len(files))
 
 
 def _name(run: Result) -> str:

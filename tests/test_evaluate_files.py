@@ -53,6 +53,13 @@ def test_counts_are_compared_with_a_table_in_the_folder(model, photos):
   assert summary['commonest_count'] == 3 and 'f1' not in summary and 'otsu' not in summary
 
 
+def test_some_of_the_images_are_compared_by_a_table_of_all(model, photos):
+  (photos / 'counts.csv').write_text('name,count\na.png,4\nb.png,3\nc.png,3\n')
+  assert evaluate_files.evaluate(model, str(photos / '[ab].png'))['pictures'] == 2
+  only = evaluate_files.evaluate(model, str(photos), chosen=lambda name: name == 'b.png')
+  assert only['pictures'] == 1 and only['count_accuracy'] == 0
+
+
 def test_points_are_in_the_objects_found(model, photos, tmp_path):
   lines = [
     f'{name}.png,{x},{y}'

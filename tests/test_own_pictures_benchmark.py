@@ -2,7 +2,6 @@
 
 import pathlib
 
-import numpy as np
 import own_images
 import pytest
 
@@ -44,14 +43,13 @@ def test_pictures_are_named_with_the_size_of_an_object():
       own_pictures._named(given)
 
 
-def test_of_many_pictures_the_held_out_ones_are_compared(tmp_path):
-  folder = tmp_path / 'all'
-  own_images.save_named(folder, [*(f'{i}.png' for i in range(20)), own_images.TEST_NAME])
-  (folder / 'counts.csv').write_text('name,count\n')
-  held_out = own_pictures._held_out(folder, tmp_path / 'held_out')
-  names = {path.name for path in held_out.iterdir()}
-  assert own_images.TEST_NAME in names and 'counts.csv' in names and len(names) < 15
-  assert own_pictures._held_out(folder, tmp_path / 'held_out') == held_out  # of a resumed run
-  few = tmp_path / 'few'
-  own_images.save(np.zeros((2, 2), np.uint8), few / 'a.png')
-  assert own_pictures._held_out(few, tmp_path / 'none') == few
+def test_pictures_that_were_held_out_are_compared(tmp_path):
+  own_images.save_named(tmp_path, [own_images.TRAIN_NAME, own_images.TEST_NAME])
+  chosen = own_pictures._compared(tmp_path)
+  assert chosen(own_images.TEST_NAME) and not chosen(own_images.TRAIN_NAME)
+
+
+@pytest.mark.parametrize('name', [own_images.TRAIN_NAME, own_images.TEST_NAME])
+def test_a_picture_of_which_a_part_was_held_out_is_compared(tmp_path, name):
+  own_images.save_named(tmp_path, [name])
+  assert own_pictures._compared(tmp_path)(name)

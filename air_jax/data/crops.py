@@ -11,18 +11,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from PIL import Image
 
 from air_jax.config.sections import DataConfig
 from air_jax.data import batches
 
 OBJECT = 0.36  # of the canvas, the size of an object: it fills 0.85 of the default window
-_FEWEST = 5  # pictures, fewer than which are each cut into a part to train on and a held-out one
-_HELD_OUT = 0.2  # of the longer side of such a picture
+_HELD_OUT = 0.2  # of the longer side of a picture that is split
 _PIECE = 8  # canvases, longest side of the pieces that pictures are cut into
-_SIZES = 0.1  # deviation of the logarithm of the size, uniform within plus and minus
-_BRIGHTNESS = 0.1  # the same of the brightness
+_SIZES = 0.1  # greatest change of the logarithm of the size
+_BRIGHTNESS = 0.1  # greatest change of that of the brightness
 _TEST = 500  # held-out crops
 
 
@@ -87,7 +86,7 @@ def _spans(length: int, longest: int, overlap: int) -> list[slice]:
 
 
 def random_crop(
-  pieces: Pieces, canvas_size: int, key: jax.Array, change: bool = True
+  pieces: Pieces, canvas_size: int, key: PRNGKeyArray, change: bool = True
 ) -> UInt8[Array, 'S S C']:
   """A crop at a random place; pure, to be vmapped inside the training step.
 

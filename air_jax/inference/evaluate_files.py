@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
 from jaxtyping import Int32, UInt8
 
-from air_jax.data import picture_truth, pictures, preparation
+from air_jax.data import image_files, picture_truth, pictures, preparation
 from air_jax.data.image_files import ImageFile
 from air_jax.errors import UserError
 from air_jax.evaluation import detection, picture_counts, threshold_baseline
@@ -39,7 +39,13 @@ class _Scored(NamedTuple):
     return of_counts | (detection.summary(self.matches) if self.matches else {})
 
 
-def evaluate(model: Model, images: str, table: str = '', compare: bool = False) -> dict[str, Any]:
+def evaluate(
+  model: Model,
+  images: str,
+  table: str = '',
+  compare: bool = False,
+  chosen: Callable[[str], bool] = lambda name: True,
+) -> dict[str, Any]:
   """Evaluates a model on image files of which the truth is known, see `picture_truth`.
 
   Args:
@@ -48,6 +54,7 @@ def evaluate(model: Model, images: str, table: str = '', compare: bool = False) 
     table: a CSV file of counts or points; '' takes counts.csv in the folder, if there is one.
     compare: whether to do the same by thresholds and a watershed, see `threshold_baseline`; of a
       model that was trained on crops, because these say how large objects are.
+    chosen: whether the image of a name is compared.
 
   Returns:
     dict ready for JSON: `step`, the keys of `picture_counts.summary`, those of `detection.summary`
@@ -59,13 +66,14 @@ def evaluate(model: Model, images: str, table: str = '', compare: bool = False) 
   folder, files = parse_files.find(images)
   if not table and (folder / _COUNTS).exists():
     table = str(folder / _COUNTS)
-  sources = picture_truth.find(folder, [file.name for file in files], os.path.expanduser(table))
-  if not sources:
+  names = {file.name for file in (*files, *image_files.find(folder)[0])}  # a table may list all
+  sources = picture_truth.find(folder, sorted(names), os.path.expanduser(table))
+  known = [file for file in files if file.name in sources and chosen(file.name)]
+  if not known:
     raise UserError(
       f'nothing is known about the {len(files)} images of {images}: there must be NAME_mask.png '
       'beside NAME, a folder masks/, or a table of counts or points, counts.csv'
     )
-  known = [file for file in files if file.name in sources]
   own, otsu, local = (_Scored([], []) for _ in range(3))
   true_counts: list[int] = []
   for file, grey, labels in _found(model, known):
