@@ -9,7 +9,8 @@ is said, as FOLDER:PIXELS, and is compared with the truth beside the pictures: l
 or counts, see `air_jax.data.picture_truth`. `coins` stands for the picture of that name in
 scikit-image, on which there are 24 coins. Compared are the pictures that were held out of training,
 or all where a part of each was; also with a search for a better explanation of each view. The
-seconds are those from the start of the program to the counts without it.
+seconds are those from the start of the program to the counts without it, of runs that were not
+interrupted.
 """
 
 import pathlib
@@ -80,6 +81,7 @@ def _run(name: str, sets: dict[str, tuple[pathlib.Path | None, float]], started:
   pictures, pixels = sets[kind]
   if pictures is None:
     pictures = _save_coins(work / _COINS)
+  resumed = (work / 'run').exists()
   config = configuration.get_config()
   config.seed = int(seed)
   config.data.dir, config.data.object_pixels = str(pictures), pixels
@@ -87,7 +89,7 @@ def _run(name: str, sets: dict[str, tuple[pathlib.Path | None, float]], started:
   air_jax.train(config, work / 'run', figures=False, progress=False)
   given: dict[str, Any] = {'images': str(pictures), 'chosen': _compared(pictures)}
   summary = evaluate_files.evaluate(air_jax.load(work / 'run'), **given, compare=True)
-  seconds = round(time.monotonic() - started)
+  seconds = None if resumed else round(time.monotonic() - started)
   searching = air_jax.load(work / 'run', changes=_SEARCHED)
   summary['search'] = evaluate_files.evaluate(searching, **given)
   known = {'pictures': kind, 'seed': int(seed), 'steps': int(steps), 'object_pixels': pixels}
@@ -131,7 +133,7 @@ def table(results: Sequence[Result]) -> str:
       runs = [run['summary'][key] if key else run['summary'] for run in group]
       if key in ('otsu', 'local'):  # the same for every seed
         runs = runs[:1]
-      seconds = ', '.join(str(run['seconds']) for run in group) if not key else ''
+      seconds = ', '.join(str(run['seconds'] or '-') for run in group) if not key else ''
       cells = [
         f'`{pictures}`', way, '' if key else f'{steps:,}', seconds, _found(runs),
         _values(runs, 'total_error_percent', 1, '{:+.1f}'),
