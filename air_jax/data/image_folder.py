@@ -67,7 +67,7 @@ def load_crops(config: DataConfig, split: str) -> crops.Pieces:
   each image is held out.
 
   Raises:
-    UserError: as `load`, an image is smaller than an object, or they need too much memory.
+    UserError: as `load`, or an image is smaller than an object.
   """
   folder, files = _find(config)
   config = resolve(config)

@@ -81,6 +81,7 @@ def parse_large(
       'data.object_pixels=0: the model was trained on whole images; parse_large needs one that was '
       'trained on crops of large ones'
     )
+  picture = np.asarray(picture)
   size, scaled = data.canvas_size, crops.to_scale(_pixels(picture, data), data)
   missing = [(0, max(0, size - side)) for side in scaled.shape[:2]]
   filled = np.pad(scaled, [*missing, (0, 0)], 'edge')
@@ -109,7 +110,6 @@ def parse_large(
 
 def _pixels(picture: np.ndarray, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
   """The picture in the levels and channels of the model."""
-  picture = np.asarray(picture)
   if picture.ndim not in (2, 3) or not picture.size or picture.dtype.kind not in 'uf':
     raise UserError(
       f'a picture of shape {picture.shape} and type {picture.dtype} cannot be parsed; it must be '
@@ -224,6 +224,7 @@ def _enlarge(labels: Int32[np.ndarray, 'h w'], shape: tuple[int, int]) -> np.nda
     (np.arange(to) + 0.5) * side / to for side, to in zip(labels.shape, shape, strict=True)
   )
   result = np.empty(shape, np.int32)
+  across = columns.astype(int)
   for row, at in zip(result, rows.astype(int), strict=True):
-    row[:] = labels[at][columns.astype(int)]
+    row[:] = labels[at][across]
   return result
