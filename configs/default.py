@@ -91,14 +91,14 @@ def get_config() -> ConfigDict:
   # Where objects overlap: 'add' (their brightness adds up), or 'over' (those found first hide those
   # found later; each object has a mask, and may be darker than what is behind it)
   model.compositing = 'add'
-  # 'black', 'constant' (one learned image), or with a code for each scene: 'polynomial' (of the
-  # place) or 'latent' (a grid of colours, interpolated; it may paint large objects)
+  # 'black', 'constant' (one learned image), or one of each scene: 'polynomial' (of the place, which
+  # most pixels lie near to) or 'latent' (a grid of colours; it may paint large objects)
   model.background = 'black'
-  model.background_code_size = 8  # E >= 1, size of z_background; used where there is a code
-  # >= 2, side of the grid of 'latent'; the encoder sees an image of twice as many pixels
-  model.background_grid = 5
   model.background_degree = 0  # of 'polynomial': 0 is one colour, 1 a slope, 2 also a bright middle
-  model.background_sizes = (128,)  # hidden layers of that encoder and that decoder
+  model.background_code_size = 8  # E >= 1, size of z_background; used by 'latent', as the next two
+  # >= 2, side of the grid; the encoder sees an image of twice as many pixels
+  model.background_grid = 5
+  model.background_sizes = (128,)  # hidden layers of the encoder and the decoder
   # Hidden layers of the baseline network; used by objectives 'nvil', 'nvil_to_go' and 'iwae'
   model.baseline_sizes = (256, 128)
   # The networks: '' for the standard ones, or 'module:build', see air_jax/model/networks.py

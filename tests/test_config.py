@@ -37,8 +37,9 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   assert flat.pop('model.channels') == (3 if given.data.colour else 1)
   assert flat.pop('model.baseline') == ESTIMATORS[given.objective.name].baseline
   assert flat.pop('model.success') == given.objective.prior_end
-  if given.model.background in ('black', 'constant'):
-    assert flat.pop('model.background_code_size') == 0
+  if given.model.background != 'latent':
+    size = {'multi_dsprites_coloured': 3, 'folder': 3}.get(name, 0)
+    assert flat.pop('model.background_code_size') == size
     del given.model.background_code_size
   assert flat == config_lib.flatten(given)
 
@@ -55,11 +56,12 @@ def test_there_is_a_baseline_where_an_objective_learns_one(tiny_config):
     assert baseline == (name in ('nvil', 'nvil_to_go', 'iwae'))
 
 
-def test_there_are_channels_for_colour_and_a_code_for_a_latent_background_alone(tiny_config):
+def test_there_are_channels_for_colour_and_a_code_for_a_background_of_each_scene(tiny_config):
   tiny_config.data.canvas_size = 40
-  tiny_config.model.background_code_size = 5
+  tiny_config.model.background_code_size, tiny_config.model.background_degree = 5, 2
   for colour, channels in ((False, 1), (True, 3)):
-    for background, size in (('black', 0), ('constant', 0), ('latent', 5)):
+    sizes = {'black': 0, 'constant': 0, 'latent': 5, 'polynomial': 6 * channels}
+    for background, size in sizes.items():
       tiny_config.data.colour, tiny_config.model.background = colour, background
       model = config_lib.parse(tiny_config).model
       assert (model.canvas_size, model.channels, model.background_code_size) == (40, channels, size)

@@ -36,13 +36,17 @@ def parse(config: ConfigDict) -> Config:
   for key, value in given.items():
     section, _, name = key.rpartition('.')
     sections[section][name] = freeze(value)
-  if given['model.background'] in ('black', 'constant'):
+  channels, background = 3 if given['data.colour'] else 1, given['model.background']
+  if background in ('black', 'constant'):
     sections['model']['background_code_size'] = 0
+  if background == 'polynomial':
+    degree = given['model.background_degree']
+    sections['model']['background_code_size'] = channels * (degree + 1) * (degree + 2) // 2
   model = ModelConfig(
     **sections['model'],
     canvas_size=given['data.canvas_size'],
     reference_size=given['data.canvas_size'],
-    channels=3 if given['data.colour'] else 1,
+    channels=channels,
     baseline=registry.resolve(given['objective.name']).baseline,
     success=given['objective.prior_end'],
   )

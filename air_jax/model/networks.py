@@ -80,6 +80,8 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
         output['bias'] = jnp.broadcast_to(bias, output['bias'].shape)
     if spec.background == 'constant':
       params['background_image'] = jnp.broadcast_to(jnp.float32(numbers.output_bias), canvas)
+    if spec.background == 'polynomial':
+      params['background'] = backgrounds.init(spec)
     if spec.learn_size_prior:
       params['size_prior'] = {'mean_shift': jnp.zeros(()), 'log_std_factor': jnp.zeros(())}
     if spec.learn_likelihood_std:
@@ -96,6 +98,8 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
   def encode_background(params, image):
     if not spec.background_code_size:
       return Normal(jnp.zeros(0), jnp.ones(0))
+    if spec.background == 'polynomial':
+      return backgrounds.encode(params['background'], image, spec)
     small = backgrounds.resize(image, 2 * spec.background_grid)
     return run('background_encoder', params, small.ravel())
 
@@ -104,8 +108,11 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
       return jnp.zeros(canvas)
     if spec.background == 'constant':
       return nn.sigmoid(params['background_image'])
-    numbers = run('background_decoder', params, z_background).reshape(-1, spec.channels)
-    return nn.sigmoid(backgrounds.smooth(spec).draw(numbers))
+    if spec.background == 'polynomial':
+      return backgrounds.decode(params['background'], z_background, spec)
+    levels = run('background_decoder', params, z_background)
+    levels = levels.reshape(spec.background_grid, spec.background_grid, spec.channels)
+    return nn.sigmoid(backgrounds.resize(levels, spec.canvas_size))
 
   def size_prior(params):
     if not spec.learn_size_prior:
@@ -164,11 +171,11 @@ def _standard_parts(spec: ModelSpec, replaced: Mapping[str, Part]) -> dict[str, 
       (spec.code_size,),
     ),
   }
-  if code := spec.background_code_size:
-    sizes, seen = spec.background_sizes, 4 * spec.background_grid**2 * spec.channels
-    numbers = backgrounds.smooth(spec).numbers * spec.channels
-    parts['background_encoder'] = part(layers.GaussianHead(sizes, code), (seen,))
-    parts['background_decoder'] = part(layers.Head(sizes, numbers), (code,))
+  if spec.background == 'latent':
+    sizes, code = spec.background_sizes, spec.background_code_size
+    levels = spec.background_grid**2 * spec.channels
+    parts['background_encoder'] = part(layers.GaussianHead(sizes, code), (4 * levels,))
+    parts['background_decoder'] = part(layers.Head(sizes, levels), (code,))
   if spec.baseline:
     inputs = spec.canvas_size**2 * spec.channels
     inputs += spec.max_steps * (1 + z) + spec.background_code_size
@@ -184,9 +191,6 @@ def _initial_biases(spec: ModelSpec, numbers: ModelNumbers) -> dict[str, Float[A
     return jnp.concatenate([jnp.zeros(size), jnp.full(size, numbers.what_std_bias)])
 
   where = jnp.stack([raw_size, 0.0, 0.0, *(3 * [numbers.where_std_bias])])
-  level = jnp.zeros(())
-  if spec.background_code_size:
-    level = jnp.repeat(backgrounds.smooth(spec).start * numbers.output_bias, spec.channels)
   return {
     'presence_head': jnp.asarray(numbers.presence_bias),
     'location_head': where,
@@ -194,7 +198,7 @@ def _initial_biases(spec: ModelSpec, numbers: ModelNumbers) -> dict[str, Float[A
     'glimpse_encoder': gaussian(spec.code_size),
     'glimpse_decoder': _glimpse_bias(spec, numbers),
     'background_encoder': gaussian(spec.background_code_size),
-    'background_decoder': level,
+    'background_decoder': jnp.asarray(numbers.output_bias),
   }
 
 
