@@ -91,6 +91,36 @@ def test_an_object_that_few_views_find_is_left_out():
   assert nothing.boxes.shape == (0, 4) and not nothing.labels.any()
 
 
+class Rims(Threshold):
+  """Takes the darker rim of an object for an object of its own."""
+
+  def parse(self, images, batch_size=0):
+    scenes = super().parse(images, batch_size)
+    for i, image in enumerate(images):
+      rims, number = ndimage.label((image[..., 0] > 127) & (image[..., 0] < 200))
+      scenes.segments[i][rims > 0] = rims[rims > 0] + scenes.counts[i]
+      scenes.counts[i] += number
+    scenes.z_what_mean = np.zeros((len(images), scenes.counts.max(), 2), np.float32)
+    return scenes
+
+
+@pytest.mark.parametrize('left', [0, 28])
+def test_a_rim_around_an_object_is_a_part_of_it(left):
+  places = [(30, 30), (80, 60)]
+  inner, rim = (discs((120, 90), places, radius)[0] for radius in (7, 11))
+  rim[:, :left] = 0  # a crescent now
+  picture = np.where(inner > 0, 255, np.where(rim > 0, 150, 0)).astype(np.uint8)
+  parsed = large_pictures.parse_large(Rims(), picture)
+  assert len(parsed.boxes) == 2
+  np.testing.assert_array_equal(parsed.labels > 0, picture[..., 0] > 0)
+
+
+def test_a_long_object_beside_another_is_none_around_it():
+  picture, _ = discs((60, 60), [(30, 30)], radius=4)
+  picture[16:44, 10:14] = 255
+  assert len(large_pictures.parse_large(Threshold(), picture).boxes) == 2
+
+
 def test_progress_counts_views():
   picture, _ = discs((200, 200), [])
   calls = []

@@ -5,12 +5,13 @@ is parsed by itself. What a view cuts it may miss or find in part, so an object 
 view in which it lies deepest, and kept if enough of the views that hold it have found it.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32, Shaped, UInt8
-from scipy import ndimage
+from jaxtyping import Bool, Float, Int, Int32, Shaped, UInt8, UInt16
+from scipy import ndimage, spatial
 
 from air_jax.config.sections import DataConfig
 from air_jax.data import crops, preparation
@@ -21,6 +22,7 @@ _STRIDE = 1 / 3  # of the canvas, from view to view
 _MARGIN = 0.12  # of the canvas, how deep in a view the middle of an object must lie
 _SAME = 0.3  # IoU of two masks from which they are of the same object
 _TAKEN = 0.5  # share of a mask that other objects hold already, above which it is no other object
+_SCRAP = 0.05  # of the square of an object's size, an area that is too small for one
 _AGREE = 0.5  # share of the views that hold an object, which must have found it
 _BATCH = 64  # views at once
 
@@ -92,7 +94,7 @@ def parse_large(
     part = corners[start : start + _BATCH]
     found += _views(model, filled, part, rows, columns)
     progress(start + len(part), len(corners))
-  merged = _merge(found, filled.shape[:2])
+  merged = _merge(found, filled.shape[:2], _SCRAP * (crops.OBJECT * size) ** 2)
   least = _MARGIN * size
 
   def holding(middle: Float[np.ndarray, '2']) -> int:
@@ -137,17 +139,41 @@ def _views(
   views = np.stack([picture[y : y + size, x : x + size] for y, x in corners])
   scenes = model.parse(views, _BATCH)
   for i, (top, left) in enumerate(corners):
-    spans = ndimage.find_objects(scenes.segments[i], max_label=int(scenes.counts[i]))
+    segments = _join_around(scenes.segments[i])
+    spans = ndimage.find_objects(segments, max_label=int(scenes.counts[i]))
     for t, span in enumerate(spans):
       if span is None:
         continue
-      mask = scenes.segments[i][span] == t + 1
+      mask = segments[span] == t + 1
       corner = top + span[0].start, left + span[1].start
       middle = np.argwhere(mask).mean(0) + corner
       down = rows.depths(middle[0])[rows.starts == top].item()
       across = columns.depths(middle[1])[columns.starts == left].item()
       if (depth := min(down, across)) >= _MARGIN * size:
         yield _Found(depth, corner, mask, middle, scenes.z_what_mean[i, t].copy())
+
+
+def _join_around(labels: UInt16[np.ndarray, 'H W']) -> UInt16[np.ndarray, 'H W']:
+  """The label image in which objects that lie around others, as halos do, are parts of them.
+
+  A halo or a crescent holds the middle of the object that it belongs to in its convex hull.
+  """
+  joined = labels.copy()
+  places = {number: np.argwhere(labels == number) for number in np.unique(labels) if number}
+  for outer, inner in itertools.permutations(places, 2):
+    if _holds(places[outer], places[inner].mean(0)):
+      joined[joined == outer] = inner
+  return joined
+
+
+def _holds(pixels: Int[np.ndarray, 'P 2'], place: Float[np.ndarray, '2']) -> bool:
+  """Whether the convex hull of pixels holds a place."""
+  if (pixels.min(0) > place).any() or (pixels.max(0) < place).any():
+    return False
+  try:
+    return bool(spatial.Delaunay(pixels).find_simplex(place) >= 0)
+  except spatial.QhullError:
+    return False  # they lie on a line
 
 
 class _Merged(NamedTuple):
@@ -158,8 +184,8 @@ class _Merged(NamedTuple):
   votes: list[int]  # the number of views that found each
 
 
-def _merge(found: list[_Found], shape: tuple[int, int]) -> _Merged:
-  """Takes each object from the view in which it lies deepest."""
+def _merge(found: list[_Found], shape: tuple[int, int], least_area: float) -> _Merged:
+  """Takes each object from the view in which it lies deepest; scraps are none."""
   labels = np.zeros(shape, np.int32)
   kept: list[_Found] = []
   areas: list[int] = []
@@ -172,8 +198,9 @@ def _merge(found: list[_Found], shape: tuple[int, int]) -> _Merged:
     most, other = int(shared.max()), int(there[shared.argmax()]) - 1
     if most and most > _SAME * (area + areas[other] - most):
       votes[other] += 1
-    elif shared.sum() <= _TAKEN * area:
-      free = each.mask & (place == 0)
+      continue
+    free = each.mask & (place == 0)
+    if shared.sum() <= _TAKEN * area and free.sum() >= least_area:
       place[free] = len(kept) + 1
       kept.append(each)
       areas.append(int(free.sum()))
