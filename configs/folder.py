@@ -23,7 +23,10 @@ def get_config() -> ConfigDict:
   config.model.compositing = 'over'
   config.model.background = 'polynomial'
   config.model.background_degree = 1
+  # So low that dim objects pay for themselves, at a price of 37 nats, for which none is split.
+  config.model.likelihood_std = 0.1
   config.model.learn_likelihood_std = True
+  config.objective.prior_end = 1e-16
   # Less than in `generalisation`, where one window learns to explain two objects that touch.
   config.objective.final_smoothing = 0.1
   config.train.batch_size = 32

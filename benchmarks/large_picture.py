@@ -1,0 +1,157 @@
+"""Whether every object of a large picture is found once, in how much memory and time.
+
+    python -m benchmarks.large_picture [--side=10000] [--steps=1500] [--seeds=1]
+        [--folder=runs/large_picture] [--kept=docs/large_picture/results.json]
+    python -m benchmarks.large_picture --report     only reports the results so far
+
+Discs, rings and triangles of 18 to 28 pixels are drawn on an uneven ground with noise, no two
+touching. configs/folder.py is trained on a picture of 1,000 x 1,000 pixels of them, then
+`--mode=parse` reads one of side x side. An object is found where a label has an IoU of at least 0.5
+with it, which no second one can have; more labels than objects are false or double. Memory is the
+peak of the parsing process.
+"""
+
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from absl import app, flags, logging
+from jaxtyping import Bool, Int32, UInt8
+from PIL import Image
+
+from air_jax.cli import command_line
+from air_jax.data import image_files
+from benchmarks import jobs
+from benchmarks.jobs import Result
+
+_SIDE = flags.DEFINE_integer('side', 10_000, 'Pixels along a side.', lower_bound=100)
+_BENCHMARK, _STEPS, _TRAINED = 'large_picture', 1500, 1000
+_CELL, _FILLED = 40, 0.5  # pixels of the squares that hold an object or none, share that do
+_RADII = 9.0, 14.0  # pixels
+_PIXELS = 24.0
+_LEAST_IOU = 0.5
+
+
+class Drawn(NamedTuple):
+  """An object of a picture."""
+
+  corner: tuple[int, int]  # (top, left) of its square
+  mask: Bool[np.ndarray, '40 40']
+
+
+@command_line.one_line_errors
+def main(argv: list[str]) -> None:
+  """Trains and parses what is missing, then reports."""
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  if jobs.ONE.value:
+    _run(jobs.ONE.value)
+    return
+  steps = jobs.STEPS.value or _STEPS
+  names = [f'{_SIDE.value}/{seed}/{steps}' for seed in range(jobs.SEEDS.value)]
+  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+
+
+def objects(side: int, seed: int) -> Iterator[Drawn]:
+  """The objects of a picture, one after the other."""
+  generator = np.random.default_rng([seed, side])
+  y, x = np.indices((_CELL, _CELL))
+  for top in range(0, side - _CELL + 1, _CELL):
+    for left in range(0, side - _CELL + 1, _CELL):
+      radius, kind = generator.uniform(*_RADII), generator.integers(3)
+      middle = generator.uniform(radius + 2, _CELL - radius - 2, 2)
+      if generator.uniform() > _FILLED:
+        continue
+      down, across = y - middle[0], x - middle[1]
+      mask = down**2 + across**2 < radius**2
+      if kind == 1:  # a ring
+        mask &= down**2 + across**2 > (radius / 2) ** 2
+      if kind == 2:  # a triangle in the circle
+        mask &= (down < radius / 2) & (np.abs(across) < (down + radius) / np.sqrt(3.0))
+      yield Drawn((top, left), mask)
+
+
+def draw(side: int, seed: int) -> UInt8[np.ndarray, 'S S']:
+  """A picture of these objects."""
+  generator = np.random.default_rng([seed, side, 1])
+  at = np.arange(side) / 300
+  picture = np.empty((side, side), np.uint8)
+  for row, light in zip(picture, 60 + 20 * np.sin(at), strict=True):
+    row[:] = np.clip(light + 15 * np.cos(at) + generator.normal(0, 5, side), 0, 255)
+  for (top, left), mask in objects(side, seed):
+    place = picture[top : top + _CELL, left : left + _CELL]
+    bright = generator.uniform(130, 230) + generator.normal(0, 5, mask.sum())
+    place[mask] = np.clip(bright, 0, 255)
+  return picture
+
+
+def found(labels: Int32[np.ndarray, 'S S'], seed: int) -> tuple[int, int]:
+  """How many of the objects are found, of how many."""
+  areas = np.bincount(labels.ravel())
+  right = number = 0
+  for (top, left), mask in objects(len(labels), seed):
+    here = labels[top : top + _CELL, left : left + _CELL][mask]
+    shared = np.bincount(here)
+    shared[0] = 0
+    ious = shared / (areas[: len(shared)] + mask.sum() - shared)
+    right += int(ious.max() >= _LEAST_IOU)
+    number += 1
+  return right, number
+
+
+def _run(name: str) -> None:
+  """Trains on a small picture and parses a large one."""
+  import air_jax
+  from air_jax.configs import folder as configuration
+
+  side, seed, steps = map(int, name.split('/'))
+  work = jobs.folder(_BENCHMARK) / name
+  trained, parsed = work / 'trained', work / 'large'
+  for path, pixels, number in ((trained, _TRAINED, seed), (parsed, side, seed + 1000)):
+    path.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(pixels, number)).save(path / 'picture.png')
+  config = configuration.get_config()
+  config.seed, config.data.dir, config.data.object_pixels = seed, str(trained), _PIXELS
+  config.train.update(steps=steps, eval_every=steps, checkpoint_every=500, draw_every=0)
+  air_jax.train(config, work / 'run', figures=False, progress=False)
+  started = time.monotonic()
+  command = [sys.executable, '-m', 'air_jax', '--mode=parse', f'--workdir={work / "run"}']
+  command += [f'--images={parsed}', f'--out={work / "parsed"}', '--noannotate']
+  subprocess.run(command, check=True)
+  seconds = time.monotonic() - started
+  memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+  labels = _labels(work / 'parsed' / 'labels')
+  right, number = found(labels, seed + 1000)
+  known = {'side': side, 'seed': seed, 'steps': steps, 'objects': number, 'found_objects': right}
+  measured = {'labels': int(labels.max()), 'seconds': round(seconds), 'memory_mb': memory // 1024}
+  jobs.finish(work, known | measured)
+
+
+def _labels(folder: pathlib.Path) -> Int32[np.ndarray, 'S S']:
+  files, _ = image_files.find(folder)
+  pixels = image_files.read(files[0])
+  return pixels.reshape(pixels.shape[:2]).astype(np.int32)
+
+
+def _name(run: Result) -> str:
+  return '/'.join(str(run[key]) for key in ('side', 'seed', 'steps'))
+
+
+def table(results: Sequence[Result]) -> str:
+  """A Markdown table of the runs."""
+  lines = ['| side | seed | objects | found, % | labels | seconds | peak MB |', '|' + 7 * '---|']
+  for run in sorted(results, key=_name):
+    share = f'{100 * run["found_objects"] / run["objects"]:.2f}'
+    numbers = run['labels'], run['seconds'], run['memory_mb']
+    cells = f'{run["side"]:,}', str(run['seed']), f'{run["objects"]:,}', share
+    lines.append('| ' + ' | '.join([*cells, *(f'{number:,}' for number in numbers)]) + ' |')
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse_flags)
