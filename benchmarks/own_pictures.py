@@ -8,15 +8,13 @@ Each run trains configs/folder.py on the pictures of a folder, of which only the
 is said, as FOLDER:PIXELS, and is compared with the truth beside the pictures: label images, points
 or counts, see `air_jax.data.picture_truth`. `coins` stands for the picture of that name in
 scikit-image, on which there are 24 coins. Compared are the pictures that were held out of training,
-or all where a part of each was; also with a search for a better explanation of each view. The
-seconds are those from the start of the program to the counts without it, of runs that were not
-interrupted.
+or all where a part of each was. The seconds are those from the start of the program to the counts,
+of runs that were not interrupted.
 """
 
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from absl import app, flags, logging
 from PIL import Image
@@ -31,11 +29,9 @@ _PICTURES = flags.DEFINE_list(
 )
 _BENCHMARK = 'own_pictures'
 _STEPS = 1500
-_SEARCHED = {'model.sweeps': 1}
 _COINS, _COIN_PIXELS, _COIN_COUNT = 'coins', 45.0, 24
 _WAYS = {
   'AIR': '',
-  'AIR, search': 'search',
   'threshold (Otsu)': 'otsu',
   'threshold (local)': 'local',
 }
@@ -86,11 +82,9 @@ def _run(name: str, sets: dict[str, tuple[pathlib.Path | None, float]], started:
   config.data.dir, config.data.object_pixels = str(pictures), pixels
   config.train.update(steps=int(steps), eval_every=int(steps), checkpoint_every=500, draw_every=0)
   air_jax.train(config, work / 'run', figures=False, progress=False)
-  given: dict[str, Any] = {'images': str(pictures), 'chosen': _compared(pictures)}
-  summary = evaluate_files.evaluate(air_jax.load(work / 'run'), **given, compare=True)
+  model, chosen = air_jax.load(work / 'run'), _compared(pictures)
+  summary = evaluate_files.evaluate(model, images=str(pictures), chosen=chosen, compare=True)
   seconds = None if resumed else round(time.monotonic() - started)
-  searching = air_jax.load(work / 'run', changes=_SEARCHED)
-  summary['search'] = evaluate_files.evaluate(searching, **given)
   known = {'pictures': kind, 'seed': int(seed), 'steps': int(steps), 'object_pixels': pixels}
   jobs.finish(work, known | {'seconds': seconds, 'summary': summary})
 

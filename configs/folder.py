@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
   config.model.likelihood_std = 0.1
   config.model.learn_likelihood_std = True
   config.objective.prior_end = 1e-16
+  config.model.count_by = 'explanation'
   # Less than in `generalisation`, where one window learns to explain two objects that touch.
   config.objective.final_smoothing = 0.1
   config.train.batch_size = 32

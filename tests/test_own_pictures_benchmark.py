@@ -13,7 +13,7 @@ def result(seed, found, **more):
   """A run on one picture of 24 objects."""
   return {
     'pictures': 'coins', 'seed': seed, 'steps': 2000, 'object_pixels': 45.0, 'seconds': 100 + seed,
-    'summary': of(found, **more) | {'search': of(24), 'otsu': of(27), 'local': of(20)},
+    'summary': of(found, **more) | {'otsu': of(27), 'local': of(20)},
   }  # fmt: skip
 
 
@@ -26,13 +26,12 @@ def of(found, **more):
 
 def test_the_table_has_a_row_for_each_way_with_the_values_of_all_seeds():
   table = own_pictures.table([result(1, 23, f1=0.9), result(0, 24, f1=1.0)]).splitlines()
-  assert len(table) == 6
+  assert len(table) == 5
   cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in table[2:]]
   assert cells[0][:4] == ['`coins`', 'AIR', '2,000', '100, 101']
   assert cells[0][4:] == ['24, 23 of 24', '+0.0, -4.2', '100.0, 0.0', '100.0, 90.0']
-  assert cells[1][:2] == ['`coins`', 'AIR, search'] and cells[1][4] == '24, 24 of 24'
-  assert cells[2] == ['`coins`', 'threshold (Otsu)', '', '', '27 of 24', '+12.5', '0.0', '']
-  assert cells[3][4] == '20 of 24'
+  assert cells[1] == ['`coins`', 'threshold (Otsu)', '', '', '27 of 24', '+12.5', '0.0', '']
+  assert cells[2][4] == '20 of 24'
 
 
 def test_pictures_are_named_with_the_size_of_an_object():
