@@ -29,6 +29,7 @@ from air_jax.data import image_files
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
+flags.set_default(jobs.SEEDS, 1)
 _SIDE = flags.DEFINE_integer('side', 10_000, 'Pixels along a side.', lower_bound=100)
 _BENCHMARK, _STEPS, _TRAINED = 'large_picture', 1500, 1000
 _CELL, _FILLED = 40, 0.5  # pixels of the squares that hold an object or none, share that do
@@ -48,7 +49,7 @@ class Drawn(NamedTuple):
 def main(argv: list[str]) -> None:
   """Trains and parses what is missing, then reports."""
   del argv
-  logging.set_verbosity(logging.WARNING)
+  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
   if jobs.ONE.value:
     _run(jobs.ONE.value)
     return
