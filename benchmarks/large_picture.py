@@ -1,6 +1,6 @@
 """Whether every object of a large picture is found once, in how much memory and time.
 
-    python -m benchmarks.large_picture [--side=10000] [--steps=1500] [--seeds=1]
+    python -m benchmarks.large_picture --seeds=1 [--side=10000] [--steps=1500]
         [--folder=runs/large_picture] [--kept=docs/large_picture/results.json]
     python -m benchmarks.large_picture --report     only reports the results so far
 
@@ -29,7 +29,6 @@ from air_jax.data import image_files
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
-flags.set_default(jobs.SEEDS, 1)
 _SIDE = flags.DEFINE_integer('side', 10_000, 'Pixels along a side.', lower_bound=100)
 _BENCHMARK, _STEPS, _TRAINED = 'large_picture', 1500, 1000
 _CELL, _FILLED = 40, 0.5  # pixels of the squares that hold an object or none, share that do
