@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from jaxtyping import ArrayLike
 from ml_collections import ConfigDict
 
@@ -14,7 +15,7 @@ from air_jax.configs import default
 from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
-from air_jax.inference.restore import load
+from air_jax.inference.restore import keep_references, load
 from air_jax.inference.run_figures import FigureWriter
 from air_jax.progress import Progress
 from air_jax.storage.metric_writers import JsonlWriter, TensorBoardWriter
@@ -70,7 +71,10 @@ def train(
   writers = [JsonlWriter(workdir), TensorBoardWriter(workdir), *callbacks]
   drawing = [FigureWriter(workdir, writers)] if figures else []
   shown = [Progress()] if progress else []
-  return loop.train(config, workdir, data=data, callbacks=[*writers, *drawing, *shown])
+  summary = loop.train(config, workdir, data=data, callbacks=[*writers, *drawing, *shown])
+  if data is not None:  # later calls do not have it
+    keep_references(workdir, np.asarray(data.test.images))
+  return summary
 
 
 def fit(
@@ -117,7 +121,7 @@ def fit(
   with tempfile.TemporaryDirectory() as folder:
     shown = [Progress()] if progress else []
     loop.train(config, folder, data=data, callbacks=[*callbacks, *shown])
-    return load(folder)
+    return load(folder).with_reference(np.asarray(data.test.images))
 
 
 def _config_of(data, max_objects, object_size, steps, seed):

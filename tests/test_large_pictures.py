@@ -8,6 +8,7 @@ import samples
 from scipy import ndimage
 
 from air_jax.errors import UserError
+from air_jax.evaluation import familiarity
 from air_jax.inference import large_pictures
 
 CANVAS = 50
@@ -16,16 +17,21 @@ CANVAS = 50
 class Threshold:
   """Finds the bright parts of a view, and of those that it cuts off what is inside."""
 
-  def __init__(self, object_pixels=18.0, blind=(), **changes):
+  noise = 0.1
+
+  def __init__(self, object_pixels=18.0, blind=(), reference=None, unlike=(), **changes):
     data = samples.data_config(canvas_size=CANVAS, object_pixels=object_pixels, **changes)
     self.config, self.step = types.SimpleNamespace(data=data), 7
+    self.reference = reference
+    self._unlike = set(unlike)  # numbers of views that are unlike held-out ones
     self._blind = set(blind)  # numbers of views in which nothing is found
     self._seen = 0
 
   def parse(self, images, batch_size=0):
     del batch_size
-    segments, counts = [], []
+    segments, counts, unlike = [], [], []
     for image in images:
+      unlike.append(self._seen in self._unlike)
       labels, number = ndimage.label(image[..., 0] > 127)
       if self._seen in self._blind:
         labels, number = np.zeros_like(labels), 0
@@ -34,8 +40,16 @@ class Threshold:
       counts.append(number)
     most = max(counts)
     codes = np.stack([np.full((most, 2), image.max(), np.float32) for image in images])
+    segments = np.stack(segments)
     return types.SimpleNamespace(
-      segments=np.stack(segments), counts=np.array(counts), z_what_mean=codes
+      segments=segments,
+      counts=np.array(counts),
+      z_what_mean=codes,
+      canvases=images / 255 * (segments > 0)[..., None],
+      backgrounds=np.zeros(images.shape),
+      elbo=np.arange(len(images), dtype=float),
+      elbo_ranks=np.full(len(images), 0.5),
+      unlike=np.array(unlike),
     )
 
 
@@ -144,3 +158,49 @@ def test_what_cannot_be_parsed_is_refused():
   for picture in (np.zeros(9, np.uint8), np.zeros((0, 9), np.uint8), np.zeros((9, 9), np.int64)):
     with pytest.raises(UserError, match='cannot be parsed; it must be'):
       large_pictures.parse_large(Threshold(), picture)
+
+
+def reference(level=0.3, area=50.0):
+  return familiarity.Reference(7, 100, level, area, ())
+
+
+def test_what_no_object_explains_is_a_region():
+  picture, labels = discs((120, 160), [(30, 40), (90, 60), (60, 130)])
+  grey = np.where(labels == 2, 110, picture[..., 0]).astype(np.uint8)  # too dark to be found
+  grey[100:103, 140:143] = 120  # too small to count
+  parsed = large_pictures.parse_large(Threshold(reference=reference()), grey)
+  assert len(parsed.boxes) == 2
+  np.testing.assert_array_equal(parsed.regions, labels == 2)
+  ink = {number: (grey[labels == number] / 255 - 0.1).sum() for number in (1, 2, 3)}
+  small = 9 * (120 / 255 - 0.1)
+  expected = (ink[1] + ink[3]) / (sum(ink.values()) + small)
+  assert parsed.ink_explained == pytest.approx(expected, abs=0.01)
+  unknown = large_pictures.parse_large(Threshold(), grey)
+  assert not unknown.regions.any() and unknown.ink_explained == parsed.ink_explained
+
+
+def test_an_object_that_is_not_reported_is_a_region():
+  picture, labels = discs((50, 150), [(25, 75), (25, 125)])
+  model = Threshold(blind=(2, 4), reference=reference())  # of views 2, 3, 4 that hold the first
+  found = large_pictures.parse_large(model, picture)
+  assert [box[1] > 100 for box in found.boxes] == [True]
+  np.testing.assert_array_equal(found.regions, labels == 1)
+
+
+def test_regions_are_in_pixels_of_the_file():
+  picture, labels = discs((120, 90), [(60, 40)], radius=16)
+  model = Threshold(object_pixels=36.0, reference=reference())
+  grey = np.where(labels == 1, 110, 0).astype(np.uint8)
+  parsed = large_pictures.parse_large(model, grey)
+  assert parsed.regions.shape == (120, 90)
+  assert ((parsed.regions > 0) == (labels > 0)).mean() > 0.97
+
+
+@pytest.mark.parametrize('number, unlike', [(0, False), (1, False), (2, True), (7, True)])
+def test_a_picture_is_unlike_where_a_quarter_of_its_views_are(number, unlike):
+  picture, _ = discs((50, 150), [(25, 25)])
+  parsed = large_pictures.parse_large(
+    Threshold(reference=reference(), unlike=range(number)), picture
+  )
+  assert parsed.unlike == unlike
+  assert (parsed.elbo, parsed.elbo_rank) == (3.0, 0.5)  # the mean of 0 .. 6

@@ -61,8 +61,11 @@ def test_objects_are_those_of_the_model_in_pixels_of_the_file(
       np.testing.assert_allclose(found['score'], scene.scores[i, t], atol=1e-4)
       np.testing.assert_allclose(found['z_what'], scene.latents.z_what[i, t], atol=1e-4)
   assert lines[4]['width'] == 100
-  counts = [f'{line["image"]},{line["count"]}' for line in lines]
-  assert (out / 'counts.csv').read_text().splitlines() == ['name,count', *counts]
+  doubt = 'not compared with held-out pictures'
+  assert said.endswith(f'6 of 6 are {doubt}')
+  assert {line['doubt'] for line in lines} == {doubt}
+  counts = [f'{line["image"]},{line["count"]},{doubt}' for line in lines]
+  assert (out / 'counts.csv').read_text().splitlines() == ['name,count,doubt', *counts]
   for line in lines:
     with Image.open(out / 'annotated' / f'{line["image"]}.png') as drawn:
       assert drawn.size == (648, 344)
@@ -72,7 +75,9 @@ def test_annotations_show_image_boxes_and_reconstruction():
   shown = Image.new('RGB', (320, 160), (9, 9, 9))
   canvas = np.zeros((50, 50, 1))
   canvas[:25] = 1
-  drawn = np.asarray(fitted_files._annotate(shown, np.array([[40.0, 100, 60, 80]]), canvas, 0.987))
+  drawn = np.asarray(
+    fitted_files._annotate(shown, np.array([[40.0, 100, 60, 80]]), canvas, '1 object')
+  )
   red = (drawn == (213, 94, 0)).all(-1)  # of the first step
   rows, columns = np.nonzero(red[:, :320])
   assert abs(rows.min() - 64) <= 1 and abs(rows.max() - 124) <= 1

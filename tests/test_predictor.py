@@ -1,5 +1,6 @@
 """A trained model in use: parsing in any batch; generating, editing, exporting."""
 
+import dataclasses
 import operator
 import pathlib
 import subprocess
@@ -13,14 +14,14 @@ import air_jax
 from air_jax.cli import demo_model
 from air_jax.data import loading
 from air_jax.errors import UserError
-from air_jax.inference import latent_edits, predictor
+from air_jax.inference import latent_edits, predictor, without_ink
 from air_jax.model import air
 from air_jax.training import population, restore
 
 
 @pytest.fixture(scope='module')
 def model(finished_run):
-  """The model of the tiny run, with a presence head whose counts vary."""
+  """The model of the tiny run, with counts that vary and objects that cost nothing."""
   trained = air_jax.load(finished_run)
   images = loading.load(trained.config.data, 'test').images[:20] / 255
   head = trained.params['presence_head']
@@ -31,7 +32,9 @@ def model(finished_run):
   _, rolled = jax.vmap(air.parse, (None, None, 0))(trained.model, params, images)
   output = wild['output']
   output['bias'] -= np.median(rolled.presence_logits)
-  return predictor.Model(trained.config, trained.model, params, trained.step)
+  spec = dataclasses.replace(trained.model.spec, success=1e30)  # what they explain is little
+  free = dataclasses.replace(trained.model, spec=spec)
+  return predictor.Model(trained.config, free, params, trained.step)
 
 
 @pytest.fixture(scope='module')
@@ -53,14 +56,15 @@ def assert_close(scene, other, atol=1e-4):
 def test_parse_is_that_of_the_model_image_by_image(model, images, scene):
   for i in range(3):
     image = images[i] / 255
-    latents, rolled = air.parse(model.model, model.params, image)
+    latents, rolled, _, _ = without_ink.explain(model.model, model.params, image)
     np.testing.assert_allclose(scene.latents.z_where[i], latents.z_where, atol=1e-4)
     assert scene.counts[i] == scene.latents.count[i] == latents.count
     np.testing.assert_allclose(scene.canvases[i], rolled.canvases[latents.count], atol=1e-4)
     for name, normal in (('z_where', rolled.where), ('z_what', rolled.what)):
       for part, expected in normal._asdict().items():
         np.testing.assert_allclose(getattr(scene, f'{name}_{part}')[i], expected, atol=1e-4)
-    terms = air.elbo_terms(model.model, model.params, image, rolled, model.model.spec.success)
+    _, every = air.parse(model.model, model.params, image)  # also objects without ink
+    terms = air.elbo_terms(model.model, model.params, image, every, model.model.spec.success)
     log_joint = terms.log_p - terms.nll - terms.kl_z - terms.log_q
     np.testing.assert_allclose(scene.elbo[i], np.exp(terms.log_q) @ log_joint, rtol=1e-4)
   assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(scene))
@@ -183,7 +187,8 @@ def test_export_runs_without_this_package_on_any_number_of_images(model, images,
   for n in (1, 20):
     expected = scene._asdict() | scene.latents._asdict()
     with np.load(tmp_path / f'scene{n}.npz') as found:
-      assert set(found) == expected.keys() - {'latents', 'count'}
+      left_out = {'latents', 'count', 'elbo_ranks', 'unlike', 'regions'}
+      assert set(found) == expected.keys() - left_out
       for name in found:
         np.testing.assert_allclose(found[name], expected[name][:n], rtol=1e-3, atol=1e-4)
 

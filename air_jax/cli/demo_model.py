@@ -8,7 +8,7 @@ from air_jax import api
 from air_jax.config import saved_configs
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
-from air_jax.inference.restore import load
+from air_jax.inference.restore import load_with_reference
 from air_jax.runtime import cache_dir
 
 
@@ -17,11 +17,11 @@ def load_or_train(config: ConfigDict) -> Model:
   digest = hashlib.sha256(saved_configs.to_json(config).encode()).hexdigest()[:12]
   folder = cache_dir.cache_dir() / 'models' / digest
   try:
-    model = load(folder)
+    model = load_with_reference(folder)
   except UserError:
     model = None
   if model is None or model.step < config.train.steps:
     print('no run found: training a small model once, for about a minute; it is kept')
     api.train(config, folder, figures=False)
-    model = load(folder)
+    model = load_with_reference(folder)
   return model

@@ -158,7 +158,8 @@ def parse(flags: FlagValues) -> None:
     from air_jax.inference import parse_files
 
   out = flags.out or f'{flags.workdir}/parsed'
-  print(parse_files.run(run_flags.model(flags, changes), flags.images, out, flags.annotate))
+  model = run_flags.model(flags, changes, compares=True)
+  print(parse_files.run(model, flags.images, out, flags.annotate))
 
 
 def export(flags: FlagValues) -> None:
@@ -205,7 +206,7 @@ def demo(flags: FlagValues) -> None:
   compilation_cache.enable()
   with server.listen(flags.host, flags.port) as listening:
     if flags['workdir'].present or run_dir.exists(flags.workdir):
-      model = restore.load(flags.workdir, flags.member)
+      model = restore.load_with_reference(flags.workdir, flags.member)
     else:
       from air_jax.cli import demo_model
 

@@ -60,13 +60,22 @@ def trained(flags: FlagValues) -> tuple[Config, Learner, TrainState, pathlib.Pat
   return run.model(index).config, *own, run.member_dir(index)
 
 
-def model(flags: FlagValues, changes: dict[str, Any] | None = None) -> Model:
-  """The trained model of the run, or of a member."""
-  import air_jax
+def model(
+  flags: FlagValues, changes: dict[str, Any] | None = None, compares: bool = False
+) -> Model:
+  """The trained model of the run, or of a member.
+
+  Args:
+    flags: of the program.
+    changes: to its configuration.
+    compares: whether it compares what it parses with held-out images.
+  """
+  from air_jax.inference import restore
   from air_jax.runtime import compilation_cache
 
   compilation_cache.enable()
-  return air_jax.load(flags.workdir, flags.member, changes)
+  load = restore.load_with_reference if compares else restore.load
+  return load(flags.workdir, flags.member, changes)
 
 
 def processes(flags: FlagValues) -> contextlib.AbstractContextManager[None]:

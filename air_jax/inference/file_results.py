@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 from jaxtyping import Float, Int, Shaped
+from scipy import ndimage
 
 from air_jax.config.sections import DataConfig
 from air_jax.data import image_files, preparation
 from air_jax.data.image_files import ImageFile
+from air_jax.inference import parsed_scenes
 from air_jax.inference.predictor import Model
+
+NOT_COMPARED = 'not compared with held-out pictures'
 
 
 class FileResult(NamedTuple):
@@ -20,6 +24,44 @@ class FileResult(NamedTuple):
   name: str
   line: dict[str, Any] | None  # ready for JSON, see `line`; None where it could not be read
   brightness: Int[np.ndarray, '256'] | None = None  # histogram of what the model was shown
+
+
+class Judged(NamedTuple):
+  """How well an image is explained."""
+
+  ink_explained: float  # in [0, 1]
+  elbo: float  # nats
+  elbo_rank: float  # in [0, 1], share of held-out images with a lower bound; NaN where not known
+  regions: Float[np.ndarray, 'R 4']  # not explained: boxes in pixels of the image
+  doubt: str  # see `parsed_scenes.doubt`, or `NOT_COMPARED`
+
+
+def judged(
+  model: Model,
+  ink_explained: float,
+  elbo: float,
+  elbo_rank: float,
+  unlike: bool,
+  regions: Float[np.ndarray, 'R 4'],
+) -> Judged:
+  """Says how well an image is explained."""
+  doubt = NOT_COMPARED if model.reference is None else parsed_scenes.doubt(unlike, len(regions))
+  return Judged(float(ink_explained), float(elbo), float(elbo_rank), regions, doubt)
+
+
+def boxes_of(labels: Int[np.ndarray, 'H W']) -> Float[np.ndarray, 'R 4']:
+  """Boxes around the regions 1 .. R of a label image: top, left, height, width in pixels."""
+  spans = [span for span in ndimage.find_objects(labels) if span is not None]
+  boxes = [(y.start, x.start, y.stop - y.start, x.stop - x.start) for y, x in spans]
+  return np.array(boxes, np.float32).reshape(-1, 4)
+
+
+def title(count: int, probability: float | None, doubt: str) -> str:
+  """The line of text over an annotated picture."""
+  text = f'{count:,} {"object" if count == 1 else "objects"}'
+  if probability is not None:
+    text += f', p = {probability:.3f}'
+  return text if doubt in ('', NOT_COMPARED) else f'{text} ({doubt})'
 
 
 def read(file: ImageFile, data: DataConfig) -> Shaped[np.ndarray, 'H W C'] | None:
@@ -41,6 +83,7 @@ def line(
   boxes: Float[np.ndarray, 'M 4'],
   scores: Float[np.ndarray, '*M'],
   codes: Float[np.ndarray, '*M D'],
+  judged: Judged,
   count_probs: Float[np.ndarray, ' T+1'] | None = None,
 ) -> dict[str, Any]:
   """The objects of an image.
@@ -52,6 +95,7 @@ def line(
     boxes: of M objects, in pixels.
     scores: of at least as many.
     codes: of at least as many.
+    judged: how well it is explained.
     count_probs: of each count, where known.
   """
   found: Iterable[tuple] = zip(boxes, scores, codes, strict=False)
@@ -63,6 +107,11 @@ def line(
     'step': model.step,
     'count': len(boxes),
     **known,
+    'ink_explained': _number(judged.ink_explained),
+    'elbo': _number(judged.elbo),
+    'elbo_rank': _number(judged.elbo_rank),
+    'doubt': judged.doubt,
+    'unexplained': [_rounded(box, 2) for box in judged.regions],
     'objects': [
       {'box': _rounded(box, 2), 'score': _rounded(score), 'z_what': _rounded(code)}
       for box, score, code in found
@@ -75,6 +124,11 @@ def path(folder: pathlib.Path, name: str, suffix: str) -> pathlib.Path:
   target = folder / f'{name}{suffix}'
   target.parent.mkdir(parents=True, exist_ok=True)
   return target
+
+
+def _number(value: float) -> float | None:
+  """A number for JSON, which has none that are not finite."""
+  return round(value, 5) if np.isfinite(value) else None
 
 
 def _rounded(values: Any, digits: int = 5) -> Any:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from air_jax.data import levels, pictures, preparation
 from air_jax.data.image_files import ImageFile
-from air_jax.inference import file_results
+from air_jax.inference import dashes, file_results
 from air_jax.inference.file_results import FileResult
 from air_jax.inference.predictor import Model
 from air_jax.viz import pillow_grid
@@ -47,10 +47,20 @@ def parse(
   for i, (name, size, canvas, shown) in enumerate(read):
     count = int(scenes.counts[i])
     boxes = pictures.unfit(scenes.boxes[i, :count], size, data.canvas_size, data.fit)
+    regions = pictures.unfit_labels(scenes.regions[i].astype(np.int32), size, data.fit)
+    judged = file_results.judged(
+      model,
+      scenes.ink_explained[i],
+      scenes.elbo[i],
+      scenes.elbo_ranks[i],
+      scenes.unlike[i],
+      file_results.boxes_of(regions),
+    )
     if annotated is not None:
       target = file_results.path(annotated, name, '.png')
-      probability = float(scenes.count_probs[i, count])
-      _annotate(shown, boxes / max(size) * _SIDE, scenes.canvases[i], probability).save(target)
+      text = file_results.title(count, float(scenes.count_probs[i, count]), judged.doubt)
+      drawn = dashes.draw(shown.convert('RGB'), regions)
+      _annotate(drawn, boxes / max(size) * _SIDE, scenes.canvases[i], text).save(target)
     line = file_results.line(
       model,
       name,
@@ -58,6 +68,7 @@ def parse(
       boxes,
       scenes.scores[i],
       np.asarray(scenes.latents.z_what[i]),
+      judged,
       scenes.count_probs[i],
     )
     yield FileResult(name, line, levels.histogram([canvas]))
@@ -75,7 +86,7 @@ def _annotate(
   shown: Image.Image,
   boxes: Float[np.ndarray, 'M 4'],
   canvas: Float[np.ndarray, 'H W C'],
-  probability: float,
+  text: str,
 ) -> Image.Image:
   """The image with numbered boxes beside its reconstruction, under a line of text."""
   header, gap = 24, 8
@@ -84,9 +95,9 @@ def _annotate(
   reconstruction = pillow_grid.to_image(canvas).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
   sheet.paste(reconstruction, (_SIDE + gap, header))
   pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-  objects = 'object' if len(boxes) == 1 else 'objects'
-  pen.text((4, 4), f'{len(boxes)} {objects}, p = {probability:.3f}', 'black', font)
-  pen.text((_SIDE + gap, 4), 'reconstruction', 'black', font)
+  pen.text((4, 4), text, 'black', font)
+  if pen.textlength(text, font) < _SIDE:
+    pen.text((_SIDE + gap, 4), 'reconstruction', 'black', font)
   for t, (top, left, height, width) in enumerate(boxes):
     pillow_grid.outline(sheet, (top + header, left, height, width), t, width=3)
     corner = left + 6, top + header + 4

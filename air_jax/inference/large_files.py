@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
-from jaxtyping import Bool, Int32
+from jaxtyping import Int32
 from PIL import Image, ImageDraw, ImageFont
 
 from air_jax.data import levels, preparation
 from air_jax.data.image_files import ImageFile
-from air_jax.inference import file_results, large_pictures
+from air_jax.inference import dashes, file_results, large_pictures
 from air_jax.inference.file_results import FileResult
 from air_jax.inference.predictor import Model
 from air_jax.viz import palette
@@ -41,11 +41,20 @@ def parse(
 
       parsed = large_pictures.parse_large(model, values, show)
     write_labels(parsed.labels, file_results.path(out / 'labels', file.name, ''))
+    judged = file_results.judged(
+      model,
+      parsed.ink_explained,
+      parsed.elbo,
+      parsed.elbo_rank,
+      parsed.unlike,
+      file_results.boxes_of(parsed.regions),
+    )
     if annotate:
-      drawn = _annotate(picture, parsed.labels, len(parsed.boxes))
+      text = file_results.title(len(parsed.boxes), None, judged.doubt)
+      drawn = _annotate(picture, parsed.labels, parsed.regions, text)
       drawn.save(file_results.path(out / 'annotated', file.name, '.png'))
     line = file_results.line(
-      model, file.name, picture.size, parsed.boxes, parsed.scores, parsed.codes
+      model, file.name, picture.size, parsed.boxes, parsed.scores, parsed.codes, judged
     )
     yield FileResult(file.name, line, levels.histogram([np.asarray(picture)]))
 
@@ -58,33 +67,27 @@ def write_labels(labels: Int32[np.ndarray, 'H W'], path: pathlib.Path) -> None:
     Image.fromarray(labels).save(f'{path}.tif', compression='tiff_deflate')
 
 
-def _annotate(picture: Image.Image, labels: Int32[np.ndarray, 'H W'], count: int) -> Image.Image:
-  """The image with the outlines of its objects, under a line of text."""
+def _annotate(
+  picture: Image.Image,
+  labels: Int32[np.ndarray, 'H W'],
+  regions: Int32[np.ndarray, 'H W'],
+  text: str,
+) -> Image.Image:
+  """The image with the outlines of its objects and of what is unexplained, under a line of text."""
   longest = max(picture.size)
   ratio = np.clip(1.0, _SHORTEST / longest, _LONGEST / longest)
   width, height = (max(1, round(side * ratio)) for side in picture.size)
   shown = np.array(picture.convert('RGB').resize((width, height)))
   scaled = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
   numbers = np.asarray(scaled)
-  shown[_outlines(numbers)] = 0  # a dark margin, for bright pictures
-  inner = _outlines(np.where(_outlines(numbers), 0, numbers))
+  shown[dashes.outlines(numbers)] = 0  # a dark margin, for bright pictures
+  inner = dashes.outlines(np.where(dashes.outlines(numbers), 0, numbers))
   colours = np.array([_rgb(colour) for colour in palette.COLOURS], np.uint8)
   shown[inner] = colours[(numbers[inner] - 1) % len(colours)]
   sheet = Image.new('RGB', (width, height + _HEADER), 'white')
-  sheet.paste(Image.fromarray(shown), (0, _HEADER))
-  objects = 'object' if count == 1 else 'objects'
-  ImageDraw.Draw(sheet).text((4, 4), f'{count} {objects}', 'black', ImageFont.load_default(14))
+  sheet.paste(dashes.draw(Image.fromarray(shown), regions), (0, _HEADER))
+  ImageDraw.Draw(sheet).text((4, 4), text, 'black', ImageFont.load_default(14))
   return sheet
-
-
-def _outlines(labels: Int32[np.ndarray, 'H W']) -> Bool[np.ndarray, 'H W']:
-  """The pixels of objects that have a neighbour of another label."""
-  padded = np.pad(labels, 1)
-  differs = np.zeros(labels.shape, bool)
-  for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):
-    height, width = labels.shape
-    differs |= padded[rows : rows + height, columns : columns + width] != labels
-  return differs & (labels > 0)
 
 
 def _rgb(colour: str) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ from scipy import ndimage, spatial
 from air_jax.config.sections import DataConfig
 from air_jax.data import crops, preparation
 from air_jax.errors import UserError
+from air_jax.inference import mosaic
+from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.inference.predictor import Model
 
 _STRIDE = 1 / 3  # of the canvas, from view to view
@@ -34,6 +36,13 @@ class ParsedPicture(NamedTuple):
   boxes: Float[np.ndarray, 'M 4']  # of the masks: top, left, height, width in pixels
   scores: Float[np.ndarray, ' M']  # in (0, 1], share of the views that hold it which found it
   codes: Float[np.ndarray, 'M D']  # z_what
+  ink_explained: float  # in [0, 1], see `residuals.ink_explained`
+  elbo: float  # nats, mean over views
+  # Compared with held-out views; NaN, False and 0 where the model has no reference:
+  elbo_rank: float  # in [0, 1], mean over views, see `ParsedScenes.elbo_ranks`
+  unlike: bool  # whether a quarter of the views or more are unlike held-out ones
+  regions: Int32[np.ndarray, 'H W']  # that are not explained, as large as an object: i + 1 in
+  # region i, 0 elsewhere
 
 
 class _Found(NamedTuple):
@@ -89,10 +98,14 @@ def parse_large(
   filled = np.pad(scaled, [*missing, (0, 0)], 'edge')
   rows, columns = (_axis(side, size) for side in filled.shape[:2])
   corners = [(y, x) for y in rows.starts.tolist() for x in columns.starts.tolist()]
+  painted = mosaic.Mosaic(filled, size)
   found: list[_Found] = []
   for start in range(0, len(corners), _BATCH):
     part = corners[start : start + _BATCH]
-    found += _views(model, filled, part, rows, columns)
+    views = np.stack([filled[y : y + size, x : x + size] for y, x in part])
+    scenes = model.parse(views, _BATCH)
+    painted.add(scenes, part)
+    found += _views(scenes, part, rows, columns)
     progress(start + len(part), len(corners))
   merged = _merge(found, filled.shape[:2], _SCRAP * (crops.OBJECT * size) ** 2)
   least = _MARGIN * size
@@ -107,7 +120,10 @@ def parse_large(
   ]
   kept = [i for i, score in enumerate(scores) if score >= _AGREE]
   height, width = picture.shape[:2]
-  return _in_pixels(merged, kept, scores, (scaled.shape[0], scaled.shape[1]), (height, width))
+  shape = scaled.shape[0], scaled.shape[1]
+  refused = ~np.isin(merged.labels, [0, *(i + 1 for i in kept)])
+  judged = painted.judge(refused, shape, model.noise, model.reference)
+  return _in_pixels(merged, kept, scores, judged, shape, (height, width))
 
 
 def _pixels(picture: np.ndarray, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
@@ -128,16 +144,9 @@ def _axis(side: int, size: int) -> _Axis:
 
 
 def _views(
-  model: Model,
-  picture: UInt8[np.ndarray, 'H W C'],
-  corners: list[tuple[int, int]],
-  rows: _Axis,
-  columns: _Axis,
+  scenes: ParsedScenes, corners: list[tuple[int, int]], rows: _Axis, columns: _Axis
 ) -> Iterator[_Found]:
   """The objects that lie deep enough in views with these corners."""
-  size = rows.size
-  views = np.stack([picture[y : y + size, x : x + size] for y, x in corners])
-  scenes = model.parse(views, _BATCH)
   for i, (top, left) in enumerate(corners):
     segments = _join_around(scenes.segments[i])
     spans = ndimage.find_objects(segments, max_label=int(scenes.counts[i]))
@@ -149,7 +158,7 @@ def _views(
       middle = np.argwhere(mask).mean(0) + corner
       down = rows.depths(middle[0])[rows.starts == top].item()
       across = columns.depths(middle[1])[columns.starts == left].item()
-      if (depth := min(down, across)) >= _MARGIN * size:
+      if (depth := min(down, across)) >= _MARGIN * rows.size:
         yield _Found(depth, corner, mask, middle, scenes.z_what_mean[i, t].copy())
 
 
@@ -212,6 +221,7 @@ def _in_pixels(
   merged: _Merged,
   kept: list[int],
   scores: list[float],
+  judged: mosaic.Judged,
   scaled_shape: tuple[int, int],
   shape: tuple[int, int],
 ) -> ParsedPicture:
@@ -233,6 +243,11 @@ def _in_pixels(
     boxes=np.array(boxes, np.float32).reshape(-1, 4),
     scores=np.array([scores[i] for i in objects], np.float32),
     codes=np.array(codes, np.float32).reshape(len(objects), -1 if objects else 0),
+    ink_explained=judged.ink_explained,
+    elbo=judged.elbo,
+    elbo_rank=judged.elbo_rank,
+    unlike=judged.unlike,
+    regions=_enlarge(judged.regions, shape),
   )
 
 

@@ -15,7 +15,7 @@ from air_jax.config.sections import DataConfig
 from air_jax.data import image_files, levels
 from air_jax.data.image_files import ImageFile
 from air_jax.errors import UserError
-from air_jax.inference import fitted_files, large_files
+from air_jax.inference import file_results, fitted_files, large_files, parsed_scenes
 from air_jax.inference.file_results import FileResult
 from air_jax.inference.predictor import Model
 from air_jax.runtime import files as file_writing
@@ -57,11 +57,13 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
   """Parses image files into a folder; continues where an earlier call was interrupted.
 
   `objects.jsonl` gets a line for each image that can be read, in the order of their names:
-  `image`, `width`, `height`, `step` (training step of the model), `count`, `count_probs`, and
-  `objects` with `box` (top, left, height, width, in pixels of the file), `score` and `z_what`;
-  `counts.csv` the counts alone. `annotated/NAME.png` shows the image with its boxes beside the
-  reconstruction. Of a model that was trained on crops there is no `count_probs`, and
-  `labels/NAME.png` says which object each pixel belongs to.
+  `image`, `width`, `height`, `step` (training step of the model), `count`, `count_probs`,
+  `ink_explained`, `elbo` and `elbo_rank` (null where not known), `doubt` (why not to rely on this,
+  in words), `unexplained` (boxes of regions), and `objects` with `box` (top, left, height, width,
+  in pixels of the file), `score` and `z_what`; `counts.csv` the counts and doubts alone.
+  `annotated/NAME.png` shows the image with its boxes beside the reconstruction, and what is
+  unexplained in dashed outlines. Of a model that was trained on crops there is no `count_probs`,
+  and `labels/NAME.png` says which object each pixel belongs to.
 
   Args:
     model: the model that parses.
@@ -104,7 +106,7 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
           sizes.add((result.line['width'], result.line['height']))
           brightness += result.brightness
         lines.flush()
-    _write_counts(path, out / 'counts.csv')
+    doubts = _write_counts(path, out / 'counts.csv')
   except OSError as error:
     raise UserError(f'{out} cannot be written to: {error.strerror or error}') from error
   if left and unreadable == len(names):
@@ -112,7 +114,7 @@ def run(model: Model, images: str, out: str | pathlib.Path, annotate: bool) -> s
   parsed = len(left) - unreadable
   if parsed:
     levels.warn_if_dim(brightness, images)
-  return _summary(parsed, len(done), unreadable, sizes, data, path)
+  return _summary(parsed, len(done), unreadable, sizes, data, path) + _in_doubt(doubts)
 
 
 def _done(path: pathlib.Path, names: Sequence[str], step: int) -> set[str]:
@@ -147,15 +149,35 @@ def _parse(
   return fitted_files.parse(model, files, out / 'annotated' if annotate else None)
 
 
-def _write_counts(lines: pathlib.Path, path: pathlib.Path) -> None:
-  """Writes the counts of all images of `objects.jsonl` as a table."""
+def _write_counts(lines: pathlib.Path, path: pathlib.Path) -> list[str]:
+  """Writes the counts and doubts of the images of `objects.jsonl` as a table; returns doubts."""
+  doubts = []
   text = io.StringIO()
   table = csv.writer(text, lineterminator='\n')
-  table.writerow(('name', 'count'))
+  table.writerow(('name', 'count', 'doubt'))
   with lines.open() as known:
     for line in map(json.loads, known):
-      table.writerow((line['image'], line['count']))
+      doubts.append(line.get('doubt', file_results.NOT_COMPARED))  # earlier versions wrote none
+      table.writerow((line['image'], line['count'], doubts[-1]))
   file_writing.write_atomic(path, text.getvalue().encode())
+  return doubts
+
+
+def _in_doubt(doubts: Sequence[str]) -> str:
+  """How many images are in doubt, for the summary."""
+  unlike = sum(parsed_scenes.UNLIKE in doubt for doubt in doubts)
+  unexplained = sum(doubt.endswith(parsed_scenes.UNEXPLAINED) for doubt in doubts)
+  unknown = sum(doubt == file_results.NOT_COMPARED for doubt in doubts)
+  parts = [
+    f'{number:,} of {len(doubts):,} {text}'
+    for number, text in (
+      (unlike, f'are {parsed_scenes.UNLIKE}'),
+      (unexplained, f'have regions {parsed_scenes.UNEXPLAINED}'),
+      (unknown, f'are {file_results.NOT_COMPARED}'),
+    )
+    if number
+  ]
+  return '; ' + ', '.join(parts) if parts else ''
 
 
 def _summary(

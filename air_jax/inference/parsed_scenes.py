@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt16
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt16
 
-from air_jax.evaluation import metrics
+from air_jax.evaluation import familiarity, metrics, residuals
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives import distributions
@@ -16,6 +16,9 @@ from air_jax.types import Latents
 # Of the greatest brightness of an object, so that dim ones are found too:
 _BOX_SHARE = 0.25  # beyond which its ink lies in its box
 _EDGE_SHARE = 0.5  # of what it changes: at half lies the edge of what is blurred
+UNLIKE, UNEXPLAINED = 'unlike the training pictures', 'unexplained'  # words of a doubt
+# Fields that only held-out images give:
+COMPARED = 'elbo_ranks', 'unlike', 'regions'
 _MIDDLE, _MIDDLE_SIZE = 0.4, 20  # of an object: deviation in half windows, pixels
 
 
@@ -23,7 +26,8 @@ class ParsedScenes(NamedTuple):
   """B scenes that a model parsed, generated or edited, as NumPy arrays.
 
   Boxes, windows, scores and glimpses are 0 from row `counts` on. A scene that was generated or
-  edited has exact latents: their deviations are 0, its `count_probs` one-hot, its `elbo` NaN.
+  edited has exact latents: their deviations are 0, its `count_probs` one-hot, its `elbo`,
+  `ink_explained` and `energies` NaN. Of a parsed one every object has ink, see `without_ink`.
   """
 
   counts: Int[np.ndarray, ' B']
@@ -36,11 +40,19 @@ class ParsedScenes(NamedTuple):
   scores: Float[np.ndarray, 'B T']  # P(n > t), that the image holds the t-th object at least
   glimpses: Float[np.ndarray, 'B T h w C']  # each object on black, in [0, 1]
   canvases: Float[np.ndarray, 'B H W C']  # the reconstruction: all objects over the background
+  backgrounds: Float[np.ndarray, 'B H W C']  # the same without objects
   z_where_mean: Float[np.ndarray, 'B T 3']  # posterior of raw (scale, x, y), absent objects too
   z_where_std: Float[np.ndarray, 'B T 3']
   z_what_mean: Float[np.ndarray, 'B T D']  # posterior of the codes, absent objects too
   z_what_std: Float[np.ndarray, 'B T D']
   elbo: Float[np.ndarray, ' B']  # nats, estimate of the bound on log p(image); see `Model.parse`
+  ink_explained: Float[np.ndarray, ' B']  # in [0, 1], see `residuals.ink_explained`
+  energies: Float[np.ndarray, 'B 2 F']  # `residuals.band_energies` of the image and its residual
+  # Compared with held-out images; NaN, False and 0 where the model has no reference:
+  elbo_ranks: Float[np.ndarray, ' B']  # in [0, 1], see `familiarity.Reference.ranks`
+  unlike: Bool[np.ndarray, ' B']  # whether the image lies outside their distribution
+  regions: UInt16[np.ndarray, 'B H W']  # of the model's canvas: i + 1 is the i-th region that is
+  # not explained, as large as an object; 0 elsewhere
   latents: Latents  # with a leading [B]; rows of absent objects are kept
 
 
@@ -52,7 +64,7 @@ def describe(
   painted: Float[Array, 'T H W A'],
   canvases: Float[Array, 'T+1 H W C'],
 ) -> ParsedScenes:
-  """One scene with exact latents; the caller of a parse sets deviations and bound.
+  """One scene with exact latents; the caller of a parse sets what depends on an image.
 
   Args:
     model: the model.
@@ -77,14 +89,64 @@ def describe(
     'scores': jnp.where(present, distributions.presence_probs(log_probs), 0.0),
     'glimpses': jnp.where(present[:, None, None, None], glimpses[..., : canvases.shape[-1]], 0.0),
     'canvases': canvases[latents.count],
+    'backgrounds': canvases[0],
     'z_where_mean': latents.z_where,
     'z_where_std': jnp.zeros_like(latents.z_where),
     'z_what_mean': latents.z_what,
     'z_what_std': jnp.zeros_like(latents.z_what),
     'elbo': jnp.full((), jnp.nan),
+    'ink_explained': jnp.full((), jnp.nan),
+    'energies': jnp.full((2, residuals.BANDS), jnp.nan),
+    'elbo_ranks': jnp.full((), jnp.nan),
+    'unlike': jnp.array(False),
+    'regions': jnp.zeros(canvases.shape[1:3], jnp.uint16),
     'latents': latents,
   }
   return ParsedScenes(**fields)
+
+
+def compare(
+  scenes: ParsedScenes, images: UInt8[np.ndarray, 'B H W C'], reference: familiarity.Reference
+) -> ParsedScenes:
+  """Sets the fields that compare scenes of images with held-out ones."""
+  regions = [
+    residuals.regions(residuals.off(image, canvas, reference.level), reference.area)
+    for image, canvas in zip(images, scenes.canvases, strict=True)
+  ]
+  return scenes._replace(
+    elbo_ranks=reference.ranks(scenes.counts, scenes.elbo),
+    unlike=reference.unlike(scenes.counts, _traits(scenes), scenes.elbo),
+    regions=np.array(regions, np.uint16).reshape(scenes.regions.shape),
+  )
+
+
+def measure(
+  step: int, images: UInt8[np.ndarray, 'B H W C'], scenes: ParsedScenes
+) -> familiarity.Reference:
+  """What held-out images are like, of their scenes."""
+  contrasts = np.abs(scenes.canvases - scenes.backgrounds).max(-1)
+  sizes = np.concatenate([*map(residuals.object_sizes, scenes.segments, contrasts)])
+  return familiarity.measure(
+    step,
+    scenes.counts,
+    _traits(scenes),
+    scenes.elbo,
+    images,
+    scenes.canvases,
+    *sizes.T,
+  )
+
+
+def _traits(scenes: ParsedScenes) -> Float[np.ndarray, 'B F']:
+  return familiarity.traits(scenes.counts, scenes.energies, scenes.z_what_std)
+
+
+def doubt(unlike: bool, regions: int) -> str:
+  """Why not to rely on what was found in an image, in words; '' where nothing speaks against it."""
+  reasons = [UNLIKE] if unlike else []
+  if regions:
+    reasons.append(f'{regions:,} {"region" if regions == 1 else "regions"} {UNEXPLAINED}')
+  return '; '.join(reasons)
 
 
 def _changes(

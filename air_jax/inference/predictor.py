@@ -4,7 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,14 @@ from absl import logging
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped, UInt8
 from PIL import Image
 
-from air_jax import objectives
 from air_jax.config import schema
 from air_jax.config.sections import Config
 from air_jax.configs import default
 from air_jax.data import pictures, preparation
 from air_jax.errors import UserError
-from air_jax.inference import parsed_scenes
+from air_jax.evaluation import familiarity, residuals
+from air_jax.inference import parsed_scenes, without_ink
+from air_jax.inference.batching import in_batches, join, split
 from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.model import air
 from air_jax.storage import run_dir
@@ -27,13 +28,19 @@ from air_jax.storage.checkpoints import Checkpoints
 from air_jax.types import Latents, Rollout
 
 _BATCH = 256  # images at once, unless asked otherwise
-_Tree = TypeVar('_Tree')
 
 
 class Model:
   """A trained model: a configuration, networks and the parameters that evaluation uses."""
 
-  def __init__(self, config: Config, model: air.Model, params: Any, step: int):
+  def __init__(
+    self,
+    config: Config,
+    model: air.Model,
+    params: Any,
+    step: int,
+    reference: familiarity.Reference | None = None,
+  ):
     """Holds a model.
 
     Args:
@@ -41,18 +48,18 @@ class Model:
       model: the architecture.
       params: its parameters; of a training state, `average`.
       step: training steps behind them.
+      reference: what held-out images are like; None where it was not measured.
     """
-    self.config, self.model, self.step = config, model, step
+    self.config, self.model, self.step, self.reference = config, model, step, reference
     self._params = params
 
   def __repr__(self) -> str:
     side, _, channels = self._shape()
     model = self.config.model
     number = sum(leaf.size for leaf in jax.tree.leaves(self._params))
-    std = float(air.numbers(self.model, self._params).likelihood_std)
     return (
       f'<air_jax Model: canvas {side}x{side}x{channels}, at most {model.max_steps} objects, '
-      f'code size {model.code_size}, {model.likelihood} likelihood (std {std:.3g}), '
+      f'code size {model.code_size}, {model.likelihood} likelihood (std {self.noise:.3g}), '
       f'{number:,} parameters, training step {self.step:,}>'
     )
 
@@ -65,6 +72,11 @@ class Model:
   def window_size(self) -> float:
     """Side of a typical window as a fraction of the canvas: the middle of the prior on sizes."""
     return float(air.window_size(self.model, self._params))
+
+  @property
+  def noise(self) -> float:
+    """Deviation of a pixel by the likelihood, `model.likelihood_std`, as learned."""
+    return float(air.numbers(self.model, self._params).likelihood_std)
 
   def parse(self, images: np.ndarray, batch_size: int = _BATCH) -> ParsedScenes:
     """Explains images by the most probable latents, batch by batch.
@@ -83,7 +95,13 @@ class Model:
       UserError: `images` is no such array.
     """
     images = _check(images)
-    return _join([self._parse(part) for part in _split(images, batch_size)])
+    return join([self._parse(part) for part in split(images, batch_size)])
+
+  def with_reference(self, images: UInt8[np.ndarray, 'B H W C']) -> 'Model':
+    """The same model, which compares what it parses with held-out images, B >= 1."""
+    scenes = Model(self.config, self.model, self.params, self.step).parse(images)
+    reference = parsed_scenes.measure(self.step, self._fitted(_check(images)), scenes)
+    return Model(self.config, self.model, self.params, self.step, reference)
 
   def prepare(self, picture: Shaped[np.ndarray, 'H W C']) -> UInt8[np.ndarray, 'S S c']:
     """Brings a picture in a file's own values to the canvas, by `data.channel`, levels and fit."""
@@ -107,7 +125,7 @@ class Model:
       UserError: `images` is no such array.
     """
     images = self._fitted(_check(images))
-    return _in_batches(functools.partial(_explain, self.model, self._params), images, _BATCH)
+    return in_batches(functools.partial(_explain, self.model, self._params), images, _BATCH)
 
   def generate(self, number: int, key: PRNGKeyArray) -> ParsedScenes:
     """Samples `number` scenes from the prior, every count equally likely. The key is consumed."""
@@ -126,7 +144,7 @@ class Model:
 
   def render(self, latents: Latents) -> ParsedScenes:
     """Renders scenes from `Latents` with a leading [B]."""
-    return _in_batches(functools.partial(_render, self.model, self._params), latents, _BATCH)
+    return in_batches(functools.partial(_render, self.model, self._params), latents, _BATCH)
 
   def decode(self, codes: Float[np.ndarray, 'M D']) -> Float[np.ndarray, 'M h w C']:
     """Decodes codes (z_what) into glimpses in [0, 1], each object by itself on black."""
@@ -137,13 +155,15 @@ class Model:
 
     `jax.export.deserialize(bytearray(data)).call(images)` takes [b, H, W, C] uint8, b >= 1, and
     returns a dict of the fields of `ParsedScenes`, with `z_where`, `z_what` and `z_background` in
-    place of `latents`. It runs on CPU, CUDA and TPU.
+    place of `latents`, without those that need held-out images. It runs on CPU, CUDA and TPU.
     """
 
     def parse(images: Array) -> dict[str, Array]:
       scenes = _parse(self.model, self._params, images)._asdict()
       latents = scenes.pop('latents')._asdict()
       latents.pop('count')
+      for name in parsed_scenes.COMPARED:
+        scenes.pop(name)
       return scenes | latents
 
     (batch,) = jax.export.symbolic_shape('b')
@@ -175,6 +195,8 @@ class Model:
       raise UserError(f'{path} cannot be written to: {error.strerror or error}') from error
     with Checkpoints(path / 'checkpoints', 1) as checkpoints:
       checkpoints.save(self.step, jax.tree.map(lambda x: jnp.asarray(x)[None], state))
+    if self.reference is not None:
+      run_dir.write_reference(path, familiarity.to_json(self.reference))
 
   def _shape(self) -> tuple[int, int, int]:
     return self.config.data.canvas_size, self.config.data.canvas_size, self.config.model.channels
@@ -182,7 +204,10 @@ class Model:
   def _parse(self, images: np.ndarray) -> ParsedScenes:
     height, width = images.shape[1:3]
     fitted = self._fitted(images)
-    scenes = _in_batches(functools.partial(_parse, self.model, self._params), fitted, len(fitted))
+    parse = functools.partial(_parse, self.model, self._params)
+    scenes = in_batches(parse, fitted, len(fitted))
+    if self.reference is not None:
+      scenes = parsed_scenes.compare(scenes, fitted, self.reference)
     if (height, width) != self._shape()[:2]:
       size, how = self.config.data.canvas_size, self.config.data.fit
       scenes = scenes._replace(boxes=pictures.unfit(scenes.boxes, (width, height), size, how))
@@ -219,38 +244,9 @@ def _check(images: np.ndarray) -> np.ndarray:
   return np.round(255 * images).astype(np.uint8)
 
 
-def _split(tree: _Tree, size: int) -> list[_Tree]:
-  """Parts of at most `size` rows; an empty tree is one part."""
-  rows = len(jax.tree.leaves(tree)[0])
-
-  def part(start: int) -> _Tree:
-    return jax.tree.map(lambda x: x[start : start + size], tree)
-
-  return [part(start) for start in range(0, max(rows, 1), max(size, 1))]
-
-
-def _in_batches(function: Callable, tree: Any, size: int) -> Any:
-  """Applies a jitted function to parts, each padded to a power of 2: few shapes are compiled."""
-
-  def apply(part: Any) -> Any:
-    rows = len(jax.tree.leaves(part)[0])
-    padding = (1 << max(rows - 1, 0).bit_length()) - rows
-
-    def pad(x: np.ndarray) -> np.ndarray:
-      return np.concatenate([x, np.zeros((padding, *x.shape[1:]), x.dtype)])
-
-    return jax.tree.map(lambda x: np.asarray(x)[:rows], function(jax.tree.map(pad, part)))
-
-  return _join([apply(part) for part in _split(tree, size)])
-
-
-def _join(parts: list[_Tree]) -> _Tree:
-  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
 @jax.jit
 def _explain(model: air.Model, params: Any, images: Array) -> tuple[Latents, Rollout]:
-  return jax.vmap(lambda image: air.parse(model, params, image))(images / 255.0)
+  return jax.vmap(lambda image: without_ink.explain(model, params, image)[:2])(images / 255.0)
 
 
 @jax.jit
@@ -258,16 +254,18 @@ def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
   """Parses uint8 images."""
 
   def parse(image: Array) -> ParsedScenes:
-    latents, rolled = air.parse(model, params, image)
-    terms = air.elbo_terms(model, params, image, rolled, model.spec.success)
-    log_probs = air.count_log_posterior(model, params, image, rolled)
+    latents, rolled, log_probs, elbo = without_ink.explain(model, params, image)
     scene = parsed_scenes.describe(
       model, latents, log_probs, rolled.glimpses, rolled.painted, rolled.canvases
     )
+    left = image - scene.canvases
+    noise = air.numbers(model, params).likelihood_std
     known: dict[str, Any] = {
       'z_where_std': rolled.where.std,
       'z_what_std': rolled.what.std,
-      'elbo': objectives.elbo(terms),
+      'elbo': elbo,
+      'ink_explained': residuals.ink_explained(image, scene.backgrounds, scene.canvases, noise),
+      'energies': jnp.stack([residuals.band_energies(image), residuals.band_energies(left)]),
     }
     return scene._replace(**known)
 

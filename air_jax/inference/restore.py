@@ -7,11 +7,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from jaxtyping import UInt8
 
 from air_jax.config import adaptation, schema
 from air_jax.config.members import member_config
-from air_jax.config.sections import Config
+from air_jax.config.sections import Config, DataConfig
+from air_jax.data import loading
 from air_jax.errors import UserError
+from air_jax.inference import references
 from air_jax.inference.predictor import Model
 from air_jax.model import air
 from air_jax.runtime import memory
@@ -26,12 +31,15 @@ class Run(NamedTuple):
   step: int
   params: dict[str, Any]  # the averaged parameters, with a leading [N]
   diverged: dict[int, dict[str, Any]]  # members that had diverged
+  own_data: DataConfig  # of the run, without changes
+  changed: bool  # whether the configuration is not that of the run
 
   def model(self, index: int) -> Model:
-    """The model of one member."""
+    """The model of one member, with the reference that its folder keeps, if there is one."""
     config = member_config(self.config, index)
     params = jax.tree.map(lambda x: jnp.asarray(x[index]), self.params)
-    return Model(config, air.build(config.model), params, self.step)
+    known = None if self.changed else references.read(self.member_dir(index), self.step)
+    return Model(config, air.build(config.model), params, self.step, known)
 
   def member_dir(self, index: int) -> pathlib.Path:
     """The folder of one member."""
@@ -68,7 +76,7 @@ def restore(workdir: str | os.PathLike, changes: Mapping[str, Any] | None = None
   Raises:
     UserError: there is no run, no checkpoint that can be read, or a change is not allowed.
   """
-  config = schema.parse(run_dir.load_config(workdir))
+  config = own = schema.parse(run_dir.load_config(workdir))
   folder = pathlib.Path(os.path.expanduser(workdir))
   size = config.train.population
   params = jax.eval_shape(air.init, air.build(config.model), jax.random.key(0))
@@ -84,7 +92,8 @@ def restore(workdir: str | os.PathLike, changes: Mapping[str, Any] | None = None
       memory.of_machine(),
       'smaller ones need less',
     )
-  return Run(config, folder, step, state['average'], run_dir.diverged(folder, step, size))
+  diverged = run_dir.diverged(folder, step, size)
+  return Run(config, folder, step, state['average'], diverged, own.data, bool(changes))
 
 
 def load(
@@ -106,3 +115,57 @@ def load(
   """
   run = restore(workdir, changes)
   return run.model(run.chosen(member))
+
+
+def load_with_reference(
+  workdir: str | os.PathLike,
+  member: int | None = None,
+  changes: Mapping[str, Any] | None = None,
+) -> Model:
+  """Loads the model of a run, which compares what it parses with held-out images.
+
+  Where the run's folder does not say what these are like, or a change makes that worthless, it is
+  measured; the folder then keeps it, if it may be written to. Without held-out images the model
+  compares nothing, which is logged.
+
+  Args:
+    workdir: as of `load`.
+    member: as of `load`.
+    changes: as of `load`.
+
+  Raises:
+    UserError: as `load`.
+  """
+  run = restore(workdir, changes)
+  index = run.chosen(member)
+  model = run.model(index)
+  if model.reference is not None:
+    return model
+  data, most = run.own_data, references.MOST
+  if run.changed:
+    most = references.FEW
+    if model.config.data.canvas_size != data.canvas_size:
+      data = model.config.data
+  try:
+    images = np.asarray(loading.load(data, 'test').images)
+  except UserError as error:
+    logging.warning('pictures are not compared with held-out ones, which cannot be had: %s', error)
+    return model
+  model = model.with_reference(images[:most])
+  if not run.changed:
+    references.write(run.member_dir(index), model)
+  return model
+
+
+def keep_references(workdir: str | os.PathLike, images: UInt8[np.ndarray, 'B H W C']) -> None:
+  """Measures what held-out images are like for each model of a run, and keeps that in its folder.
+
+  Nothing is done where several processes trained it.
+  """
+  if jax.process_count() > 1:
+    return
+  run = restore(workdir)
+  for index in range(run.config.train.population):
+    if index not in run.diverged:
+      model = run.model(index).with_reference(images[: references.MOST])
+      references.write(run.member_dir(index), model)

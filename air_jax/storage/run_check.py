@@ -1,9 +1,10 @@
 """Whether the files of a run are sound; those that are not are mended where that is possible."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from air_jax.errors import UserError
 from air_jax.runtime import files
@@ -35,7 +36,7 @@ def check(folder: pathlib.Path, members: int) -> list[Finding]:
     folders |= {f'{each.relative_to(folder)}/': each for each in dirs if each.is_dir()}
   found = [*_checkpoints(folder / 'checkpoints')]
   for prefix, each in folders.items():
-    found += [*_metrics(each, prefix), *_evaluation(each, prefix)]
+    found += [*_metrics(each, prefix), *_evaluation(each, prefix), *_reference(each, prefix)]
   found += _one(folder / provenance.NAME, provenance.NAME, lambda: provenance.entries(folder))
   try:
     run_dir.diverged(folder, 0, members)
@@ -87,6 +88,12 @@ def _metrics(folder: pathlib.Path, prefix: str) -> Iterator[Finding]:
 def _evaluation(folder: pathlib.Path, prefix: str) -> list[Finding]:
   path = folder / run_dir.EVALUATION
   return _one(path, f'{prefix}{run_dir.EVALUATION}', lambda: run_dir.read_evaluation(folder))
+
+
+def _reference(folder: pathlib.Path, prefix: str) -> list[Finding]:
+  path = folder / run_dir.REFERENCE
+  read = functools.partial(run_dir.read_reference, folder, dict[str, Any])
+  return _one(path, f'{prefix}{run_dir.REFERENCE}', read)
 
 
 def _one(path: pathlib.Path, name: str, read: Callable[[], object]) -> list[Finding]:

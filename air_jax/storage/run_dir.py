@@ -8,11 +8,13 @@ checkpoints/     Orbax, one folder a step
 figures/         PNGs of the last evaluation, and GIFs at the end
 frames/          the frames of learning.gif
 evaluation.json  the summary of the last evaluation
+reference.json   what held-out images are like, see evaluation/familiarity.py
 run.lock         while a process trains
 
 That of a population also holds
 
-members/003/     metrics, events, figures and evaluation of member 3; checkpoints hold all members
+members/003/     metrics, events, figures, evaluation and reference of member 3; checkpoints hold
+                 all members
 diverged.json    members that diverged: at which step, and what first
 """
 
@@ -30,6 +32,7 @@ from air_jax.runtime import distributed, files
 from air_jax.storage import run_lock, summary_form
 
 _CONFIG, DIVERGED, EVALUATION = 'config.json', 'diverged.json', 'evaluation.json'
+REFERENCE = 'reference.json'
 _MEND_DIVERGED = 'restore it, or remove it if no member had diverged'
 
 
@@ -117,6 +120,21 @@ def read_evaluation(folder: pathlib.Path) -> dict[str, Any] | None:
   if summary is not None and (text := summary_form.mismatch_of_summary(summary)):
     raise UserError(f'{path} is damaged: {text}; evaluate the run anew')
   return summary
+
+
+def write_reference(folder: pathlib.Path, reference: dict[str, Any]) -> None:
+  """Keeps what held-out images are like, in a folder that is made if there is none."""
+  folder.mkdir(parents=True, exist_ok=True)
+  files.write_json(folder / REFERENCE, reference)
+
+
+def read_reference(folder: pathlib.Path, form: Any) -> Any:
+  """What `write_reference` kept, of this form; None where there is none.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  return files.read_json(folder / REFERENCE, form)
 
 
 def write_diverged(folder: pathlib.Path, known: dict[int, dict[str, Any]]) -> None:
