@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -16,11 +17,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 @contextlib.contextmanager
 def served(folder, env=None):
-  """The address of a demo of a run; Ctrl-C must end it without an error."""
-  command = [sys.executable, ROOT / 'main.py', '--mode=demo', f'--workdir={folder}', '--port=0']
-  with subprocess.Popen(
-    command, env=env or os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-  ) as process:
+  """The address of a demo of a copy of a run; Ctrl-C must end it without an error."""
+  with contextlib.ExitStack() as stack:
+    run = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'run'
+    shutil.copytree(folder, run)  # the demo keeps there what held-out images are like
+    command = [sys.executable, ROOT / 'main.py', '--mode=demo', f'--workdir={run}', '--port=0']
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    process = stack.enter_context(subprocess.Popen(command, env=env or os.environ, **pipes))
     try:
       line = process.stdout.readline()
       assert line.startswith('draw at http://'), process.stderr.read()

@@ -58,6 +58,10 @@ def assert_same(answer, scene):
   """The answer describes the one scene of a batch."""
   count = int(scene.counts[0])
   assert answer['count'] == count == len(answer['objects'])
+  if np.isfinite(scene.ink_explained[0]):
+    assert answer['ink_explained'] == pytest.approx(scene.ink_explained[0], abs=1e-4)
+  else:
+    assert answer['ink_explained'] is None and answer['doubt'] == '' and not answer['unexplained']
   np.testing.assert_allclose(answer['probs'], scene.count_probs[0], atol=1e-5)
   canvas = np.clip(scene.canvases[0, ..., 0], 0, 1)
   np.testing.assert_allclose(pixels(answer['canvas']) / 255, canvas, atol=0.01)

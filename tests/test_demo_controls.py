@@ -4,6 +4,7 @@ import time
 
 import demo_page
 import numpy as np
+import own_images
 import pytest
 from test_demo import pixels
 
@@ -85,6 +86,26 @@ def test_strokes_and_a_cleared_drawing_come_back(address):
     assert page.evaluate('scene') is None and page.is_disabled('#undo')
 
 
+def test_what_is_not_to_be_relied_on_is_said(address, tmp_path):
+  with demo_page.opened(address) as page:
+    demo_page.draw(page, [(0.3, 0.2), (0.3, 0.6)])
+    before = page.inner_text('#doubt')
+    own_images.save(np.full((60, 60), 255, np.uint8), tmp_path / 'white.png')
+    with demo_page.answered(page):
+      page.set_input_files('#file', tmp_path / 'white.png')
+    scene = page.evaluate('scene')
+    assert scene['doubt'] == 'unlike the training pictures; 1 region unexplained'
+    assert page.inner_text('#doubt') == f'Do not rely on this: {scene["doubt"]}.'
+    (rect,) = page.query_selector_all('#windows rect.unexplained')
+    assert [float(rect.get_attribute(side)) for side in ('y', 'x', 'height', 'width')] == [
+      pytest.approx(side, abs=1e-6) for side in scene['unexplained'][0]
+    ]
+    page.click('#undo')
+    assert page.inner_text('#doubt') == before
+    page.click('#clear')
+    assert page.inner_text('#doubt') == '' and not page.query_selector_all('#windows rect')
+
+
 def test_what_is_not_explained_is_the_difference_of_input_and_reconstruction(address):
   with demo_page.opened(address) as page:
     with demo_page.answered(page):
@@ -94,7 +115,10 @@ def test_what_is_not_explained_is_the_difference_of_input_and_reconstruction(add
     shown = pixels(page.evaluate("document.getElementById('residual').toDataURL()"))
     np.testing.assert_array_equal(shown[..., 0], np.abs(image - canvas))
     share = 100 * np.abs(image - canvas).mean() / 255
-    assert page.inner_text('#unexplained') == f'on average {share:.1f} % of full brightness'
+    explained = 100 * scene['ink_explained']
+    assert page.inner_text('#unexplained') == (
+      f'on average {share:.1f} % of full brightness; {explained:.0f} % of the ink is explained'
+    )
     _sample(page, 1)
     assert page.inner_text('#unexplained').startswith('nothing to explain')
 

@@ -27,7 +27,7 @@ from air_jax.config import schema
 from air_jax.configs import tiny
 from air_jax.errors import UserError
 from air_jax.inference import predictor
-from air_jax.inference.demo import access, connections, limits, server
+from air_jax.inference.demo import access, answers, connections, limits, server
 from air_jax.model import air
 
 CONFIG = schema.parse(tiny.get_config())
@@ -279,9 +279,9 @@ def test_numbers_are_short(port, body):
 
 def test_no_answer_holds_nan(demo_model):
   scenes = demo_model.generate(1, jax.random.key(0))
-  server._to_json(scenes)
+  answers.to_json(scenes)
   with pytest.raises(UserError, match='no finite numbers'):
-    server._to_json(scenes._replace(count_probs=np.full_like(scenes.count_probs, np.nan)))
+    answers.to_json(scenes._replace(count_probs=np.full_like(scenes.count_probs, np.nan)))
 
 
 @pytest.mark.parametrize('host', ['', '..', 'a' * 70, 'nowhere.invalid'])

@@ -6,6 +6,8 @@ let model, scene = null, held = null, waiting = null, busy = false, shownExample
 let path = null;  // the request that gave the scene
 let painted = null;  // the scene's canvas, decoded
 let input = null, windows = [], note = '';  // the image explained, decoded; the objects found in it; how it was fitted
+const UNJUDGED = { doubt: '', unexplained: [], ink_explained: null };
+let judged = UNJUDGED;  // how well that image is explained
 let era = 0;  // answers to requests of an earlier one are dropped
 let changes = [];  // edits that are sent together, on the newest scene
 const past = [];  // what undo goes back to
@@ -53,10 +55,10 @@ async function decoded(url) {
 function take(to, parsed, canvas, image, pasting) {
   [scene, path, painted] = [parsed, to, canvas];
   if (held !== null && held >= parsed.count) held = null;
-  if (image) [input, windows] = [image, parsed.objects];
+  if (image) [input, windows, judged] = [image, parsed.objects, parsed];
   if (to === '/generate') {
     blank();
-    [input, windows, note] = [null, [], ''];
+    [input, windows, note, judged] = [null, [], '', UNJUDGED];
   }
   if (pasting) {
     pen.imageSmoothingEnabled = false;
@@ -73,6 +75,8 @@ function present() {
   if (scene) $('painted').src = scene.canvas;
   else $('painted').removeAttribute('src');
   outline($('windows'), windows);
+  $('windows').append(...judged.unexplained.flatMap(dashed));
+  $('doubt').textContent = judged.doubt && `Do not rely on this: ${judged.doubt}.`;
   outline($('scene'), objects);
   $('count').textContent = scene ? `${scene.count} ${scene.count === 1 ? 'object' : 'objects'}` : '';
   $('how').textContent = { '/edit': 'edited', '/generate': 'sampled' }[path] || '';
@@ -131,6 +135,12 @@ function outline(target, objects) {
   }));
 }
 
+// The outline of a region that no object explains.
+function dashed([top, left, height, width]) {
+  const box = { x: left, y: top, width, height };
+  return [svg('rect', { ...box, class: 'margin' }), svg('rect', { ...box, class: 'unexplained' })];
+}
+
 // The ink that is not explained, |image - canvas|.
 function subtract() {
   const left = $('residual'), difference = left.getContext('2d', { willReadFrequently: true });
@@ -145,7 +155,8 @@ function subtract() {
   const { data } = difference.getImageData(0, 0, model.side, model.side);
   const total = data.reduce((sum, value, i) => sum + (i % 4 < 3 ? value : 0), 0);
   const share = 100 * total / (255 * 3 * model.side ** 2);
-  $('unexplained').textContent = `on average ${share.toFixed(1)} % of full brightness`;
+  const ink = path === '/edit' || judged.ink_explained === null ? '' : `; ${(100 * judged.ink_explained).toFixed(0)} % of the ink is explained`;
+  $('unexplained').textContent = `on average ${share.toFixed(1)} % of full brightness${ink}`;
 }
 
 function select(object) {
@@ -169,7 +180,7 @@ function mark() {
 
 function remember() {
   const pixels = pen.getImageData(0, 0, SIDE, SIDE);
-  past.push({ pixels, drawn, scene, path, painted, input, windows, note, held, late: busy });
+  past.push({ pixels, drawn, scene, path, painted, input, windows, note, judged, held, late: busy });
   if (past.length > MOST_UNDOS) past.shift();
   mark();
 }
@@ -186,7 +197,7 @@ function undo() {
   if (!before) return;
   forget();
   pen.putImageData(before.pixels, 0, 0);
-  ({ drawn, scene, path, painted, input, windows, note, held } = before);
+  ({ drawn, scene, path, painted, input, windows, note, judged, held } = before);
   $('time').textContent = $('trouble').textContent = '';
   present();
   // Of a drawing whose answer had not come.
@@ -224,6 +235,7 @@ function clear() {
   scene = held = path = painted = input = null;
   windows = [];
   note = '';
+  judged = UNJUDGED;
   for (const id of ['time', 'trouble']) $(id).textContent = '';
   present();
 }

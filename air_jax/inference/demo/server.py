@@ -12,7 +12,6 @@ time, or refused by one sentence, {"error": "..."}.
     POST /generate   a seed                -> a scene sampled from the prior
 """
 
-import base64
 import contextlib
 import functools
 import io
@@ -24,15 +23,15 @@ from typing import IO, Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
 from air_jax.config.sections import DataConfig
 from air_jax.data import loading, pictures, preparation
 from air_jax.errors import UserError
-from air_jax.inference.predictor import Model, ParsedScenes
+from air_jax.inference.predictor import Model
 from air_jax.runtime import extras
-from air_jax.viz import palette, pillow_grid
+from air_jax.viz import palette
 
 with extras.needed('demo', 'the demo'):
   import uvicorn
@@ -42,7 +41,7 @@ with extras.needed('demo', 'the demo'):
   from starlette.responses import FileResponse, JSONResponse, Response
   from starlette.routing import Route
 
-  from air_jax.inference.demo import access, connections, edits, limits
+  from air_jax.inference.demo import access, answers, connections, edits, limits
 
 _FOLDER = pathlib.Path(__file__).parent
 _FILES = {'/': 'page.html', '/page.js': 'page.js', '/controls.js': 'controls.js'}
@@ -140,7 +139,7 @@ def application(model: Model, host: str, address: str) -> Starlette:
     return np.asarray(loading.load(model.config.data, 'test').images)
 
   def parse_image(image: UInt8[np.ndarray, 'H W C']) -> dict[str, Any]:
-    return _to_json(model.parse(image[None])) | {'image': _png(image / 255)}
+    return answers.to_json(model.parse(image[None])) | {'image': answers.png(image / 255)}
 
   async def parse(request: Request, body: IO[bytes]) -> dict[str, Any]:
     large = body.seek(0, io.SEEK_END) > limits.SMALL
@@ -154,7 +153,7 @@ def application(model: Model, host: str, address: str) -> Starlette:
   async def edit(request: Request, body: IO[bytes]) -> dict[str, Any]:
     def render() -> dict[str, Any]:
       latents = edits.apply(body.read(), model.config.model)
-      return _to_json(model.render(jax.tree.map(lambda x: np.asarray(x)[None], latents)))
+      return answers.to_json(model.render(jax.tree.map(lambda x: np.asarray(x)[None], latents)))
 
     return await work.run(request, render)
 
@@ -164,7 +163,7 @@ def application(model: Model, host: str, address: str) -> Starlette:
 
   async def generate(request: Request, body: IO[bytes]) -> dict[str, Any]:
     key = _whole_number(body) % 2**32
-    return await work.run(request, lambda: _to_json(model.generate(1, jax.random.key(key))))
+    return await work.run(request, lambda: answers.to_json(model.generate(1, jax.random.key(key))))
 
   async def page(request: Request) -> Response:
     return FileResponse(_FOLDER / _FILES[request.url.path])
@@ -268,33 +267,3 @@ def _warm_up(model: Model) -> None:
   model.parse(np.zeros((1, side, side), np.uint8))
   scenes = model.generate(1, jax.random.key(0))
   edits.warm_up(jax.tree.map(lambda x: x[0], scenes.latents))
-
-
-def _to_json(scenes: ParsedScenes) -> dict[str, Any]:
-  """The scene of a batch of one, in the form that the page reads."""
-  scene = jax.tree.map(lambda x: x[0], scenes)
-  shown = scene.count_probs, scene.boxes, scene.scores, scene.canvases, scene.latents
-  if not all(np.isfinite(x).all() for x in jax.tree.leaves(shown)):
-    raise UserError('the model gives no finite numbers for this')
-  count, side = int(scene.counts), len(scene.canvases)
-  objects = [
-    {'box': box.tolist(), 'score': float(score), 'glimpse': _png(glimpse)}
-    for box, score, glimpse in zip(
-      scene.boxes[:count] / side, scene.scores, scene.glimpses, strict=False
-    )
-  ]
-  return {
-    'count': count,
-    'probs': scene.count_probs.tolist(),
-    'objects': objects,
-    'canvas': _png(scene.canvases),
-    'latents': {name: x.tolist() for name, x in scene.latents._asdict().items()},
-  }
-
-
-def _png(pixels: Float[np.ndarray, 'h w C']) -> str:
-  """Pixels in [0, 1] as a data URL."""
-  file = io.BytesIO()
-  image = pillow_grid.to_image(pixels)
-  (image.convert('L') if pixels.shape[-1] == 1 else image).save(file, 'png')
-  return f'data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'
