@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from air_jax.evaluation import residuals
 
-DISTANT = 0.02  # share of held-out images whose traits are called unlike,
-POOR = 0.002  # whose bound is,
+DISTANT = 0.02  # share of held-out images that are called unlike by their traits,
+POOR = 0.002  # that are by their bound,
 REGION = 0.005  # and which are said to have an unexplained region
 _LEAST = 100  # held-out images of a group, where there are so many
 _PIXEL = (0.5 / 255) ** 2  # of an energy: half a grey level is nothing
