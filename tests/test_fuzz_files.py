@@ -67,7 +67,8 @@ def test_a_damaged_evaluation(summary, tmp_path, data):
     json.dumps(found, indent=2)
   config = schema.parse(tiny.get_config())
   train = config.train.__class__(**{**vars(config.train), 'population': 3})
-  run = Run(config.__class__(**{**vars(config), 'train': train}), tmp_path, 20, {}, DIVERGED)
+  many = config.__class__(**{**vars(config), 'train': train})
+  run = Run(many, tmp_path, 20, {}, DIVERGED, config.data, changed=False)
   assert reading(run.chosen, None) in (None, 0, 2)
 
 

@@ -7,7 +7,6 @@ many objects: those of a group.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -208,9 +207,9 @@ def to_json(reference: Reference) -> dict[str, Any]:
   groups = [
     group._asdict()
     | {
-      'mean': _rounded(group.mean),
-      'precision': [_rounded(row) for row in group.precision],
-      'bounds': _rounded(group.bounds),
+      'mean': group.mean.tolist(),
+      'precision': group.precision.tolist(),
+      'bounds': group.bounds.tolist(),
     }
     for group in reference.groups
   ]
@@ -238,7 +237,3 @@ def from_json(known: Any) -> Reference:
   if not groups or set(shapes) != {((number,), (number, number), (len(_QUANTILES),))}:
     raise ValueError('its groups are incomplete')
   return Reference(known['step'], known['images'], known['level'], known['area'], groups)
-
-
-def _rounded(values: Sequence[float] | np.ndarray) -> Any:
-  return [float(f'{x:.7g}') for x in values]
