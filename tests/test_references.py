@@ -60,6 +60,16 @@ def test_a_run_without_held_out_images_parses_without_them(copy, caplog):
   assert not scenes.unlike.any() and not scenes.regions.any() and np.isnan(scenes.elbo_ranks).all()
 
 
+def test_of_crops_those_of_the_training_pictures_are_measured_too(tmp_path):
+  for i, name in enumerate((own_images.TRAIN_NAME, own_images.TEST_NAME)):
+    own_images.save(np.full((30, 40), 60 + 100 * i, np.uint8), tmp_path / name)
+  data = own_images.config_of(tmp_path, canvas_size=10, object_pixels=5.0)
+  greys = references.images(data)[:, 0, 0, 0]
+  np.testing.assert_array_equal(greys, np.repeat([160, 60], len(greys) // 2))
+  whole = references.images(own_images.config_of(tmp_path))
+  assert whole.shape[0] == 1 and (whole == 160).all()
+
+
 def test_a_changed_model_is_measured_for_itself(run):
   changed = {'objective.prior_end': 1e-8}
   assert air_jax.load(run, changes=changed).reference is None

@@ -40,7 +40,7 @@ class ParsedPicture(NamedTuple):
   elbo: float  # nats, mean over views
   # Compared with held-out views; NaN, False and 0 where the model has no reference:
   elbo_rank: float  # in [0, 1], mean over views, see `ParsedScenes.elbo_ranks`
-  unlike: bool  # whether a quarter of the views or more are unlike held-out ones
+  unlike: bool  # whether half of the views or more are unlike held-out ones
   regions: Int32[np.ndarray, 'H W']  # that are not explained, as large as an object: i + 1 in
   # region i, 0 elsewhere
 

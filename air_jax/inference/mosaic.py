@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int32, UInt8
 from air_jax.evaluation import familiarity, residuals
 from air_jax.inference.parsed_scenes import ParsedScenes
 
-_MANY = 0.25  # share of the views that are unlike held-out ones, from which the picture is
+_MANY = 0.5  # share of the views that are unlike held-out ones, from which the picture is
 
 
 class Judged(NamedTuple):

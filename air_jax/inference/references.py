@@ -2,8 +2,12 @@
 
 import pathlib
 
+import numpy as np
 from absl import logging
+from jaxtyping import UInt8
 
+from air_jax.config.sections import DataConfig
+from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.evaluation import familiarity
 from air_jax.inference.predictor import Model
@@ -11,6 +15,19 @@ from air_jax.storage import run_dir
 
 MOST = 4000  # held-out images that are measured
 FEW = 500  # the same, of a model that was loaded with changes: nothing is kept of it
+
+
+def images(data: DataConfig) -> UInt8[np.ndarray, 'B S S C']:
+  """What to measure: held-out images; of crops also those of the training pictures.
+
+  The held-out part of a few pictures is small, and its crops are nearly the same. Crops of the
+  training pictures were hardly ever seen twice.
+
+  Raises:
+    UserError: they cannot be had.
+  """
+  splits = ('test', 'train') if data.object_pixels else ('test',)
+  return np.concatenate([loading.load(data, split).images for split in splits])
 
 
 def read(folder: pathlib.Path, step: int) -> familiarity.Reference | None:

@@ -14,7 +14,6 @@ from jaxtyping import UInt8
 from air_jax.config import adaptation, schema
 from air_jax.config.members import member_config
 from air_jax.config.sections import Config, DataConfig
-from air_jax.data import loading
 from air_jax.errors import UserError
 from air_jax.inference import references
 from air_jax.inference.predictor import Model
@@ -147,11 +146,11 @@ def load_with_reference(
     if model.config.data.canvas_size != data.canvas_size:
       data = model.config.data
   try:
-    images = np.asarray(loading.load(data, 'test').images)
+    images = references.images(data)
   except UserError as error:
     logging.warning('pictures are not compared with held-out ones, which cannot be had: %s', error)
     return model
-  model = model.with_reference(images[:most])
+  model = model.with_reference(images[:: max(1, -(-len(images) // most))])
   if not run.changed:
     references.write(run.member_dir(index), model)
   return model
