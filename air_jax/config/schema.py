@@ -37,11 +37,10 @@ def parse(config: ConfigDict) -> Config:
     section, _, name = key.rpartition('.')
     sections[section][name] = freeze(value)
   channels, background = 3 if given['data.colour'] else 1, given['model.background']
-  if background in ('black', 'constant'):
-    sections['model']['background_code_size'] = 0
-  if background == 'polynomial':
+  if background != 'latent':
     degree = given['model.background_degree']
-    sections['model']['background_code_size'] = channels * (degree + 1) * (degree + 2) // 2
+    terms = (degree + 1) * (degree + 2) // 2 if background == 'polynomial' else 0
+    sections['model']['background_code_size'] = channels * terms
   model = ModelConfig(
     **sections['model'],
     canvas_size=given['data.canvas_size'],

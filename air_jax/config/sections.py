@@ -97,7 +97,7 @@ class ModelSpec:
   attention_heads: c.Size
   compositing: Annotated[str, c.one_of('add', 'over')]
   background: Annotated[str, c.one_of('black', 'constant', 'latent', 'polynomial')]
-  background_code_size: c.Size  # 0 once parsed, where the background has no code
+  background_code_size: c.Size  # once parsed that of the background's code, 0 where it has none
   background_grid: Annotated[int, c.at_least(2)]
   background_degree: Annotated[int, c.one_of(0, 1, 2)]
   background_sizes: c.Layers

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from air_jax.evaluation import residuals
 
+MOST = 4000  # held-out images that are measured
 DISTANT = 0.02  # share of held-out images that are called unlike by their traits,
 POOR = 0.002  # that are by their bound,
 REGION = 0.005  # and which are said to have an unexplained region

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt16
 
 from air_jax.evaluation import familiarity, metrics, residuals
+from air_jax.inference.batching import in_batches
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives import distributions
@@ -19,6 +20,7 @@ _EDGE_SHARE = 0.5  # of what it changes: at half lies the edge of what is blurre
 UNLIKE, UNEXPLAINED = 'unlike the training pictures', 'unexplained'  # words of a doubt
 # Fields that only held-out images give:
 COMPARED = 'elbo_ranks', 'unlike', 'regions'
+_BATCH = 256  # images at once
 _MIDDLE, _MIDDLE_SIZE = 0.4, 20  # of an object: deviation in half windows, pixels
 
 
@@ -26,8 +28,8 @@ class ParsedScenes(NamedTuple):
   """B scenes that a model parsed, generated or edited, as NumPy arrays.
 
   Boxes, windows, scores and glimpses are 0 from row `counts` on. A scene that was generated or
-  edited has exact latents: their deviations are 0, its `count_probs` one-hot, its `elbo`,
-  `ink_explained` and `energies` NaN. Of a parsed one every object has ink, see `without_ink`.
+  edited has exact latents: their deviations are 0, its `count_probs` one-hot, its `elbo` and
+  `ink_explained` NaN. Of a parsed one every object has ink, see `without_ink`.
   """
 
   counts: Int[np.ndarray, ' B']
@@ -47,7 +49,6 @@ class ParsedScenes(NamedTuple):
   z_what_std: Float[np.ndarray, 'B T D']
   elbo: Float[np.ndarray, ' B']  # nats, estimate of the bound on log p(image); see `Model.parse`
   ink_explained: Float[np.ndarray, ' B']  # in [0, 1], see `residuals.ink_explained`
-  energies: Float[np.ndarray, 'B 2 F']  # `residuals.band_energies` of the image and its residual
   # Compared with held-out images; NaN, False and 0 where the model has no reference:
   elbo_ranks: Float[np.ndarray, ' B']  # in [0, 1], see `familiarity.Reference.ranks`
   unlike: Bool[np.ndarray, ' B']  # whether the image lies outside their distribution
@@ -96,7 +97,6 @@ def describe(
     'z_what_std': jnp.zeros_like(latents.z_what),
     'elbo': jnp.full((), jnp.nan),
     'ink_explained': jnp.full((), jnp.nan),
-    'energies': jnp.full((2, residuals.BANDS), jnp.nan),
     'elbo_ranks': jnp.full((), jnp.nan),
     'unlike': jnp.array(False),
     'regions': jnp.zeros(canvases.shape[1:3], jnp.uint16),
@@ -115,7 +115,7 @@ def compare(
   ]
   return scenes._replace(
     elbo_ranks=reference.ranks(scenes.counts, scenes.elbo),
-    unlike=reference.unlike(scenes.counts, _traits(scenes), scenes.elbo),
+    unlike=reference.unlike(scenes.counts, _traits(scenes, images), scenes.elbo),
     regions=np.array(regions, np.uint16).reshape(scenes.regions.shape),
   )
 
@@ -129,7 +129,7 @@ def measure(
   return familiarity.measure(
     step,
     scenes.counts,
-    _traits(scenes),
+    _traits(scenes, images),
     scenes.elbo,
     images,
     scenes.canvases,
@@ -137,8 +137,17 @@ def measure(
   )
 
 
-def _traits(scenes: ParsedScenes) -> Float[np.ndarray, 'B F']:
-  return familiarity.traits(scenes.counts, scenes.energies, scenes.z_what_std)
+def _traits(scenes: ParsedScenes, images: UInt8[np.ndarray, 'B H W C']) -> Float[np.ndarray, 'B F']:
+  energies = in_batches(_energies, (images, scenes.canvases), _BATCH)
+  return familiarity.traits(scenes.counts, energies, scenes.z_what_std)
+
+
+@jax.jit
+def _energies(pair: tuple[Array, Array]) -> Float[Array, 'B 2 F']:
+  """Of images and of what their canvases leave of them; apart from parsing, for it takes long."""
+  images, canvases = pair
+  images = images / 255.0
+  return jnp.stack([*map(jax.vmap(residuals.band_energies), (images, images - canvases))], 1)
 
 
 def doubt(unlike: bool, regions: int) -> str:

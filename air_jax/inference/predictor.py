@@ -97,8 +97,11 @@ class Model:
     images = _check(images)
     return join([self._parse(part) for part in split(images, batch_size)])
 
-  def with_reference(self, images: UInt8[np.ndarray, 'B H W C']) -> 'Model':
-    """The same model, which compares what it parses with held-out images, B >= 1."""
+  def with_reference(
+    self, images: UInt8[np.ndarray, 'B H W C'], most: int = familiarity.MOST
+  ) -> 'Model':
+    """The same model, which compares what it parses with B >= 1 held-out images, `most` of more."""
+    images = images[:: -(-len(images) // most)]
     scenes = Model(self.config, self.model, self.params, self.step).parse(images)
     reference = parsed_scenes.measure(self.step, self._fitted(_check(images)), scenes)
     return Model(self.config, self.model, self.params, self.step, reference)
@@ -258,14 +261,12 @@ def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
     scene = parsed_scenes.describe(
       model, latents, log_probs, rolled.glimpses, rolled.painted, rolled.canvases
     )
-    left = image - scene.canvases
     noise = air.numbers(model, params).likelihood_std
     known: dict[str, Any] = {
       'z_where_std': rolled.where.std,
       'z_what_std': rolled.what.std,
       'elbo': elbo,
       'ink_explained': residuals.ink_explained(image, scene.backgrounds, scene.canvases, noise),
-      'energies': jnp.stack([residuals.band_energies(image), residuals.band_energies(left)]),
     }
     return scene._replace(**known)
 

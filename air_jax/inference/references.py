@@ -13,8 +13,9 @@ from air_jax.evaluation import familiarity
 from air_jax.inference.predictor import Model
 from air_jax.storage import run_dir
 
-MOST = 4000  # held-out images that are measured
-FEW = 500  # the same, of a model that was loaded with changes: nothing is kept of it
+FEW = (
+  500  # images that are measured, of a model that was loaded with changes: nothing is kept of it
+)
 
 
 def images(data: DataConfig) -> UInt8[np.ndarray, 'B S S C']:

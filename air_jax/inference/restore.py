@@ -140,19 +140,18 @@ def load_with_reference(
   model = run.model(index)
   if model.reference is not None:
     return model
-  data, most = run.own_data, references.MOST
-  if run.changed:
-    most = references.FEW
-    if model.config.data.canvas_size != data.canvas_size:
-      data = model.config.data
+  data = run.own_data
+  if model.config.data.canvas_size != data.canvas_size:
+    data = model.config.data
   try:
     images = references.images(data)
   except UserError as error:
     logging.warning('pictures are not compared with held-out ones, which cannot be had: %s', error)
     return model
-  model = model.with_reference(images[:: max(1, -(-len(images) // most))])
-  if not run.changed:
-    references.write(run.member_dir(index), model)
+  if run.changed:
+    return model.with_reference(images, references.FEW)
+  model = model.with_reference(images)
+  references.write(run.member_dir(index), model)
   return model
 
 
@@ -166,5 +165,5 @@ def keep_references(workdir: str | os.PathLike, images: UInt8[np.ndarray, 'B H W
   run = restore(workdir)
   for index in range(run.config.train.population):
     if index not in run.diverged:
-      model = run.model(index).with_reference(images[: references.MOST])
+      model = run.model(index).with_reference(images)
       references.write(run.member_dir(index), model)

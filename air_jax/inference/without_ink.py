@@ -1,11 +1,13 @@
 """Objects without ink: those that explain nothing of an image are not reported."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from air_jax import objectives
-from air_jax.model import air, rendering
+from air_jax.model import air, search
 from air_jax.model.networks import Params
 from air_jax.objectives import distributions
 from air_jax.types import Latents, Rollout
@@ -71,13 +73,12 @@ def leave_out(
 
 def _with_ink(model, params, image, rolled, present) -> Bool[Array, ' T']:
   """Which of the objects that are present have ink."""
-  given, background = air.numbers(model, params), rolled.canvases[0]
+  model = dataclasses.replace(model, numbers=air.numbers(model, params))
   price = -jnp.log(model.spec.success)
 
   def nll(present):
-    layers = rolled.painted * present[:, None, None, None]
-    canvas = rendering.compose(model.compositing, background, layers)[-1]
-    return model.likelihood.prefix_nll(image, canvas[None], None, given).nll[0]
+    layers = search.those(rolled.painted, present)
+    return search.nll(model, image, rolled.canvases[0], layers)
 
   def take_away(state):
     present, now, _ = state

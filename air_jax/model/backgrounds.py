@@ -20,6 +20,7 @@ from air_jax.types import Normal
 # pixels of objects are.
 _WIDTHS = (0.1, 0.1, 0.07, 0.05, 0.05)
 _SIDE = 32  # pixels along a side that are looked at, about
+_RIDGE = 1e-3  # times the root of the number of pixels: a fit far from all pixels stays where it is
 _STARTS = 3  # squares along a side, from the median colour of each of which a fit starts
 
 
@@ -64,14 +65,23 @@ def decode(
 def fit(image: Float[Array, 'H W C'], degree: int) -> Float[Array, 'N C']:
   """The polynomial that most pixels of an image lie near to, whatever the others are.
 
-  Least squares weighted by how near a pixel is to the fit before (Welsch weights), of which the
-  width shrinks. Of the fits from several colours the one that explains most pixels is taken.
+  Least squares weighted by how near a pixel is to the fit before (Holland and Welsch, "Robust
+  regression using iteratively reweighted least-squares", 1977), while the width of the weights
+  shrinks. Of the fits from several colours the one that explains most pixels is taken.
+
+  Args:
+    image: in [0, 1].
+    degree: of the polynomial.
+
+  Returns:
+    the factors of its `terms`.
   """
   every = -(-len(image) // _SIDE)
   basis = jnp.asarray(terms(len(image), degree)[::every, ::every])
   image = image[::every, ::every]
   flat, pixels = basis.reshape(-1, basis.shape[-1]), image.reshape(-1, image.shape[-1])
   outer = flat[:, :, None] * flat[:, None, :]
+  ridge = _RIDGE * len(pixels) ** 0.5 * jnp.eye(flat.shape[1])
 
   def weigh(numbers: Array, width: float) -> Array:
     squares = ((pixels - flat @ numbers) ** 2).mean(-1)
@@ -81,7 +91,7 @@ def fit(image: Float[Array, 'H W C'], degree: int) -> Float[Array, 'N C']:
     numbers = jnp.zeros((flat.shape[1], len(colour))).at[0].set(colour)
     for width in _WIDTHS:
       weights = weigh(numbers, width)
-      gram = jnp.tensordot(weights, outer, 1) + 1e-3 * len(pixels) ** 0.5 * jnp.eye(len(numbers))
+      gram = jnp.tensordot(weights, outer, 1) + ridge
       change = jnp.linalg.solve(gram, (flat * weights[:, None]).T @ (pixels - flat @ numbers))
       numbers += change
     return numbers, weigh(numbers, _WIDTHS[-1]).sum()

@@ -93,7 +93,7 @@ def _explain_again(model, params, image, background, scene, t):
   # New objects go to the two places that are free now, and to another that is free if there is one.
   places = jnp.argsort(kept, stable=True)[:steps]
   free = ~kept[places]
-  layers = _those(scene.objects.painted, kept)
+  layers = those(scene.objects.painted, kept)
   left = functools.reduce(model.compositing.leave, layers, image - background)
   # Where the order does not matter, what is kept is put together once.
   behind = background if model.compositing.ordered else _canvas(model, background, layers)
@@ -108,10 +108,10 @@ def _explain_again(model, params, image, background, scene, t):
     costs = object_costs(few, params, new)
 
     def total(chosen):
-      painted = _those(new.painted, chosen)
+      painted = those(new.painted, chosen)
       if model.compositing.ordered:
         painted = layers.at[places].add(painted)
-      return _nll(model, image, behind, painted) + costs @ chosen
+      return nll(model, image, behind, painted) + costs @ chosen
 
     totals = jax.vmap(total)(subsets & free)
     best = jnp.argmin(totals)
@@ -193,10 +193,13 @@ def _order(model, image, background, scene):
 
 def _cost(model, image, background, layers, costs, present):
   """The cost of an image by the objects that are present."""
-  return _nll(model, image, background, _those(layers, present)) + costs @ present
+  return nll(model, image, background, those(layers, present)) + costs @ present
 
 
-def _nll(model, image, background, layers):
+def nll(
+  model: Model, image: Float[Array, 'H W C'], background: Float[Array, 'H W C'], layers: Array
+) -> Float[Array, '']:
+  """-log p(x | layers [T, H, W, A] over the background), nats, by `model.numbers`."""
   canvas = _canvas(model, background, layers)
   return model.likelihood.prefix_nll(image, canvas[None], None, model.numbers).nll[0]
 
@@ -205,6 +208,6 @@ def _canvas(model, background, layers):
   return rendering.compose(model.compositing, background, layers)[-1]
 
 
-def _those(layers, present):
+def those(layers: Float[Array, 'T H W A'], present: Bool[Array, ' T']) -> Float[Array, 'T H W A']:
   """The layers of the objects that are present; the others are empty."""
   return layers * present[:, None, None, None]
