@@ -8,7 +8,8 @@ from air_jax.inference import parsed_scenes
 
 
 def changes(*canvases):
-  return np.asarray(parsed_scenes._changes(jnp.stack(canvases), _placed(len(canvases) - 1)))
+  additions = jnp.diff(jnp.stack(canvases), axis=0)
+  return np.asarray(parsed_scenes._changes(additions, _placed(len(additions))))
 
 
 def _placed(number):

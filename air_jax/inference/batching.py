@@ -29,11 +29,15 @@ def in_batches(function: Callable, tree: Any, size: int) -> Any:
     def pad(x: np.ndarray) -> np.ndarray:
       return np.concatenate([x, np.zeros((padding, *x.shape[1:]), x.dtype)])
 
-    return jax.tree.map(lambda x: np.asarray(x)[:rows], function(jax.tree.map(pad, part)))
+    return jax.tree.map(
+      lambda x: np.array(x[:rows]), jax.device_get(function(jax.tree.map(pad, part)))
+    )
 
   return join([apply(part) for part in split(tree, size)])
 
 
 def join(parts: list[_Tree]) -> _Tree:
   """The rows of all parts in one tree."""
+  if len(parts) == 1:
+    return parts[0]
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

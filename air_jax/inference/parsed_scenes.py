@@ -21,7 +21,7 @@ UNLIKE, UNEXPLAINED = 'unlike the training pictures', 'unexplained'  # words of 
 # Fields that only held-out images give:
 COMPARED = 'elbo_ranks', 'unlike', 'regions'
 _BATCH = 256  # images at once
-_MIDDLE, _MIDDLE_SIZE = 0.4, 20  # of an object: deviation in half windows, pixels
+_MIDDLE = 0.4  # deviation of the middle of an object, in half windows
 
 
 class ParsedScenes(NamedTuple):
@@ -77,7 +77,8 @@ def describe(
   """
   present = jnp.arange(len(glimpses)) < latents.count
   windows = jax.vmap(transformer.place)(latents.z_where)
-  ink, changes = model.compositing.ink(painted), _changes(canvases, windows)
+  additions = model.compositing.additions(canvases[0], painted)
+  ink, changes = model.compositing.ink(painted), _changes(additions, windows)
   box_threshold = metrics.share_of_peak(ink, _BOX_SHARE)
   edge = metrics.share_of_peak(changes, _EDGE_SHARE)
   boxes = jax.vmap(lambda window: transformer.box(window, model.spec.canvas_size))(windows)
@@ -159,16 +160,20 @@ def doubt(unlike: bool, regions: int) -> str:
 
 
 def _changes(
-  canvases: Float[Array, 'T+1 H W C'], windows: Float[Array, 'T 3']
+  additions: Float[Array, 'T H W C'], windows: Float[Array, 'T 3']
 ) -> Float[Array, 'T H W']:
   """How much each object changes its pixels, in the direction of its change near its middle.
 
   A bright object may also paint the shadow around it, which is no part of it.
   """
-  additions = jnp.diff(canvases, axis=0)
-  x = np.linspace(-1, 1, _MIDDLE_SIZE)
-  middle = np.exp(-0.5 * (x[:, None] ** 2 + x**2) / _MIDDLE**2)[..., None]
-  near = jax.vmap(lambda w: transformer.paint(jnp.asarray(middle), w, canvases.shape[1]))(windows)
-  total = (near * additions).sum((1, 2), keepdims=True)
-  length = jnp.linalg.norm(total, axis=-1, keepdims=True)
-  return jnp.maximum((additions * total / jnp.maximum(length, 1e-6)).sum(-1), 0.0)
+  side = additions.shape[1]
+  at = (2.0 * np.arange(side) + 1.0) / side - 1.0
+
+  def direction(addition, window):
+    scale, *middle = window
+    columns, rows = (jnp.exp(-0.5 * ((at - x) / (_MIDDLE * scale)) ** 2) for x in middle)
+    total = jnp.einsum('h,hwc,w->c', rows, addition, columns, precision='highest')
+    return total / jnp.maximum(jnp.linalg.norm(total), 1e-6)
+
+  directions = jax.vmap(direction)(additions, windows)
+  return jnp.maximum(jnp.einsum('thwc,tc->thw', additions, directions, precision='highest'), 0.0)

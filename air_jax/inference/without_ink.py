@@ -75,10 +75,7 @@ def _with_ink(model, params, image, rolled, present) -> Bool[Array, ' T']:
   """Which of the objects that are present have ink."""
   model = dataclasses.replace(model, numbers=air.numbers(model, params))
   price = -jnp.log(model.spec.success)
-
-  def nll(present):
-    layers = search.those(rolled.painted, present)
-    return search.nll(model, image, rolled.canvases[0], layers)
+  nll = search.subset_nll(model, image, rolled.canvases[0], rolled.painted)
 
   def take_away(state):
     present, now, _ = state

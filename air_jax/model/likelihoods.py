@@ -58,7 +58,8 @@ class Gaussian:
     constant = image.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
     if additions is None:
       residuals = (image - canvases).reshape(len(canvases), -1) / std
-      return PrefixNll(0.5 * jnp.sum(residuals**2, -1) + constant)
+      squares = jnp.einsum('ki,ki->k', residuals, residuals, precision='highest')
+      return PrefixNll(0.5 * squares + constant)
     # |x - background - sum of the first k additions|^2 for every k, from inner products: XLA's CPU
     # is slow to make a canvas for each count and to differentiate through it.
     vectors = jnp.concatenate([(image - canvases[0])[None], additions])

@@ -225,6 +225,10 @@ OF_OBJECTS = (
 
 def reorder(model: Model, rolled: Rollout, order: Int[Array, ' T']) -> Rollout:
   """The same objects in another order, with the canvases of that order."""
-  fields = {name: jax.tree.map(lambda x: x[order], getattr(rolled, name)) for name in OF_OBJECTS}
+
+  def take(x: Array) -> Array:
+    return x.reshape(len(x), -1)[order].reshape(x.shape)
+
+  fields = {name: jax.tree.map(take, getattr(rolled, name)) for name in OF_OBJECTS}
   fields['canvases'] = rendering.compose(model.compositing, rolled.canvases[0], fields['painted'])
   return rolled._replace(**fields)

@@ -17,6 +17,7 @@ than in training: 28 nats, say, with rho = 1e-12.
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -93,10 +94,8 @@ def _explain_again(model, params, image, background, scene, t):
   # New objects go to the two places that are free now, and to another that is free if there is one.
   places = jnp.argsort(kept, stable=True)[:steps]
   free = ~kept[places]
-  layers = those(scene.objects.painted, kept)
-  left = functools.reduce(model.compositing.leave, layers, image - background)
-  # Where the order does not matter, what is kept is put together once.
-  behind = background if model.compositing.ordered else _canvas(model, background, layers)
+  layers = scene.objects.painted
+  left = functools.reduce(model.compositing.leave, those(layers, kept), image - background)
   few = dataclasses.replace(model, spec=dataclasses.replace(model.spec, max_steps=steps))
   means = jax.tree.map(jnp.zeros_like, sample_noise(few, jax.random.key(0)))
   subsets = jnp.array([*itertools.product((False, True), repeat=steps)])
@@ -107,11 +106,11 @@ def _explain_again(model, params, image, background, scene, t):
     new = rollout(few, params, left + background, means, hidden=hidden)
     costs = object_costs(few, params, new)
 
+    mixed = jnp.where(free[:, None, None, None], new.painted, layers[places])
+    nll = subset_nll(model, image, background, layers.at[places].set(mixed))
+
     def total(chosen):
-      painted = those(new.painted, chosen)
-      if model.compositing.ordered:
-        painted = layers.at[places].add(painted)
-      return nll(model, image, behind, painted) + costs @ chosen
+      return nll(kept.at[places].set(chosen | ~free)) + costs @ chosen
 
     totals = jax.vmap(total)(subsets & free)
     best = jnp.argmin(totals)
@@ -120,8 +119,8 @@ def _explain_again(model, params, image, background, scene, t):
   totals, proposals = jax.vmap(explain)(jnp.arange(_VIEWS))
   best = jnp.argmin(totals)
   chosen, costs, new = jax.tree.map(lambda x: x[best], proposals)
-  before = _cost(model, image, background, scene.objects.painted, scene.costs, scene.present)
-  better = totals[best] + scene.costs @ kept < before
+  before = _cost(model, image, background, scene)
+  better = totals[best] + scene.costs @ kept < before(scene.present)
   # Of the old objects and the new ones, in this order, those that are taken.
   taken = each.at[places].set(jnp.where(chosen & better, len(each) + each[:steps], places))
   fields = {
@@ -175,9 +174,7 @@ def _worth_keeping(model, image, background, scene) -> Bool[Array, ' T']:
 
 def _order(model, image, background, scene):
   """Objects by worth [T], and the cost of the first n = 0..T of them; absent ones come last."""
-
-  def cost(present):
-    return _cost(model, image, background, scene.objects.painted, scene.costs, present)
+  cost = _cost(model, image, background, scene)
 
   def drop(present, _):
     costs = jax.vmap(cost)(present & ~jnp.eye(len(present), dtype=bool))
@@ -191,21 +188,38 @@ def _order(model, image, background, scene):
   return dropped[::-1], jnp.concatenate([costs[::-1], cost(everything)[None]])
 
 
-def _cost(model, image, background, layers, costs, present):
-  """The cost of an image by the objects that are present."""
-  return nll(model, image, background, those(layers, present)) + costs @ present
+def _cost(model, image, background, scene) -> Callable[[Bool[Array, ' T']], Float[Array, '']]:
+  """The cost of an image by those objects of a scene that are present."""
+  nll = subset_nll(model, image, background, scene.objects.painted)
+  return lambda present: nll(present) + scene.costs @ present
 
 
-def nll(
-  model: Model, image: Float[Array, 'H W C'], background: Float[Array, 'H W C'], layers: Array
-) -> Float[Array, '']:
-  """-log p(x | layers [T, H, W, A] over the background), nats, by `model.numbers`."""
-  canvas = _canvas(model, background, layers)
-  return model.likelihood.prefix_nll(image, canvas[None], None, model.numbers).nll[0]
+def subset_nll(
+  model: Model,
+  image: Float[Array, 'H W C'],
+  background: Float[Array, 'H W C'],
+  layers: Float[Array, 'T H W A'],
+) -> Callable[[Bool[Array, ' T']], Float[Array, '']]:
+  """-log p(x | the objects that are present), nats by `model.numbers`, as a function of which are.
 
+  Where objects do not hide each other, the inner products of a Gaussian likelihood give it at once.
+  """
+  if not model.compositing.ordered:
+    known = model.likelihood.prefix_nll(image, background[None], layers, model.numbers)
+    if known.products is not None:
+      nll, products = known.nll[0] - 0.5 * known.products[0, 0], known.products
 
-def _canvas(model, background, layers):
-  return rendering.compose(model.compositing, background, layers)[-1]
+      def by_products(present):
+        signs = jnp.concatenate([jnp.ones(1), -present.astype(float)])
+        return nll + 0.5 * jnp.einsum('i,ij,j->', signs, products, signs, precision='highest')
+
+      return by_products
+
+  def by_canvas(present):
+    canvas = rendering.compose(model.compositing, background, those(layers, present))[-1]
+    return model.likelihood.prefix_nll(image, canvas[None], None, model.numbers).nll[0]
+
+  return by_canvas
 
 
 def those(layers: Float[Array, 'T H W A'], present: Bool[Array, ' T']) -> Float[Array, 'T H W A']:
