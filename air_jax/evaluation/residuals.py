@@ -36,7 +36,8 @@ def ink_explained(
 
 def _beyond(difference: Float[Array, 'H W C'], noise: Array | float) -> Float[Array, '']:
   beyond = jnp.maximum(jnp.abs(difference).max(-1) - noise, 0.0).ravel()
-  return beyond @ jnp.ones_like(beyond)  # on a CPU 60 times as fast as XLA's sum of it
+  # On a CPU 60 times as fast as XLA's sum of it.
+  return jnp.dot(beyond, jnp.ones_like(beyond), precision='highest')
 
 
 def band_energies(image: Float[Array, 'H W C']) -> Float[Array, ' F']:

@@ -57,9 +57,8 @@ class Gaussian:
     std = numbers.likelihood_std
     constant = image.size * jnp.log(std * jnp.sqrt(2.0 * jnp.pi))
     if additions is None:
-      residuals = (image - canvases).reshape(len(canvases), -1) / std
-      squares = jnp.einsum('ki,ki->k', residuals, residuals, precision='highest')
-      return PrefixNll(0.5 * squares + constant)
+      residuals = (image - canvases) / std
+      return PrefixNll(0.5 * _sums(residuals**2) + constant)
     # |x - background - sum of the first k additions|^2 for every k, from inner products: XLA's CPU
     # is slow to make a canvas for each count and to differentiate through it.
     vectors = jnp.concatenate([(image - canvases[0])[None], additions])
@@ -90,7 +89,7 @@ class StudentT:
     squares = ((image - canvases) / scale) ** 2 / self.freedom
     constant = math.lgamma(self.freedom / 2) - math.lgamma(half)
     constant += 0.5 * math.log(self.freedom * math.pi)
-    nll = half * jnp.log1p(squares).sum((1, 2, 3)) + image.size * (constant + jnp.log(scale))
+    nll = half * _sums(jnp.log1p(squares)) + image.size * (constant + jnp.log(scale))
     return PrefixNll(nll)
 
   def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
@@ -117,12 +116,18 @@ class Bernoulli:
     del additions, numbers
     white = jnp.clip(canvases, self.margin, 1.0 - self.margin)
     log_p = image * jnp.log(white) + (1.0 - image) * jnp.log1p(-white)
-    return PrefixNll(-jnp.sum(log_p, axis=(1, 2, 3)))
+    return PrefixNll(-_sums(log_p))
 
   def sample(self, canvas: Image, key: PRNGKeyArray, numbers: ModelNumbers) -> Image:
     del numbers
     white = jnp.clip(canvas, self.margin, 1.0 - self.margin)
     return jax.random.bernoulli(key, white).astype(canvas.dtype)
+
+
+def _sums(pixels: Float[Array, 'K H W C']) -> Float[Array, ' K']:
+  """The sum over the pixels of each image; XLA's CPU takes 50 times as long by `jnp.sum`."""
+  flat = pixels.reshape(len(pixels), -1)
+  return jnp.dot(flat, jnp.ones(flat.shape[1]), precision=jax.lax.Precision.HIGHEST)
 
 
 LIKELIHOODS = {'gaussian': Gaussian, 'student': StudentT, 'bernoulli': Bernoulli}
