@@ -74,6 +74,7 @@ class Rollout(NamedTuple):
   crops: Float[Array, 'T h w C']  # the image in the window of each step
   glimpses: Float[Array, 'T h w A']  # decoded from z_what
   painted: Float[Array, 'T H W A']  # each glimpse at its window on an empty canvas
+  additions: Float[Array, 'T H W C']  # what each object adds to the canvas of those before it
   canvases: Float[Array, 'T+1 H W C']  # after 0..T objects
 
 

@@ -103,7 +103,6 @@ def _explain(model, params, images, keys) -> Any:
     reconstruction = rolled.canvases[latents.count]
     visible = model.compositing.visible(rolled.painted)
     background = rolled.canvases[0]
-    additions = model.compositing.additions(background, rolled.painted)
     log_posterior = air.count_log_posterior(model, params, image, rolled)
     sampled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, sampled, model.spec.success)
@@ -115,7 +114,7 @@ def _explain(model, params, images, keys) -> Any:
       'segments': metrics.ink_segments(visible, latents.count),
       'confidences': distributions.presence_probs(log_posterior),
       'squared_error': jnp.mean((image - reconstruction) ** 2),
-      'background_share': metrics.background_share(background, additions, latents.count),
+      'background_share': metrics.background_share(background, rolled.additions, latents.count),
     }
     return Evaluation(**fields | objectives.summary(terms))
 

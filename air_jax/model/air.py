@@ -81,9 +81,8 @@ def elbo_terms(
     Terms in nats. The baseline reads the image and the roll-out, and passes no gradient to them.
   """
   where_prior, what_prior = priors(model, params)
-  additions = model.compositing.additions(rolled.canvases[0], rolled.painted)
   given = numbers(model, params)
-  likelihood = model.likelihood.prefix_nll(image, rolled.canvases, additions, given)
+  likelihood = model.likelihood.prefix_nll(image, rolled.canvases, rolled.additions, given)
   where_weights = jnp.array([1.0, kl_weight, kl_weight])
   kl = distributions.normal_kl(rolled.where, where_prior) @ where_weights
   kl += kl_weight * distributions.normal_kl(rolled.what, what_prior).sum(-1)

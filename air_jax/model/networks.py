@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from air_jax import import_path
 from air_jax.config.sections import ModelSpec
 from air_jax.errors import UserError
-from air_jax.model import backgrounds, layers, lstm_cell, voting_cell
+from air_jax.model import backgrounds, layers, lstm_cell, rendering, voting_cell
 from air_jax.model.parts import Cell, Params, Part, part
 from air_jax.types import ModelNumbers, Normal
 
@@ -92,8 +92,8 @@ def build(spec: ModelSpec, **replaced: Part) -> Networks:
     decoded = nn.sigmoid(run('glimpse_decoder', params, z_what)).reshape(glimpse)
     if spec.compositing == 'add':
       return decoded
-    colours, mask = decoded[..., :-1], decoded[..., -1:]
-    return jnp.concatenate([colours * mask, mask], -1)
+    colours, mask = rendering.split(decoded)
+    return jnp.concatenate([colours * mask, decoded[..., -1:]], -1)
 
   def encode_background(params, image):
     if not spec.background_code_size:

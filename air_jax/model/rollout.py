@@ -123,7 +123,7 @@ def inference_step(
   # Where objects hide others, what is hidden is no part of this one. Else it is: the rest of an
   # object that was explained in part would be an object.
   own = state.left if model.compositing.ordered else foreground
-  own = own if mask is None else mask * own
+  own = own if mask is None else rendering.copies(mask, own.shape[-1]) * own
   crop = transformer.crop(own, transformer.place(z_where), model.spec.glimpse_size)
   what = nets.encode_glimpse(params, crop)
   z_what = sample(what, noise[3:])
@@ -187,6 +187,7 @@ def rollout(
   glimpses, layers = steps.rendered or jax.vmap(lambda *z: render_object(model, params, *z))(
     steps.z_where, steps.z_what
   )
+  additions = model.compositing.additions(background, layers)
   return Rollout(
     presence_logits=logits,
     where=steps.where,
@@ -198,7 +199,8 @@ def rollout(
     crops=steps.crop,
     glimpses=glimpses,
     painted=layers,
-    canvases=rendering.compose(model.compositing, background, layers),
+    additions=additions,
+    canvases=rendering.accumulate(background, additions),
   )
 
 
@@ -230,5 +232,7 @@ def reorder(model: Model, rolled: Rollout, order: Int[Array, ' T']) -> Rollout:
     return x.reshape(len(x), -1)[order].reshape(x.shape)
 
   fields = {name: jax.tree.map(take, getattr(rolled, name)) for name in OF_OBJECTS}
-  fields['canvases'] = rendering.compose(model.compositing, rolled.canvases[0], fields['painted'])
-  return rolled._replace(**fields)
+  background = rolled.canvases[0]
+  additions = model.compositing.additions(background, fields['painted'])
+  canvases = rendering.accumulate(background, additions)
+  return rolled._replace(**fields, additions=additions, canvases=canvases)
