@@ -31,14 +31,15 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt16
 
 from air_jax.config.sections import DataConfig, Recipe
 from air_jax.data import backgrounds, memory, objects
+from air_jax.data import glyphs as glyphs_lib
 from air_jax.data.glyphs import Glyphs
 from air_jax.errors import UserError
+from air_jax.runtime import jit
 from air_jax.types import LabelledScenes
 
 VERSION = 4  # of the composition; raise it when the same arguments give others, or other fields
 SPLITS = ('train', 'test')  # a split's position seeds its scenes
-_BATCH = 256  # scenes composed at once; larger arrays cost page faults in every batch
-_FEW = 32  # scenes composed at once, of those that need another attempt
+_BATCH = 64  # scenes composed at once: all wait for the one that needs most tries
 _TRIES = 100  # places tried for an object
 _ATTEMPTS = 50  # at a scene, before its canvas is called too small
 _VISIBLE = 64  # least ink by which a pixel belongs to an object
@@ -68,7 +69,7 @@ def compose(
     stop: the one after the last.
 
   Yields:
-    scenes as NumPy arrays, at most 256 at a time.
+    scenes as NumPy arrays, at most 64 at a time.
 
   Raises:
     UserError: the objects do not fit on the canvas, or both do not fit in memory.
@@ -76,17 +77,16 @@ def compose(
   memory.check_batch(config, _BATCH)
   compose_batch = functools.partial(_compose_batch, recipe(config))
   with jax.default_device(jax.local_devices(backend='cpu')[0]):
-    glyphs, key = jax.tree.map(jnp.asarray, glyphs), split_key(config, split)
+    glyphs = glyphs and jax.tree.map(jnp.asarray, glyphs_lib.pad(glyphs))
+    key = split_key(config, split)
     for begin in range(start, stop, _BATCH):
       numbers = begin + np.arange(_BATCH)
-      scenes, placed = compose_batch(glyphs, key, numbers, attempts=1)
+      scenes, placed = compose_batch(glyphs, key, numbers, 1)
       scenes = LabelledScenes(*(np.array(field)[: stop - begin] for field in scenes))
       # The few that need another attempt are composed apart: a batch runs until its last is done.
       left = np.flatnonzero(~np.asarray(placed)[: stop - begin])
-      for these in (left[i : i + _FEW] for i in range(0, len(left), _FEW)):
-        again, placed = compose_batch(
-          glyphs, key, numbers[np.resize(these, _FEW)], attempts=_ATTEMPTS
-        )
+      if len(left):
+        again, placed = compose_batch(glyphs, key, numbers[np.resize(left, _BATCH)], _ATTEMPTS)
         if not placed.all():
           which = 'counts' if config.counts else 'max_objects'
           raise UserError(
@@ -95,20 +95,27 @@ def compose(
             'canvas'
           )
         for field, values in zip(scenes, again, strict=True):
-          field[these] = values[: len(these)]
+          field[left] = values[: len(left)]
       yield scenes
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames='attempts')
+@jit.quick(static_argnums=0)
 def _compose_batch(
-  recipe: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray, numbers: Int[Array, ' B'], attempts: int
+  recipe: Recipe,
+  glyphs: Glyphs | None,
+  key: PRNGKeyArray,
+  numbers: Int[Array, ' B'],
+  attempts: Int[Array, ''],
 ) -> tuple[LabelledScenes, Bool[Array, ' B']]:
   keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
   return jax.vmap(lambda key: compose_one(recipe, glyphs, key, attempts))(keys)
 
 
 def compose_one(
-  config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray, attempts: int = _ATTEMPTS
+  config: Recipe,
+  glyphs: Glyphs | None,
+  key: PRNGKeyArray,
+  attempts: Int[Array, ''] | int = _ATTEMPTS,
 ) -> tuple[LabelledScenes, Bool[Array, '']]:
   """Composes a scene; pure, to be vmapped and jitted anywhere.
 
@@ -116,7 +123,7 @@ def compose_one(
     config: what decides a scene.
     glyphs: as JAX arrays; None for shapes.
     key: consumed.
-    attempts: number of times it may start.
+    attempts: number of times it may start, at least 1.
 
   Returns:
     (scene without the leading [B], whether all its objects found places).
@@ -125,18 +132,19 @@ def compose_one(
   counts = jnp.array(config.drawn_counts)
   count = counts[jax.random.randint(count_key, (), 0, len(counts))]
 
-  def attempt(number: int | Array) -> _Attempt:
+  def attempt(number: Array) -> _Attempt:
     sample_key, place_key = jax.random.split(jax.random.fold_in(object_key, number))
     sampled = objects.sample(config, glyphs, sample_key)
     return _Attempt(sampled, *_place(config, sampled, count, place_key))
 
-  tried = attempt(0)
-  if attempts > 1:
-    _, tried = jax.lax.while_loop(
-      lambda carry: ~carry[1].placed & (carry[0] < attempts),
-      lambda carry: (carry[0] + 1, attempt(carry[0])),
-      (1, tried),
-    )
+  nothing = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(attempt, jnp.array(0))
+  )
+  _, tried = jax.lax.while_loop(
+    lambda carry: ~carry[1].placed & (carry[0] < attempts),
+    lambda carry: (carry[0] + 1, attempt(carry[0])),
+    (jnp.array(0), nothing),
+  )
   background = 255 * backgrounds.sample(
     config.background, background_key, config.canvas_size, len(tried.colour)
   )

@@ -12,13 +12,14 @@ import numpy as np
 from jaxtyping import Array, Int, UInt8
 
 SIZE = 28  # side of a glyph, pixels
+_LEAST = 2048  # rows after `pad`
 
 
 class Glyphs(NamedTuple):
   """Images to place on a canvas."""
 
   images: UInt8[Array | np.ndarray, 'M 28 28']
-  labels: Int[Array | np.ndarray, ' M']  # int32
+  labels: Int[Array | np.ndarray, ' M']  # int32, -1 where `pad` put no glyph
 
 
 class File(NamedTuple):
@@ -43,3 +44,10 @@ class GlyphSource(NamedTuple):
   license: str
   folder_key: str = ''  # key of section `data` with the folder of its files; '' if it needs none
   files: tuple[File, ...] = ()  # downloaded where that key is ''
+
+
+def pad(glyphs: Glyphs) -> Glyphs:
+  """Adds rows without a glyph up to a power of two, so that splits can share compiled programs."""
+  number = max(_LEAST, 1 << max(len(glyphs.labels) - 1, 0).bit_length()) - len(glyphs.labels)
+  images = np.pad(np.asarray(glyphs.images), ((0, number), (0, 0), (0, 0)))
+  return Glyphs(images, np.pad(np.asarray(glyphs.labels), (0, number), constant_values=-1))

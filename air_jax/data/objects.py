@@ -42,7 +42,7 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
 
   Args:
     config: what decides a scene.
-    glyphs: as JAX arrays; None for shapes.
+    glyphs: as JAX arrays, padded or not; None for shapes.
     key: consumed.
   """
   what_key, scale_key, turn_key, colour_key = jax.random.split(key, 4)
@@ -55,7 +55,7 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
     colours = jax.random.choice(colour_key, jnp.array(_COLOURS, jnp.float32), shape)
   if glyphs is None:
     return _sample_shapes(config, what_key, turn_key, scales, colours)
-  chosen = jax.random.randint(what_key, shape, 0, len(glyphs.images))
+  chosen = jax.random.randint(what_key, shape, 0, (glyphs.labels >= 0).sum())
   ink, labels = glyphs.images[chosen].astype(jnp.float32), glyphs.labels[chosen]
   if config.layout == 'touching':
     return _shrink(config, ink, labels, turn_key, scales, colours)

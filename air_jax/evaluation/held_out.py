@@ -1,6 +1,5 @@
 """Evaluation on scenes the model was not trained on: arrays in, arrays and a summary out."""
 
-import functools
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.networks import Params
 from air_jax.objectives import distributions
+from air_jax.runtime import jit
 from air_jax.types import LabelledScenes, Normal
 
 _FOUND = 0.5  # box IoU from which an object counts as found
@@ -93,7 +93,7 @@ def explain_all(
   return jax.tree.map(lambda *fields: np.concatenate(fields), *parts)
 
 
-@jax.jit
+@jit.quick
 def _explain(model, params, images, keys) -> Any:
   """The `Evaluation` of a batch."""
 
@@ -152,7 +152,7 @@ def _batches(images, key, most) -> Iterator[tuple[np.ndarray, Array, int]]:
     yield padded, jax.random.split(jax.random.fold_in(key, start), most), len(batch)
 
 
-@functools.partial(jax.jit, static_argnames='particles')
+@jit.quick(static_argnames='particles')
 def _tight_bound(model, params, images, keys, particles):
   def bound(image, key):
     def add(total, i):

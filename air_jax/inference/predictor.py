@@ -23,6 +23,7 @@ from air_jax.inference import parsed_scenes, without_ink
 from air_jax.inference.batching import in_batches, join, split
 from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.model import air
+from air_jax.runtime import jit
 from air_jax.storage import run_dir
 from air_jax.storage.checkpoints import Checkpoints
 from air_jax.types import Latents, Rollout
@@ -207,7 +208,7 @@ class Model:
   def _parse(self, images: np.ndarray) -> ParsedScenes:
     height, width = images.shape[1:3]
     fitted = self._fitted(images)
-    parse = functools.partial(_parse, self.model, self._params)
+    parse = functools.partial(_parse_quickly, self.model, self._params)
     scenes = in_batches(parse, fitted, len(fitted))
     if self.reference is not None:
       scenes = parsed_scenes.compare(scenes, fitted, self.reference)
@@ -247,12 +248,11 @@ def _check(images: np.ndarray) -> np.ndarray:
   return np.round(255 * images).astype(np.uint8)
 
 
-@jax.jit
+@jit.quick
 def _explain(model: air.Model, params: Any, images: Array) -> tuple[Latents, Rollout]:
   return jax.vmap(lambda image: without_ink.explain(model, params, image)[:2])(images / 255.0)
 
 
-@jax.jit
 def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
   """Parses uint8 images."""
 
@@ -271,6 +271,9 @@ def _parse(model: air.Model, params: Any, images: Array) -> ParsedScenes:
     return scene._replace(**known)
 
   return jax.vmap(parse)(images / 255.0)
+
+
+_parse_quickly = jit.quick(_parse)
 
 
 @jax.jit

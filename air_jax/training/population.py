@@ -17,6 +17,7 @@ from air_jax.config.members import member_config
 from air_jax.config.sections import Config
 from air_jax.data.batches import BatchSource
 from air_jax.errors import UserError
+from air_jax.runtime import jit
 from air_jax.training import sharding, train_step
 from air_jax.training.train_step import Learner, TrainState
 
@@ -152,7 +153,7 @@ _init_once = jax.jit(
 )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+@jit.quick(static_argnums=(0, 1, 2), donate_argnums=4)
 def _advance(step_fn, gather, mesh, learner, states, arrays, indices):
   def step_one(learner, state, indices):
     images, counts = gather(arrays, indices)
