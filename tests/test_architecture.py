@@ -17,11 +17,12 @@ RUNTIME = BASE | {'runtime'}
 MODEL = RUNTIME | {'config', 'objectives'}
 ALLOWED = {
   'objectives': BASE,
+  'scene3d': BASE,
   'runtime': BASE,
   'config': BASE | {'objectives'},
   'callbacks': set(),
-  'model': MODEL,
-  'data': RUNTIME | {'config', 'configs'},
+  'model': MODEL | {'scene3d'},
+  'data': RUNTIME | {'config', 'configs', 'scene3d'},
   'evaluation': MODEL | {'model'},
   'storage': RUNTIME | {'config', 'callbacks'},
   'viz': BASE | {'runtime', 'objectives', 'evaluation', 'model.spatial_transformer'},

@@ -1,0 +1,58 @@
+"""The camera, the light, and the rays through the pixels of a picture.
+
+The table is the plane z = 0, and objects stand where x and y are in [-1, 1]: a unit is half the
+width of the table. x points to the right of the picture, y away from the camera, z up.
+"""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+from jaxtyping import Float32
+
+from air_jax.errors import UserError
+
+CAMERA = (0.0, -3.4, 2.9)  # its position
+TARGET = (0.0, 0.02, 0.12)  # the point in the middle of the picture
+ANGLE = math.radians(35.0)  # between the left and the right edge of the picture
+AMBIENT = 0.25  # brightness of what the light does not reach; what faces it has 1
+# Direction of the light, of length 1: it comes from the left, the front and above.
+LIGHT = tuple(np.array((-0.4, -0.5, 0.8)) / math.sqrt(1.05))
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+  """A picture to take: its size, and how soft edges are.
+
+  Raises:
+    UserError: a field has a value that is not allowed.
+  """
+
+  size: int = 64  # pixels >= 1, side of the picture
+  # >= 0, width over which an edge goes from covered to not, in half table widths; 0 is exact. A
+  # pixel of 64 is about 0.04
+  softness: float = 0.02
+
+  def __post_init__(self):
+    if self.size < 1:
+      raise UserError(f'size={self.size} is not allowed; it must be at least 1 pixel')
+    if not 0 <= self.softness < math.inf:
+      raise UserError(
+        f'softness={self.softness} is not allowed; it must be a finite number, at least 0'
+      )
+
+
+@functools.cache
+def rays(size: int) -> Float32[np.ndarray, '3 H W']:
+  """The direction of the ray through the middle of each pixel, of length 1; all point downwards."""
+  forward = np.subtract(TARGET, CAMERA)
+  forward /= np.linalg.norm(forward)
+  right = np.cross(forward, (0.0, 0.0, 1.0))
+  right /= np.linalg.norm(right)
+  down = np.cross(forward, right)
+  offsets = math.tan(ANGLE / 2) * ((2 * np.arange(size) + 1) / size - 1)
+  axes = [axis[:, None, None] for axis in (forward, right, down)]
+  directions = axes[0] + axes[1] * offsets + axes[2] * offsets[:, None]
+  directions /= np.linalg.norm(directions, axis=0)
+  return directions.astype(np.float32)
