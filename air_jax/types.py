@@ -39,9 +39,12 @@ class LabelledScenes(NamedTuple):
   boxes: Float[Array | np.ndarray, 'B N 4']  # (top, left, height, width) in pixels, 0: no object
   labels: Int[Array | np.ndarray, 'B N']  # int32, -1 where no object
   scales: Float[Array | np.ndarray, 'B N']  # 1 is the glyph's native size, 0 where no object
-  rotations: Float[Array | np.ndarray, 'B N']  # radians clockwise, 0 where no object
+  # Radians, 0 where no object: clockwise; on a table anticlockwise, as seen from above
+  rotations: Float[Array | np.ndarray, 'B N']
   # What each pixel shows: 0 is the background, k + 1 is object k; H = W = 0 where unknown
   segments: UInt16[Array | np.ndarray, 'B H W']
+  # (x, y) on the table in half table widths, see scene3d; 0 where no object or no table
+  places: Float[Array | np.ndarray, 'B N 2']
 
 
 class Noise(NamedTuple):

@@ -14,8 +14,9 @@ def get_config() -> ConfigDict:
 
   data = config.data = ConfigDict()
   # Glyphs: 'digits' (embedded in scikit-learn), 'mnist', 'omniglot', 'tetrominoes'; drawn shapes:
-  # 'sprites' (circle, square, triangle), 'dsprites' (square, ellipse, heart, rotated); 'folder' of
-  # images; or 'module:function' of your own
+  # 'sprites' (circle, square, triangle), 'dsprites' (square, ellipse, heart, rotated); solids on a
+  # table: 'table_primitives' (cube, sphere, cylinder); 'folder' of images; or 'module:function' of
+  # your own
   data.source = 'digits'
   # 'disjoint' (boxes do not overlap), 'adjacent' (ink does not), 'touching' (ink may, and adds up)
   # or 'occluding' (objects hide others, of which a quarter at least stays visible)

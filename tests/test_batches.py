@@ -27,7 +27,7 @@ def make_scenes(counts):
   """Scenes whose pixels tell which they are."""
   size = len(counts)
   images = np.broadcast_to(np.arange(size, dtype=np.uint8)[:, None, None, None], (size, 2, 3, 1))
-  return LabelledScenes(images, np.asarray(counts, np.int32), *(None for _ in range(5)))
+  return LabelledScenes(images, np.asarray(counts, np.int32), *(None for _ in range(6)))
 
 
 @pytest.fixture(scope='module')

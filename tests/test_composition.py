@@ -87,10 +87,10 @@ def test_rows_up_to_the_count_are_objects_and_the_others_blank(request, name):
   expected = made.boxes[..., 2] / 28 if made is request.getfixturevalue('touching') else 1.0
   np.testing.assert_allclose(made.scales, np.where(present, expected, 0.0))
   assert (made.labels[~present] == -1).all() and not made.boxes[~present].any()
-  assert not made.rotations.any()
+  assert not made.rotations.any() and not made.places.any()
   if name != 'gradient':
     assert not made.images[made.counts == 0].any()
-  kinds = np.uint8, np.int32, np.float32, np.int32, np.float32, np.float32, np.uint16
+  kinds = np.uint8, np.int32, np.float32, np.int32, np.float32, np.float32, np.uint16, np.float32
   assert tuple(field.dtype for field in made) == kinds
   assert made.images.shape[-1] == (3 if name == 'gradient' else 1)
   assert set(np.unique(made.segments)) <= set(range(made.labels.shape[1] + 1))

@@ -255,6 +255,14 @@ def test_own_images_are_neither_composed_nor_streamed(key, value):
     config_lib.parse(samples.override(default.get_config(), data__source='folder', **changes))
 
 
+def test_solids_on_a_table_hide_each_other():
+  config = samples.override(default.get_config(), data__source='table_primitives')
+  says = r"config\.data\.layout='disjoint' .* 'occluding' with data\.source='table_primitives'$"
+  with pytest.raises(UserError, match=says):
+    config_lib.parse(config)
+  config_lib.parse(samples.override(config, data__layout='occluding'))
+
+
 @pytest.mark.parametrize(
   ('key', 'value'),
   [
@@ -293,6 +301,7 @@ def test_estimator_of_ones_own_is_asked_what_it_needs(monkeypatch):
         'tetrominoes',
         'sprites',
         'dsprites',
+        'table_primitives',
         'folder',
         'arrays',
         'module:attribute',

@@ -175,7 +175,7 @@ def test_gallery_has_each_count_in_turn_with_its_boxes():
   images += np.array([[50 * n] for n in range(5)], np.uint8)[..., None, None]
   boxes = np.zeros((5, 2, 4), np.float32)
   boxes[1:4] = (1, 2, 4, 6), (2, 0, 2, 2)
-  (axes,) = figures.gallery(LabelledScenes(images, counts, boxes, *(None for _ in range(4)))).axes
+  (axes,) = figures.gallery(LabelledScenes(images, counts, boxes, *(None for _ in range(5)))).axes
   shown = [shown.get_array().max() * 255 for shown in axes.images]
   np.testing.assert_allclose(shown, [200, 0, 150, 50, 100], atol=1e-3)
   texts = [text.get_text() for text in axes.texts]

@@ -22,7 +22,7 @@ NAMES = ['exact', 'reinforce', 'nvil', 'collapsed']
 def scenes():
   images = np.zeros((64, 20, 20, 1), np.uint8)
   images[:, 5:15, 5:15] = np.random.default_rng(0).integers(0, 256, (64, 10, 10, 1))
-  return LabelledScenes(images, *(None for _ in range(6)))
+  return LabelledScenes(images, *(None for _ in range(7)))
 
 
 @pytest.fixture(scope='module')

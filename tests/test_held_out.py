@@ -115,7 +115,7 @@ def _summarise(counts, boxes, predicted=(0, 2, 1, 2), segments=UNKNOWN):
     kl=value / 2,
   )
   scenes = LabelledScenes(
-    np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None, segments
+    np.zeros((4, 9, 9, 1), np.uint8), np.array(counts), boxes, None, None, None, segments, None
   )
   return held_out.summarize(evaluation, scenes, 3)
 

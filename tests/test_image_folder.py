@@ -82,6 +82,7 @@ def test_nothing_is_known_without_counts(tmp_path):
     'scales': ((2, 0), np.float32),
     'rotations': ((2, 0), np.float32),
     'segments': ((2, 0, 0), np.uint16),
+    'places': ((2, 0, 2), np.float32),
   }
 
 

@@ -73,6 +73,7 @@ def composed(monkeypatch):
         scales=rng.random((size, 2), np.float32),
         rotations=rng.random((size, 2), np.float32),
         segments=rng.integers(3, size=(size, 5, 5), dtype=np.uint16),
+        places=rng.random((size, 2, 2), np.float32),
       )
 
   monkeypatch.setattr(composition, 'compose', compose)

@@ -155,7 +155,7 @@ def test_codes_carry_the_labels_of_the_objects_they_overlap():
   boxes = np.float32([[[0, 0, 9, 9], [20, 20, 9, 9]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
   labels = np.array([[4, 7], [-1, -1]])
   images = np.zeros((2, 30, 30, 1), np.uint8)
-  scenes = LabelledScenes(images, np.array([2, 0]), boxes, labels, None, None, None)
+  scenes = LabelledScenes(images, np.array([2, 0]), boxes, labels, None, None, None, None)
   codes, named = code_figures.codes_of(Oracle(), scenes)
   assert codes.ravel().tolist() == [0, 1, 2] and named.tolist() == [7, -1, 4]
 

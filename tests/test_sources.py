@@ -23,7 +23,8 @@ def data_config(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('source', [*sources.NAMES, 'own_data:bars'])
 def test_the_configuration_allows_every_source(data_config, source):
-  schema.check_data(dataclasses.asdict(data_config) | {'source': source})
+  layout = 'occluding' if source == 'table_primitives' else data_config.layout
+  schema.check_data(dataclasses.asdict(data_config) | {'source': source, 'layout': layout})
 
 
 def test_unknown_source_is_refused_with_the_known_ones(data_config):
@@ -90,8 +91,8 @@ def test_home_of_nobody_is_named(data_config, monkeypatch, tmp_path):
     sources.read_glyphs(config, 'train')
 
 
-def test_shapes_need_no_glyphs(data_config):
-  for source in ('sprites', 'dsprites'):
+def test_shapes_and_solids_need_no_glyphs(data_config):
+  for source in ('sprites', 'dsprites', 'table_primitives'):
     config = dataclasses.replace(data_config, source=source)
     assert sources.read_glyphs(config, 'train') is None
 

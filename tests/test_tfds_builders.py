@@ -64,10 +64,10 @@ def test_records_are_the_scenes_in_their_order(data, built, tmp_path, block):
     composed = samples.compose(data, None, size, split)
     for i in (0, 1, len(source) - 1):
       chosen = records.reshape(len(source), -1)[i] if block else i
-      names = ('image', 'count', 'boxes', 'labels', 'scales', 'rotations', 'segments')
+      names = ('image', 'count', 'boxes', 'labels', 'scales', 'rotations', 'segments', 'places')
       expected = {name: field[chosen] for name, field in zip(names, composed, strict=True)}
       if block:
-        del expected['segments']  # which training does not need
+        del expected['segments'], expected['places']  # which training does not need
       record = source[i]
       assert record.keys() == expected.keys()
       for name, value in expected.items():
@@ -120,7 +120,7 @@ def test_tfds_finds_every_builder_with_its_licence_and_citation():
   names = {cls.name for cls in tfds_builders.BUILDERS.values()}
   assert names == {
     'multi_digits', 'multi_mnist', 'multi_omniglot', 'multi_tetrominoes', 'sprites',
-    'multi_dsprites',
+    'multi_dsprites', 'table_primitives',
   }  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_the_program_builds(tmp_path):
 
 def test_what_can_be_built_is_listed():
   lines = build_dataset.list_data_sets().splitlines()
-  assert len(lines) == 18
+  assert len(lines) == 20
   for name in ('multi_mnist/touching', 'sprites/colour'):
     assert any(line.startswith(f'{name} ') for line in lines)
 

@@ -17,6 +17,7 @@ Constraint = Callable[[Any], str]
 
 _MOST = 2**31 - 1  # of a whole number: JAX holds them in 32 bits
 COLOURS = 'red', 'green', 'blue'  # by their channel
+TABLES = ('table_primitives',)  # sources of solids on a table
 MOST_OBJECTS = 2**16 - 2  # in a scene: segments hold one more, in 16 bits
 
 
@@ -185,7 +186,12 @@ def check_data(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
       _require(key, value, _is_text(value), 'text that a file name could hold')
   _check_order(given, 'data.min_objects', 'data.max_objects')
   _check_order(given, 'data.min_scale', 'data.max_scale')
-  if given['data.source'] == 'folder':
+  if (source := given['data.source']) in TABLES:
+    layout = given['data.layout']
+    _require(
+      'data.layout', layout, layout == 'occluding', f"'occluding' with data.source={source!r}"
+    )
+  if source == 'folder':
     reason = "with data.source='folder', whose images are all read at the start"
     online, reading = given['data.online'], given['data.reading']
     _require('data.online', online, not online, f'False {reason}')

@@ -1,18 +1,4 @@
-"""Composition of scenes: objects placed on a canvas by one of four rules, over a background.
-
-Two data sets are called multi-MNIST, and results on one say nothing about the other:
-
-* `disjoint` (A. Kosiorek): digits cropped to their bounding boxes, at native size; no two boxes
-  overlap.
-* `touching` (Pyro, GenJAX): digits with their border, shrunk by a factor from N(1.3, 0.1); a place
-  is refused only where the ink of two digits adds up to more than 255 in some pixel. Some of these
-  scenes are truly ambiguous.
-
-Two more are those of published sets of coloured shapes:
-
-* `adjacent`: at native size; a place is refused where a pixel has ink already.
-* `occluding`: each object hides those placed after it; a place is refused where less than a quarter
-  of its own ink would be visible.
+"""Composition of scenes: objects placed on a canvas (layouts.py) or a table, over a background.
 
 The count is sampled first, uniformly. Objects are placed one after another, each with as many
 tries as it needs. If one finds no place, the scene starts again with the same count, so refusals
@@ -22,28 +8,25 @@ do not make full scenes rarer. Scene i is a function of the configuration, the s
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt16
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from air_jax.config.sections import DataConfig, Recipe
-from air_jax.data import backgrounds, memory, objects
+from air_jax.data import backgrounds, layouts, memory, table_scenes
 from air_jax.data import glyphs as glyphs_lib
 from air_jax.data.glyphs import Glyphs
+from air_jax.data.layouts import Arranged
 from air_jax.errors import UserError
 from air_jax.runtime import jit
 from air_jax.types import LabelledScenes
 
-VERSION = 4  # of the composition; raise it when the same arguments give others, or other fields
+VERSION = 5  # of the composition; raise it when the same arguments give others, or other fields
 SPLITS = ('train', 'test')  # a split's position seeds its scenes
 _BATCH = 64  # scenes composed at once: all wait for the one that needs most tries
-_TRIES = 100  # places tried for an object
 _ATTEMPTS = 50  # at a scene, before its canvas is called too small
-_VISIBLE = 64  # least ink by which a pixel belongs to an object
-_LEAST_SHOWN = 0.25  # of the ink of an object that others hide
 
 
 def recipe(config: DataConfig) -> Recipe:
@@ -89,10 +72,12 @@ def compose(
         again, placed = compose_batch(glyphs, key, numbers[np.resize(left, _BATCH)], _ATTEMPTS)
         if not placed.all():
           which = 'counts' if config.counts else 'max_objects'
+          space, larger = f'data.canvas_size={config.canvas_size}', ' or a larger canvas'
+          if config.source in table_scenes.SOURCES:
+            space, larger = 'the table', ''
           raise UserError(
-            f'data.{which}={getattr(config, which)} {config.layout} objects do not fit on '
-            f'data.canvas_size={config.canvas_size}; take fewer or smaller objects or a larger '
-            'canvas'
+            f'data.{which}={getattr(config, which)} {config.layout} objects do not fit on {space}; '
+            f'take fewer or smaller objects{larger}'
           )
         for field, values in zip(scenes, again, strict=True):
           field[left] = values[: len(left)]
@@ -132,10 +117,10 @@ def compose_one(
   counts = jnp.array(config.drawn_counts)
   count = counts[jax.random.randint(count_key, (), 0, len(counts))]
 
-  def attempt(number: Array) -> _Attempt:
-    sample_key, place_key = jax.random.split(jax.random.fold_in(object_key, number))
-    sampled = objects.sample(config, glyphs, sample_key)
-    return _Attempt(sampled, *_place(config, sampled, count, place_key))
+  arrange = table_scenes.arrange if config.source in table_scenes.SOURCES else layouts.arrange
+
+  def attempt(number: Array) -> Arranged:
+    return arrange(config, glyphs, count, jax.random.fold_in(object_key, number))
 
   nothing = jax.tree.map(
     lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(attempt, jnp.array(0))
@@ -151,129 +136,15 @@ def compose_one(
   image = background * (1 - tried.ink[..., None] / 255) + jnp.moveaxis(tried.colour, 0, -1)
   if config.noise:
     image += 255 * config.noise * jax.random.normal(noise_key, image.shape)
-  sampled, present = tried.sampled, jnp.arange(config.most_objects) < count
-  offsets, sizes = jax.vmap(objects.ink_bounds)(sampled.ink)
-  boxes = jnp.concatenate([tried.corners - sampled.anchors + offsets, sizes], -1)
+  present = jnp.arange(config.most_objects) < count
   scene = LabelledScenes(
     images=jnp.clip(jnp.round(image), 0, 255).astype(jnp.uint8),
     counts=count,
-    boxes=jnp.where(present[:, None], boxes, 0).astype(jnp.float32),
-    labels=jnp.where(present, sampled.labels, -1),
-    scales=jnp.where(present, sampled.scales, 0),
-    rotations=jnp.where(present, sampled.rotations, 0),
+    boxes=jnp.where(present[:, None], tried.boxes, 0).astype(jnp.float32),
+    labels=jnp.where(present, tried.labels, -1),
+    scales=jnp.where(present, tried.scales, 0),
+    rotations=jnp.where(present, tried.rotations, 0),
     segments=tried.segments,
+    places=jnp.where(present[:, None], tried.places, 0),
   )
   return scene, tried.placed
-
-
-class _Attempt(NamedTuple):
-  """Objects, and the result of placing them."""
-
-  sampled: objects.Objects
-  corners: Int[Array, 'N 2']
-  ink: Float[Array, 'H W']  # in 0..255, what is visible of all objects
-  colour: Float[Array, 'C H W']  # that ink in the colours of its objects
-  segments: UInt16[Array, 'H W']  # as in `LabelledScenes`: the object with the most ink
-  placed: Bool[Array, '']  # whether all found places
-
-
-def _place(
-  config: Recipe, sampled: objects.Objects, count: Int[Array, ''], key: PRNGKeyArray
-) -> tuple[Array, Array, Array, Array, Array]:
-  """Places the first `count` objects, one after another: the further fields of `_Attempt`."""
-  size, collides = config.canvas_size, _COLLISIONS[config.layout]
-
-  def place_next(carry, k):
-    corners, ink, most, colour, segments, placed = carry
-    needed = placed & (k < count)
-    bordered = jnp.pad(ink, sampled.ink.shape[-1])
-
-    def attempt(state):
-      tries, *_ = state
-      try_key = jax.random.fold_in(jax.random.fold_in(key, k), tries)
-      corner = jax.random.randint(try_key, (2,), 0, size - sampled.extents[k] + 1)
-      # An object larger than the canvas has no place.
-      free = (sampled.extents[k] <= size).all() & ~collides(sampled, corners, bordered, k, corner)
-      return tries + 1, corner, free
-
-    _, corner, free = jax.lax.while_loop(
-      lambda state: ~state[-1] & (state[0] < _TRIES), attempt, (0, corners[k], ~needed)
-    )
-    painted = needed * _shift(sampled.ink[k], corner - sampled.anchors[k], size)
-    if config.layout == 'occluding':
-      painted *= 1 - ink / 255
-    corners = corners.at[k].set(corner)
-    colour += painted * sampled.colours[k][:, None, None]
-    segments = jnp.where(painted > most, k + 1, segments).astype(jnp.uint16)
-    most = jnp.maximum(most, painted)
-    return (corners, ink + painted, most, colour, segments, placed & free), None
-
-  blank = jnp.zeros((size, size))
-  blank_colour = jnp.zeros((sampled.colours.shape[-1], size, size))
-  corners, ink, _, colour, segments, placed = jax.lax.scan(
-    place_next,
-    (
-      jnp.zeros_like(sampled.anchors),
-      blank,
-      blank + _VISIBLE - 1,
-      blank_colour,
-      blank.astype(jnp.uint16),
-      jnp.array(True),
-    ),
-    jnp.arange(config.most_objects),
-  )[0]
-  return corners, ink, colour, segments, placed
-
-
-def _boxes_overlap(
-  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
-) -> Bool[Array, '']:
-  """Whether object k's box, put at a corner, shares a pixel with that of an earlier object."""
-  del bordered
-  apart = (corner + sampled.extents[k] <= corners) | (corners + sampled.extents <= corner)
-  earlier = jnp.arange(len(corners)) < k
-  return (earlier & ~apart.any(-1)).any()
-
-
-def _ink_overlaps(
-  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
-) -> Bool[Array, '']:
-  """Whether object k, put at a corner, shares a pixel of ink with an earlier object."""
-  del corners
-  return ((sampled.ink[k] > 0) & (_ink_at(sampled, bordered, k, corner) > 0)).any()
-
-
-def _ink_exceeds(
-  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
-) -> Bool[Array, '']:
-  """Whether object k's ink, put at a corner, adds up with the ink there to more than 255."""
-  del corners
-  return (sampled.ink[k] + _ink_at(sampled, bordered, k, corner)).max() > 255
-
-
-def _is_hidden(
-  sampled: objects.Objects, corners: Array, bordered: Array, k: Array, corner: Array
-) -> Bool[Array, '']:
-  """Whether too little of object k's ink, put at a corner, is visible behind earlier objects."""
-  del corners
-  ink, before = sampled.ink[k], _ink_at(sampled, bordered, k, corner)
-  return (ink * (1 - before / 255)).sum() < _LEAST_SHOWN * ink.sum()
-
-
-def _ink_at(sampled: objects.Objects, bordered: Array, k: Array, corner: Array) -> Array:
-  """The ink of earlier objects at the pixels of object k's image, put at a corner."""
-  shape = sampled.ink.shape[1:]
-  return jax.lax.dynamic_slice(bordered, corner - sampled.anchors[k] + shape[0], shape)
-
-
-_COLLISIONS = {
-  'disjoint': _boxes_overlap,
-  'adjacent': _ink_overlaps,
-  'touching': _ink_exceeds,
-  'occluding': _is_hidden,
-}
-
-
-def _shift(ink: Float[Array, 's s'], corner: Int[Array, '2'], size: int) -> Float[Array, 'H W']:
-  """Puts ink at a corner of a blank canvas; what reaches beyond is cut off."""
-  return jax.lax.dynamic_slice(jnp.pad(ink, size), size - corner, (size, size))

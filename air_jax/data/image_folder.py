@@ -136,6 +136,7 @@ def unlabelled(
     scales=empty,
     rotations=empty,
     segments=np.zeros((number, 0, 0), np.uint16),
+    places=np.zeros((number, 0, 2), np.float32),
   )
 
 

@@ -1,10 +1,10 @@
 """The memory that composed scenes take, and the refusal of what this machine cannot hold."""
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import objects
+from air_jax.data import objects, table_scenes
 from air_jax.runtime import memory
 
-_OBJECT = 28  # bytes of what is known of an object: its box, label, scale and rotation
+_OBJECT = 36  # bytes of what is known of an object: its box, label, scale, rotation and place
 
 
 def scene_bytes(config: DataConfig, split: str) -> int:
@@ -23,7 +23,9 @@ def check_batch(config: DataConfig, size: int) -> None:
   Raises:
     UserError: with what they need and what there is.
   """
-  floats = config.canvas_size**2 + config.most_objects * objects.largest(config) ** 2
+  on_table = config.source in table_scenes.SOURCES
+  side = table_scenes.table_side(config) if on_table else objects.largest(config)
+  floats = config.canvas_size**2 + config.most_objects * side**2
   _check(_sizes(config), 4 * size * floats, 'smaller ones need less')
 
 

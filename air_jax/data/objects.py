@@ -48,11 +48,7 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
   what_key, scale_key, turn_key, colour_key = jax.random.split(key, 4)
   shape = (config.most_objects,)
   scales = jax.random.uniform(scale_key, shape, minval=config.min_scale, maxval=config.max_scale)
-  colours = jnp.ones((*shape, 1))
-  if config.palette == 'uniform':
-    colours = jax.random.uniform(colour_key, (*shape, 3 if config.colour else 1))
-  elif config.colour:
-    colours = jax.random.choice(colour_key, jnp.array(_COLOURS, jnp.float32), shape)
+  colours = sample_colours(config, colour_key)
   if glyphs is None:
     return _sample_shapes(config, what_key, turn_key, scales, colours)
   chosen = jax.random.randint(what_key, shape, 0, (glyphs.labels >= 0).sum())
@@ -62,6 +58,16 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
   if (config.min_scale, config.max_scale) != (1.0, 1.0):
     ink = _sharp(_resize(ink, jnp.round(glyphs_lib.SIZE * scales), largest(config)))
   return _within_ink(ink, colours, labels, scales, jnp.zeros(shape))
+
+
+def sample_colours(config: Recipe, key: PRNGKeyArray) -> Float[Array, 'N C']:
+  """Samples the colours of N = config.most_objects objects. The key is consumed."""
+  shape = (config.most_objects,)
+  if config.palette == 'uniform':
+    return jax.random.uniform(key, (*shape, 3 if config.colour else 1))
+  if config.colour:
+    return jax.random.choice(key, jnp.array(_COLOURS, jnp.float32), shape)
+  return jnp.ones((*shape, 1))
 
 
 def largest(config: Recipe) -> int:

@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 
 from air_jax import import_path
+from air_jax.config.constraints import TABLES
 from air_jax.config.sections import DataConfig
 from air_jax.data import digits, image_folder, mnist, objects, omniglot, tetrominoes
 from air_jax.data.crops import Pieces
@@ -25,21 +26,21 @@ GLYPHS: dict[str, GlyphSource] = {
   'omniglot': omniglot.SOURCE,
   'tetrominoes': tetrominoes.SOURCE,
 }
-NAMES = (*GLYPHS, *objects.SHAPES, 'folder', 'arrays')
+NAMES = (*GLYPHS, *objects.SHAPES, *TABLES, 'folder', 'arrays')
 
 
 def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | Pieces | None:
   """Reads what a source provides for a split, 'train' or 'test'.
 
   Returns:
-    Glyphs to compose scenes of; None for shapes, which are drawn; complete scenes; or images that
-    scenes are cut from.
+    Glyphs to compose scenes of; None for shapes and solids, which are drawn; complete scenes; or
+    images that scenes are cut from.
 
   Raises:
     UserError: there is no such source, or its files cannot be had or read.
   """
   name = config.source
-  if name in objects.SHAPES:
+  if name in objects.SHAPES or name in TABLES:
     return None
   if name == 'folder':
     return (image_folder.load_crops if config.object_pixels else image_folder.load)(config, split)

@@ -75,9 +75,10 @@ class ComposedScenes(  # type: ignore[call-arg]  # mypy does not know TFDS's cla
       'scales': ((most,), np.float32),
       'rotations': ((most,), np.float32),
       'segments': ((side, side), np.uint16),
+      'places': ((most, 2), np.float32),
     }
     if block:  # for training, which does without
-      del shapes['segments']
+      del shapes['segments'], shapes['places']
     return tfds.core.DatasetInfo(
       builder=self,
       description=f'{self.__doc__}\n\n{self.builder_config.description or ""}',
@@ -175,6 +176,14 @@ class MultiDsprites(ComposedScenes):
   license = 'Apache 2.0'
 
 
+class TablePrimitives(ComposedScenes):
+  """Scenes of 0-3 cubes, spheres and cylinders on a table, after Eslami et al., 1603.08575."""
+
+  BUILDER_CONFIGS = _configs('table_primitives')
+  citation = 'S. M. A. Eslami et al., Attend, Infer, Repeat, NIPS 2016.'
+  license = 'Apache 2.0'
+
+
 def _of_glyphs(source: str) -> type[ComposedScenes]:
   """The builder class Multi<Source> of a source of glyphs; TFDS registers it by that name."""
   about = sources.GLYPHS[source]
@@ -192,6 +201,7 @@ BUILDERS: dict[str, type[ComposedScenes]] = {
   **{source: _of_glyphs(source) for source in sources.GLYPHS},
   'sprites': Sprites,
   'dsprites': MultiDsprites,
+  'table_primitives': TablePrimitives,
 }
 
 

@@ -14,6 +14,14 @@ _COLOURED = {
   'min_scale': 0.7,
   'max_scale': 1.3,
 }
+_ON_TABLE = {
+  'canvas_size': 64,
+  'layout': 'occluding',
+  'background': 'dim',
+  'max_objects': 3,
+  'min_scale': 0.8,
+  'max_scale': 1.2,
+}
 VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
   'mnist': {
     'touching': ('Shrunk by N(1.3, 0.1); ink may touch.', {'layout': 'touching'}),
@@ -57,5 +65,9 @@ VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
       '1-4 of any colour that hide each other, on any colour, on 64x64.',
       {**_COLOURED, 'background': 'colour', 'min_objects': 1, 'max_objects': 4},
     ),
+  },
+  'table_primitives': {
+    'grey': ('White.', _ON_TABLE),
+    'colour': ('In six colours.', {**_ON_TABLE, 'colour': True}),
   },
 }

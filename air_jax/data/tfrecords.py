@@ -150,6 +150,7 @@ def _scenes(images: np.ndarray, entities: np.ndarray, known: list) -> LabelledSc
     scales=of_objects('scale', 0, 1).astype(np.float32),
     rotations=of_objects('orientation', 0, 0).astype(np.float32),
     segments=segments,
+    places=np.zeros((*visible.shape, 2), np.float32),
   )
 
 

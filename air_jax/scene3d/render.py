@@ -89,13 +89,14 @@ def visible(coverages: Float[Array, 'N H W'], order: Int[Array, ' N']) -> Float[
     coverages: of the solids by themselves, 0 for those that are absent.
     order: `back_to_front`.
   """
+  rank = jnp.argsort(order)
 
-  def lift(open_, k):
-    return open_ * (1.0 - coverages[k]), open_ * coverages[k]
+  def hide(seen, front):
+    coverage, front_rank = front
+    behind = (rank < front_rank)[:, None, None]
+    return jnp.where(behind, seen * (1.0 - coverage), seen), None
 
-  front_to_back = order[::-1]
-  _, seen = jax.lax.scan(lift, jnp.ones_like(coverages[0]), front_to_back)
-  return jnp.zeros_like(coverages).at[front_to_back].set(seen)
+  return jax.lax.scan(hide, coverages, (coverages, rank))[0]
 
 
 def place(
