@@ -2,7 +2,7 @@
 
 Everything is for one image; `jax.vmap` adds particles, batch and seeds outside.
 Letters: T maximum steps, H W canvas, h w glimpse, C channels (1 grey, 3 RGB), A those of a glimpse
-(C, and one more for the mask where `model.compositing='over'`), D code of an object, E code of the
+(C, and those of `Compositing.mask_channels`), D code of an object, E code of the
 background, N most objects in a data set.
 """
 

@@ -90,7 +90,8 @@ def get_config() -> ConfigDict:
   model.residual = False
   model.attention_heads = 8  # >= 1, positions attended to at once; used if residual
   # Where objects overlap: 'add' (their brightness adds up), or 'over' (those found first hide those
-  # found later; each object has a mask, and may be darker than what is behind it)
+  # found later; each object has a mask, and may be darker than what is behind it), or 'depth' (near
+  # ones hide those behind them; needs networks that know distances, see docs/three_d.md)
   model.compositing = 'add'
   # 'black', 'constant' (one learned image), or one of each scene: 'polynomial' (of the place, which
   # most pixels lie near to) or 'latent' (a grid of colours; it may paint large objects)

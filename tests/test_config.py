@@ -38,7 +38,13 @@ def test_every_file_in_configs_is_accepted_and_its_values_arrive(name):
   assert flat.pop('model.baseline') == ESTIMATORS[given.objective.name].baseline
   assert flat.pop('model.success') == given.objective.prior_end
   if given.model.background != 'latent':
-    size = {'multi_dsprites_coloured': 3, 'folder': 3, 'table_primitives': 1}.get(name, 0)
+    sizes = {
+      'multi_dsprites_coloured': 3,
+      'folder': 3,
+      'table_primitives': 1,
+      'inverse_graphics': 1,
+    }
+    size = sizes.get(name, 0)
     assert flat.pop('model.background_code_size') == size
     del given.model.background_code_size
   assert flat == config_lib.flatten(given)

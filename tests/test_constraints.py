@@ -311,7 +311,7 @@ def test_estimator_of_ones_own_is_asked_what_it_needs(monkeypatch):
     ('data.fit', ['crop', 'pad', 'squash']),
     ('data.palette', ['bright', 'uniform']),
     ('data.background', ['black', 'grey', 'gradient', 'texture', 'level', 'colour']),
-    ('model.compositing', ['add', 'over']),
+    ('model.compositing', ['add', 'over', 'depth']),
     ('data.reading', ['auto', 'resident', 'stream']),
     ('model.background', ['black', 'constant', 'latent']),
     ('model.likelihood', ['gaussian', 'student', 'bernoulli', 'module:attribute']),

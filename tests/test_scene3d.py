@@ -121,6 +121,14 @@ def test_each_kind_is_that_of_the_reference_at_every_turn(kind):
     assert (np.abs(render(solids) - follow(solids)) > 2e-3).mean() < 0.004
 
 
+def test_all_kinds_at_once_are_those_one_by_one():
+  pose = jnp.float32([0.2, -0.1]), jnp.float32(0.4), jnp.float32(0.3)
+  every = scene3d.cast_each(*pose, SOFT)
+  for kind in range(len(KINDS)):
+    for together, alone in zip(every, scene3d.cast(jnp.array(kind), *pose, SOFT), strict=True):
+      np.testing.assert_allclose(together[kind], alone, atol=1e-6)
+
+
 # --- what is seen ---------------------------------------------------------------------------------
 
 

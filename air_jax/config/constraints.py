@@ -166,6 +166,9 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
   residual, cell = given['model.residual'], given['model.cell']
   allowed = cell == 'lstm' or not residual
   _require('model.residual', residual, allowed, "False unless model.cell is 'lstm'")
+  compositing, networks = given['model.compositing'], given['model.networks']
+  text = "'add' or 'over' with the standard networks, whose objects have no depth"
+  _require('model.compositing', compositing, bool(networks) or compositing != 'depth', text)
   _check_members(given, keys)
   name, number = given['objective.name'], given['objective.particles']
   fewest = registry.resolve(name).particles

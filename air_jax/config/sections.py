@@ -96,7 +96,7 @@ class ModelSpec:
   glimpse_decoder_sizes: c.Layers
   residual: bool
   attention_heads: c.Size
-  compositing: Annotated[str, c.one_of('add', 'over')]
+  compositing: Annotated[str, c.one_of('add', 'over', 'depth')]
   background: Annotated[str, c.one_of('black', 'constant', 'latent', 'polynomial')]
   background_code_size: c.Size  # once parsed that of the background's code, 0 where it has none
   background_grid: Annotated[int, c.at_least(2)]
@@ -123,8 +123,8 @@ class ModelSpec:
 
   @property
   def glimpse_channels(self) -> int:
-    """A: the channels of a glimpse, of which the last is a mask where objects hide others."""
-    return self.channels + (self.compositing == 'over')
+    """A: the channels of a glimpse, with a mask and a depth where objects hide others."""
+    return self.channels + {'add': 0, 'over': 1, 'depth': 2}[self.compositing]
 
   @property
   def sees_left(self) -> bool:

@@ -45,6 +45,8 @@ class Networks(NamedTuple):
   # How many times as large as configured the likelihood's deviation is; learned
   likelihood_std_factor: Callable[[Params], Array]
   baseline: Callable[[Params, Array], Array]  # inputs [J] -> [T] nats
+  # z_where [3], z_what [D] -> layer [H, W, A]; None: the glimpse, painted at its window
+  render: Callable[[Array, Array], Array] | None = None
 
 
 def build(spec: ModelSpec, **replaced: Part) -> Networks:

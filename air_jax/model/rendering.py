@@ -1,13 +1,15 @@
 """How objects become an image: each painted at its window, and all of them put together.
 
 A glimpse is painted at its window to give a layer, as large as the canvas. Layers are put together
-in one of two ways, `model.compositing`, and both say what each object adds to the canvas, so that
+in one of three ways, `model.compositing`, and all say what each object adds to the canvas, so that
 the canvas of the first k objects is a sum over them, for every k at once:
 
 * 'add': where objects overlap, their brightness adds up. For bright objects on black.
 * 'over': objects hide what is behind them, the first is in front (Porter and Duff, "Compositing
   digital images", 1984). Glimpses and layers have one channel more, the mask m in [0, 1], and the
   others hold the colour times m.
+* 'depth': as 'over', but the nearest is in front, whatever the order of the objects. Layers have
+  one channel more, the distance from the camera, in any unit.
 """
 
 from dataclasses import dataclass
@@ -100,7 +102,52 @@ class Over:
     return self.ink(layers) * _seen_through(self.ink(layers))
 
 
-COMPOSITINGS: dict[str, Compositing] = {'add': Add(), 'over': Over()}
+@dataclass(frozen=True)
+class Depth:
+  """Near objects hide those behind them.
+
+  The canvas of the first k objects is that of `Over`, with in front of t those nearer than t:
+
+      canvas_k = background + sum_{t<=k} v_tk (a_t - background)
+      v_tk = m_t prod_{u<=k, d_u<d_t} (1 - m_u)
+
+  What an object adds to the canvas of those before it includes what it hides of them.
+  """
+
+  mask_channels = 2
+  ordered = False
+
+  def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
+    colours, masks, depths = layers[..., :-2], layers[..., -2:-1], layers[..., -1:]
+    own = colours - masks * background
+    added, shares = (
+      [],
+      jnp.ones_like(masks),
+    )  # the share of light that reaches each, of those so far
+    for k in range(len(layers)):
+      before = (jnp.arange(len(layers)) < k)[:, None, None, None]
+      hidden = before & (depths[k] < depths)
+      behind = jnp.where(hidden, shares * (1.0 - masks[k]), shares)
+      in_front = jnp.where(before & ~hidden, 1.0 - masks, 1.0).prod(0)
+      added.append(in_front * own[k] + ((behind - shares) * own * before).sum(0))
+      shares = behind.at[k].set(in_front)
+    return jnp.stack(added)
+
+  def leave(self, left: Image, layer: Layer) -> Image:
+    return left * (1.0 - layer[..., -2:-1])
+
+  def ink(self, layers: Layers) -> Float[Array, 'T H W']:
+    return layers[..., -2]
+
+  def visible(self, layers: Layers) -> Float[Array, 'T H W']:
+    masks, depths = layers[..., -2], layers[..., -1]
+    first = jnp.arange(len(layers))
+    earlier = (first < first[:, None])[..., None, None]
+    nearer = (depths < depths[:, None]) | ((depths == depths[:, None]) & earlier)
+    return masks * jnp.where(nearer, 1.0 - masks, 1.0).prod(1)
+
+
+COMPOSITINGS: dict[str, Compositing] = {'add': Add(), 'over': Over(), 'depth': Depth()}
 
 
 def split(

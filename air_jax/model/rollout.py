@@ -208,6 +208,9 @@ def render_object(
   model: Model, params: Params, z_where: Float[Array, ' 3'], z_what: Float[Array, ' D']
 ) -> tuple[Float[Array, 'h w A'], Float[Array, 'H W A']]:
   """One object: its glimpse, and its layer on the canvas."""
+  if model.networks.render:
+    layer = model.networks.render(z_where, z_what)
+    return transformer.crop(layer, transformer.place(z_where), model.spec.glimpse_size), layer
   glimpse = model.networks.decode_glimpse(params, z_what)
   return glimpse, rendering.paint(glimpse, z_where, model.spec.canvas_size)
 

@@ -8,8 +8,9 @@ import dataclasses
 import functools
 import math
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Array, Float, Float32
 
 from air_jax.errors import UserError
 
@@ -43,16 +44,44 @@ class View:
       )
 
 
-@functools.cache
-def rays(size: int) -> Float32[np.ndarray, '3 H W']:
-  """The direction of the ray through the middle of each pixel, of length 1; all point downwards."""
+def stand(
+  x: Float[Array, ''], y: Float[Array, ''], radius: Float[Array, '']
+) -> tuple[Float[Array, '2'], Float[Array, '']]:
+  """Where a solid stands, and its size, by where the picture shows its middle and how large.
+
+  Args:
+    x: of its middle in the picture, in [-1, 1] from the left edge to the right one.
+    y: from the top edge to the bottom one.
+    radius: > 0, how far it reaches from there to the side, in the same unit.
+
+  Returns:
+    (place, size), as `solids.cast` takes them.
+  """
+  forward, right, down = _axes()
+  slope = math.tan(ANGLE / 2)
+  ray = [
+    jnp.float32(f) + slope * (x * r + y * d) for f, r, d in zip(forward, right, down, strict=True)
+  ]
+  # The middle is as high as the size, and that is in proportion to the distance.
+  distance = CAMERA[2] / (slope * radius - ray[2])
+  place = jnp.stack([CAMERA[0] + distance * ray[0], CAMERA[1] + distance * ray[1]])
+  return place, slope * radius * distance
+
+
+def _axes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Directions of length 1: into the picture, to its right, and down in it."""
   forward = np.subtract(TARGET, CAMERA)
   forward /= np.linalg.norm(forward)
   right = np.cross(forward, (0.0, 0.0, 1.0))
   right /= np.linalg.norm(right)
-  down = np.cross(forward, right)
+  return forward, right, np.cross(forward, right)
+
+
+@functools.cache
+def rays(size: int) -> Float32[np.ndarray, '3 H W']:
+  """The direction of the ray through the middle of each pixel, of length 1; all point downwards."""
   offsets = math.tan(ANGLE / 2) * ((2 * np.arange(size) + 1) / size - 1)
-  axes = [axis[:, None, None] for axis in (forward, right, down)]
-  directions = axes[0] + axes[1] * offsets + axes[2] * offsets[:, None]
+  forward, right, down = (axis[:, None, None] for axis in _axes())
+  directions = forward + right * offsets + down * offsets[:, None]
   directions /= np.linalg.norm(directions, axis=0)
   return directions.astype(np.float32)

@@ -72,9 +72,13 @@ def render(
 def back_to_front(solids: Solids) -> Int[Array, ' N']:
   """The order to paint in: those that hide others come last."""
   radii = foot_radius(solids.kinds, solids.sizes)
-  offsets = solids.places - jnp.float32(camera.CAMERA[:2])
-  power = (offsets * offsets).sum(-1) - radii * radii
-  return jnp.argsort(-jax.lax.stop_gradient(power))
+  return jnp.argsort(-jax.lax.stop_gradient(power(solids.places, radii)))
+
+
+def power(places: Float[Array, '... 2'], radii: Float[Array, '...']) -> Float[Array, '...']:
+  """What solids are ordered by, see above: those of smaller power hide those of larger."""
+  offsets = places - jnp.float32(camera.CAMERA[:2])
+  return (offsets * offsets).sum(-1) - radii * radii
 
 
 def foot_radius(kinds: Int[Array, ' N'], sizes: Float[Array, ' N']) -> Float[Array, ' N']:

@@ -19,6 +19,7 @@ beside the place where they should be.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -35,8 +36,8 @@ _Pixels = Float[Array, 'H W']
 class Layer(NamedTuple):
   """What a picture shows of one solid by itself."""
 
-  coverage: Float[Array, 'H W']  # in [0, 1], how much of a pixel it covers
-  brightness: Float[Array, 'H W']  # in [0, 1], of what it shows there, if it was white
+  coverage: Float[Array, '*K H W']  # in [0, 1], how much of a pixel it covers
+  brightness: Float[Array, '*K H W']  # in [0, 1], of what it shows there, if it was white
 
 
 def cast(
@@ -49,7 +50,7 @@ def cast(
   """What a picture shows of a solid.
 
   Args:
-    kind: index into `KINDS`; others are taken for the nearest.
+    kind: index into `KINDS`.
     where: (x, y) on the table.
     rotation: about the vertical, radians anticlockwise as seen from above.
     size: > 0, half of its height and width.
@@ -58,36 +59,66 @@ def cast(
   Returns:
     the layer, differentiable in place, rotation and size.
   """
-  return _cast(view, kind, jnp.concatenate([where, jnp.stack([rotation, size])]))
+  return _posed(_cast, view, kind, jnp.concatenate([where, jnp.stack([rotation, size])]))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def cast_each(
+  where: Float[Array, '2'], rotation: Float[Array, ''], size: Float[Array, ''], view: View
+) -> Layer:
+  """As `cast`, for every kind at once: the fields have a leading [K], in the order of `KINDS`."""
+  return _posed(_cast_each, view, None, jnp.concatenate([where, jnp.stack([rotation, size])]))
+
+
 def _cast(view: View, kind: Int[Array, ''], pose: Float[Array, '4']) -> Layer:
-  x, y, rotation, size = pose
-  middle = tuple(jnp.float32(c) - p for c, p in zip(camera.CAMERA, (x, y, size), strict=True))
+  middle, rotation, size = _middle(pose)
   box = _cube(view, middle, rotation, size)
   round_ = _round(view, middle, size, kind == KINDS.index('sphere'))
   clearance, light = (jnp.where(kind == 0, a, b) for a, b in zip(box, round_, strict=True))
+  return _layer(clearance, light, view)
+
+
+def _cast_each(view: View, kind: None, pose: Float[Array, '4']) -> Layer:
+  del kind
+  middle, rotation, size = _middle(pose)
+  met = [_cube(view, middle, rotation, size)]
+  met += [_round(view, middle, size, jnp.array(is_sphere)) for is_sphere in (True, False)]
+  clearance, light = map(jnp.stack, zip(*met, strict=True))
+  return _layer(clearance, light, view)
+
+
+def _middle(pose: Float[Array, '4']) -> tuple[tuple[Array, ...], Array, Array]:
+  """The camera as seen from the middle of a solid, its rotation and its size."""
+  x, y, rotation, size = pose
+  middle = tuple(jnp.float32(c) - p for c, p in zip(camera.CAMERA, (x, y, size), strict=True))
+  return middle, rotation, size
+
+
+def _layer(clearance: Float[Array, '*K H W'], light: Float[Array, '*K H W'], view: View) -> Layer:
   return Layer(_outline(clearance, view.softness), camera.AMBIENT + (1.0 - camera.AMBIENT) * light)
 
 
-def _cast_forwards(view, kind, pose):
-  return _cast(view, kind, pose), (kind, pose)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _posed(function: Callable, view: View, kind: Array | None, pose: Float[Array, '4']) -> Layer:
+  return function(view, kind, pose)
 
 
-def _cast_backwards(view, given, cotangent):
+def _posed_forwards(function, view, kind, pose):
+  return function(view, kind, pose), (kind, pose)
+
+
+def _posed_backwards(function, view, given, cotangent):
   """The derivative by forward mode: a pose has 4 numbers, a layer has thousands."""
   kind, pose = given
 
   def along(direction: Float[Array, '4']) -> Float[Array, '']:
-    _, change = jax.jvp(lambda pose: _cast.fun(view, kind, pose), (pose,), (direction,))
+    _, change = jax.jvp(lambda pose: function(view, kind, pose), (pose,), (direction,))
     coverage, brightness = (a * b for a, b in zip(change, cotangent, strict=True))
     return (coverage + brightness).sum()
 
   return None, jnp.stack([along(direction) for direction in jnp.eye(4, dtype=pose.dtype)])
 
 
-_cast.defvjp(_cast_forwards, _cast_backwards)
+_posed.defvjp(_posed_forwards, _posed_backwards)
 
 
 def _cube(view, middle, rotation, size) -> tuple[_Pixels, _Pixels]:
@@ -145,7 +176,7 @@ def _round(view, middle, size, is_sphere) -> tuple[_Pixels, _Pixels]:
   return clearance, side + top * (camera.LIGHT[2] - side)
 
 
-def _outline(x: _Pixels, softness: float) -> _Pixels:
+def _outline(x: Float[Array, '...'], softness: float) -> Float[Array, '...']:
   """1 where x > 0, else 0; soft: 1/2 + x / 2 sqrt(x^2 + softness^2)."""
   if softness == 0:
     return jnp.where(x > 0, 1.0, 0.0)
