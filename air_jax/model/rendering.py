@@ -120,10 +120,7 @@ class Depth:
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     colours, masks, depths = layers[..., :-2], layers[..., -2:-1], layers[..., -1:]
     own = colours - masks * background
-    added, shares = (
-      [],
-      jnp.ones_like(masks),
-    )  # the share of light that reaches each, of those so far
+    added, shares = [], jnp.ones_like(masks)  # of light that reaches each, of those so far
     for k in range(len(layers)):
       before = (jnp.arange(len(layers)) < k)[:, None, None, None]
       hidden = before & (depths[k] < depths)
