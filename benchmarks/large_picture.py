@@ -5,14 +5,14 @@
     python -m benchmarks.large_picture --report     only reports the results so far
 
 Discs, rings and triangles of 18 to 28 pixels are drawn on an uneven ground with noise, no two
-touching. configs/folder.py is trained on a picture of 1,000 x 1,000 pixels of them, then
+touching. configs/folder.py is trained on a picture of 2,000 x 2,000 pixels of them, then
 `--mode=parse` reads one of side x side. An object is found where a label has an IoU of at least 0.5
 with it, which no second one can have; more labels than objects are false or double. Memory is the
 peak of the parsing process.
 """
 
+import os
 import pathlib
-import resource
 import subprocess
 import sys
 import time
@@ -26,11 +26,12 @@ from PIL import Image
 
 from air_jax.cli import command_line
 from air_jax.data import image_files
+from air_jax.errors import UserError
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
 _SIDE = flags.DEFINE_integer('side', 10_000, 'Pixels along a side.', lower_bound=100)
-_BENCHMARK, _STEPS, _TRAINED = 'large_picture', 1500, 1000
+_BENCHMARK, _STEPS, _TRAINED = 'large_picture', 1500, 2000
 _CELL, _FILLED = 40, 0.5  # pixels of the squares that hold an object or none, share that do
 _RADII = 9.0, 14.0  # pixels
 _PIXELS = 24.0
@@ -105,31 +106,39 @@ def found(labels: Int32[np.ndarray, 'S S'], seed: int) -> tuple[int, int]:
 
 
 def _run(name: str) -> None:
-  """Trains on a small picture and parses a large one."""
-  import air_jax
-  from air_jax.configs import folder as configuration
-
+  """Trains on a small picture, unless another run has, and parses a large one."""
   side, seed, steps = map(int, name.split('/'))
-  work = jobs.folder(_BENCHMARK) / name
-  trained, parsed = work / 'trained', work / 'large'
-  for path, pixels, number in ((trained, _TRAINED, seed), (parsed, side, seed + 1000)):
-    path.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw(pixels, number)).save(path / 'picture.png')
-  config = configuration.get_config()
-  config.seed, config.data.dir, config.data.object_pixels = seed, str(trained), _PIXELS
-  config.train.update(steps=steps, eval_every=steps, checkpoint_every=500, draw_every=0)
-  air_jax.train(config, work / 'run', figures=False, progress=False)
+  work, trained = (jobs.folder(_BENCHMARK) / each for each in (name, f'trained/{seed}/{steps}'))
+  for path, pixels, number in ((trained, _TRAINED, seed), (work, side, seed + 1000)):
+    (path / 'pictures').mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(pixels, number)).save(path / 'pictures' / 'picture.png')
+  data = {'dir': trained / 'pictures', 'object_pixels': _PIXELS}
+  train = {'steps': steps, 'eval_every': steps, 'checkpoint_every': 500, 'draw_every': 0}
+  changes = [
+    *(f'--config.data.{key}={value}' for key, value in data.items()),
+    *(f'--config.train.{key}={value}' for key, value in train.items()),
+  ]
+  run, parsed = f'--workdir={trained / "run"}', work / 'parsed'
+  _air_jax('--config=folder', f'--config.seed={seed}', *changes, run)
   started = time.monotonic()
-  command = [sys.executable, '-m', 'air_jax', '--mode=parse', f'--workdir={work / "run"}']
-  command += [f'--images={parsed}', f'--out={work / "parsed"}', '--noannotate']
-  subprocess.run(command, check=True)
+  peak = _air_jax('--mode=parse', run, f'--images={work / "pictures"}', f'--out={parsed}')
   seconds = time.monotonic() - started
-  memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-  labels = _labels(work / 'parsed' / 'labels')
+  labels = _labels(parsed / 'labels')
   right, number = found(labels, seed + 1000)
   known = {'side': side, 'seed': seed, 'steps': steps, 'objects': number, 'found_objects': right}
-  measured = {'labels': int(labels.max()), 'seconds': round(seconds), 'memory_mb': memory // 1024}
+  measured = {'labels': int(labels.max()), 'seconds': round(seconds), 'memory_mb': peak // 1024}
   jobs.finish(work, known | measured)
+
+
+def _air_jax(*arguments: str) -> int:
+  """Runs the command `air-jax`; returns the peak of its memory in KiB."""
+  child = subprocess.Popen([sys.executable, '-m', 'air_jax', *arguments])
+  # Of this child alone: RUSAGE_CHILDREN is the largest of all.
+  _, status, usage = os.wait4(child.pid, 0)
+  child.returncode = os.waitstatus_to_exitcode(status)
+  if child.returncode:
+    raise UserError(f'air-jax {" ".join(arguments)} ended with code {child.returncode}')
+  return usage.ru_maxrss
 
 
 def _labels(folder: pathlib.Path) -> Int32[np.ndarray, 'S S']:

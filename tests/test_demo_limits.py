@@ -29,6 +29,7 @@ from air_jax.errors import UserError
 from air_jax.inference import predictor
 from air_jax.inference.demo import access, answers, connections, limits, server
 from air_jax.model import air
+from air_jax.runtime import memory
 
 CONFIG = schema.parse(tiny.get_config())
 HEAD = b'POST /parse HTTP/1.1\r\nHost: localhost\r\n'
@@ -294,7 +295,7 @@ def test_a_host_that_is_no_name_is_named(host):
 def test_a_server_for_everyone_says_so(demo_model, monkeypatch, capsys, host, everyone):
   monkeypatch.setattr(PngImagePlugin, 'MAX_TEXT_MEMORY', 0)
   monkeypatch.setattr(connections, 'allow_many', lambda: None)
-  monkeypatch.setattr(limits, 'give_back_memory', lambda: None)
+  monkeypatch.setattr(memory, 'give_back', lambda: None)
   monkeypatch.setattr(server.uvicorn.Server, 'run', lambda self, sockets: None)
   with server.listen(host, 0) as listening:
     server.serve(demo_model, listening, host)

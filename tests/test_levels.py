@@ -16,6 +16,7 @@ from air_jax.configs import folder
 from air_jax.data import image_files, image_folder, levels, preparation
 from air_jax.errors import UserError
 from air_jax.inference import parse_files, restore
+from air_jax.runtime import strips
 from air_jax.storage import run_dir
 
 
@@ -47,7 +48,7 @@ def test_strips_fit_together(monkeypatch):
   for array in (values, values.astype(np.float32)):
     whole = seen(array, levels=(9.0, 50_000.0))
     with monkeypatch.context() as patch:
-      patch.setattr(levels, '_STRIP', 50)
+      patch.setattr(strips, '_VALUES', 50)
       np.testing.assert_array_equal(seen(array, levels=(9.0, 50_000.0)), whole)
 
 

@@ -6,12 +6,13 @@ import numpy as np
 from absl import logging
 from jaxtyping import Int, Shaped, UInt8
 
+from air_jax.runtime import strips
+
 # Of all pixels, the fraction below black and the one below white, in percent. Of the pixels of
 # fluorescent nuclei, white at 99.8 clips 1 in 100 and at 99 one in 20.
 PERCENTILES = 1.0, 99.8
 DIM = 0.07  # of the range from black to white; 12 bits in a file of 16 use 0.0625
 _SAMPLE = 1 << 22  # pixels of all pictures together that are measured
-_STRIP = 1 << 20  # values that are converted at once
 
 
 def to_bytes(
@@ -34,14 +35,11 @@ def to_bytes(
   table = None
   if values.dtype.kind == 'u':
     table = _scaled(np.arange(np.iinfo(values.dtype).max + 1), low, high, invert, gamma)
+  if table is not None:
+    return strips.look_up(table, values)
   result = np.empty(values.shape, np.uint8)
-  rows = max(1, _STRIP // max(1, values[:1].size))
-  for top in range(0, len(values), rows):  # copies of all would take many times their memory
-    strip = values[top : top + rows]
-    if table is None:
-      result[top : top + rows] = _scaled(strip, low, high, invert, gamma)
-    else:
-      np.take(table, strip, out=result[top : top + rows], mode='clip')  # the fastest mode
+  for rows in strips.of(values):
+    result[rows] = _scaled(values[rows], low, high, invert, gamma)
   return result
 
 
@@ -92,7 +90,7 @@ def measure(samples: Shaped[np.ndarray, ' M']) -> tuple[float, ...]:
 
 def histogram(images: Iterable[UInt8[np.ndarray, 'S S C']]) -> Int[np.ndarray, '256']:
   """How many values 0..255 images have."""
-  counted = (np.bincount(image.reshape(-1), minlength=256) for image in images)
+  counted = (strips.count(image, 256) for image in images)
   return sum(counted, np.zeros(256, np.int64))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
-from jaxtyping import Int32
+from jaxtyping import Int, Int32
 from PIL import Image, ImageDraw, ImageFont
 
 from air_jax.data import levels, preparation
@@ -14,6 +14,7 @@ from air_jax.data.image_files import ImageFile
 from air_jax.inference import dashes, file_results, large_pictures
 from air_jax.inference.file_results import FileResult
 from air_jax.inference.predictor import Model
+from air_jax.runtime import memory
 from air_jax.viz import palette
 
 _LONGEST = 2000  # pixels of the longer side of an annotated picture
@@ -26,12 +27,12 @@ def parse(
 ) -> Iterator[FileResult]:
   """Parses files one by one; writes a label image of each, and draws it if asked to."""
   data = model.config.data
+  memory.give_back()
   for file in files:
     values = file_results.read(file, data)
     if values is None:
       yield FileResult(file.name, None)
       continue
-    picture = preparation.in_levels(values, data)
     hidden = not sys.stderr.isatty()
     with tqdm.tqdm(unit='view', dynamic_ncols=True, disable=hidden, leave=False) as bar:
 
@@ -49,6 +50,7 @@ def parse(
       parsed.unlike,
       file_results.boxes_of(parsed.regions),
     )
+    picture = preparation.in_levels(values, data)
     if annotate:
       text = file_results.title(len(parsed.boxes), None, judged.doubt)
       drawn = _annotate(picture, parsed.labels, parsed.regions, text)
@@ -70,14 +72,14 @@ def write_labels(labels: Int32[np.ndarray, 'H W'], path: pathlib.Path) -> None:
 def _annotate(
   picture: Image.Image,
   labels: Int32[np.ndarray, 'H W'],
-  regions: Int32[np.ndarray, 'H W'],
+  regions: Int[np.ndarray, 'H W'],
   text: str,
 ) -> Image.Image:
   """The image with the outlines of its objects and of what is unexplained, under a line of text."""
   longest = max(picture.size)
   ratio = np.clip(1.0, _SHORTEST / longest, _LONGEST / longest)
   width, height = (max(1, round(side * ratio)) for side in picture.size)
-  shown = np.array(picture.convert('RGB').resize((width, height)))
+  shown = np.array(picture.resize((width, height), Image.Resampling.BICUBIC).convert('RGB'))
   scaled = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
   numbers = np.asarray(scaled)
   shown[dashes.outlines(numbers)] = 0  # a dark margin, for bright pictures

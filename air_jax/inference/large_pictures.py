@@ -6,7 +6,7 @@ view in which it lies deepest, and kept if enough of the views that hold it have
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ class ParsedPicture(NamedTuple):
   # Compared with held-out views; NaN, False and 0 where the model has no reference:
   elbo_rank: float  # in [0, 1], mean over views, see `ParsedScenes.elbo_ranks`
   unlike: bool  # whether half of the views or more are unlike held-out ones
-  regions: Int32[np.ndarray, 'H W']  # that are not explained, as large as an object: i + 1 in
+  regions: Int[np.ndarray, 'H W']  # that are not explained, as large as an object: i + 1 in
   # region i, 0 elsewhere
 
 
@@ -94,36 +94,44 @@ def parse_large(
     )
   picture = np.asarray(picture)
   size, scaled = data.canvas_size, crops.to_scale(_pixels(picture, data), data)
-  missing = [(0, max(0, size - side)) for side in scaled.shape[:2]]
-  filled = np.pad(scaled, [*missing, (0, 0)], 'edge')
-  rows, columns = (_axis(side, size) for side in filled.shape[:2])
-  corners = [(y, x) for y in rows.starts.tolist() for x in columns.starts.tolist()]
-  painted = mosaic.Mosaic(filled, size)
-  found: list[_Found] = []
-  for start in range(0, len(corners), _BATCH):
-    part = corners[start : start + _BATCH]
-    views = np.stack([filled[y : y + size, x : x + size] for y, x in part])
-    scenes = model.parse(views, _BATCH)
-    painted.add(scenes, part)
-    found += _views(scenes, part, rows, columns)
-    progress(start + len(part), len(corners))
-  merged = _merge(found, filled.shape[:2], _SCRAP * (crops.OBJECT * size) ** 2)
+  shape = scaled.shape[0], scaled.shape[1]
+  missing = [(0, max(0, size - side)) for side in shape]
+  scaled = np.pad(scaled, [*missing, (0, 0)], 'edge')
+  rows, columns = (_axis(side, size) for side in scaled.shape[:2])
+  painted = mosaic.Mosaic(scaled, size, (rows.starts, columns.starts))
+  found = _look(model, scaled, rows, columns, painted, progress)
+  labels, objects = _merge(found, scaled.shape[:2], _SCRAP * (crops.OBJECT * size) ** 2)
   least = _MARGIN * size
 
-  def holding(middle: Float[np.ndarray, '2']) -> int:
-    y, x = middle
-    return int((rows.depths(y) >= least).sum() * (columns.depths(x) >= least).sum())
+  def score(each: _Object) -> float:
+    y, x = each.found.middle
+    holding = (rows.depths(y) >= least).sum() * (columns.depths(x) >= least).sum()
+    return min(1.0, each.votes / int(holding))
 
-  scores = [
-    min(1.0, votes / holding(each.middle))
-    for each, votes in zip(merged.objects, merged.votes, strict=True)
-  ]
+  scores = [*map(score, objects)]
   kept = [i for i, score in enumerate(scores) if score >= _AGREE]
-  height, width = picture.shape[:2]
-  shape = scaled.shape[0], scaled.shape[1]
-  refused = ~np.isin(merged.labels, [0, *(i + 1 for i in kept)])
-  judged = painted.judge(refused, shape, model.noise, model.reference)
-  return _in_pixels(merged, kept, scores, judged, shape, (height, width))
+  kept.sort(key=lambda i: tuple(objects[i].found.middle))
+  judged = painted.judge(labels, kept, shape, model.noise, model.reference)
+  del scaled, painted  # room for the result
+  labels = _enlarge(_renumber(labels, kept)[: shape[0], : shape[1]], picture.shape[:2])
+  spans = ndimage.find_objects(labels, max_label=len(kept))
+  shown = [i for i, span in enumerate(spans) if span is not None]  # others have no pixel there
+  boxes = [
+    (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+    for rows, columns in (spans[i] for i in shown)
+  ]
+  codes = [objects[kept[i]].found.code for i in shown]
+  return ParsedPicture(
+    labels=_renumber(labels, shown),
+    boxes=np.array(boxes, np.float32).reshape(-1, 4),
+    scores=np.array([scores[kept[i]] for i in shown], np.float32),
+    codes=np.array(codes, np.float32).reshape(len(shown), -1 if shown else 0),
+    ink_explained=judged.ink_explained,
+    elbo=judged.elbo,
+    elbo_rank=judged.elbo_rank,
+    unlike=judged.unlike,
+    regions=_enlarge(judged.regions, picture.shape[:2]),
+  )
 
 
 def _pixels(picture: np.ndarray, data: DataConfig) -> UInt8[np.ndarray, 'H W C']:
@@ -141,6 +149,26 @@ def _pixels(picture: np.ndarray, data: DataConfig) -> UInt8[np.ndarray, 'H W C']
 def _axis(side: int, size: int) -> _Axis:
   number = 1 + -(-(side - size) // max(1, round(_STRIDE * size)))
   return _Axis(np.unique(np.round(np.linspace(0, side - size, number)).astype(int)), side, size)
+
+
+def _look(
+  model: Model,
+  picture: UInt8[np.ndarray, 'H W C'],
+  rows: _Axis,
+  columns: _Axis,
+  painted: mosaic.Mosaic,
+  progress: Callable[[int, int], None],
+) -> Iterator[_Found]:
+  """The objects of all views, which are also painted."""
+  size = rows.size
+  corners = [(y, x) for y in rows.starts.tolist() for x in columns.starts.tolist()]
+  for start in range(0, len(corners), _BATCH):
+    part = corners[start : start + _BATCH]
+    views = np.stack([picture[y : y + size, x : x + size] for y, x in part])
+    scenes = model.parse(views, _BATCH)
+    painted.add(scenes, part)
+    yield from _views(scenes, part, rows, columns)
+    progress(start + len(part), len(corners))
 
 
 def _views(
@@ -185,16 +213,21 @@ def _holds(pixels: Int[np.ndarray, 'P 2'], place: Float[np.ndarray, '2']) -> boo
     return False  # they lie on a line
 
 
-class _Merged(NamedTuple):
-  """The objects of all views, each once."""
+class _Object(NamedTuple):
+  """An object of the picture."""
 
-  labels: Int32[np.ndarray, 'H W']  # i + 1 is object i
-  objects: list[_Found]
-  votes: list[int]  # the number of views that found each
+  found: _Found  # in the view in which it lies deepest
+  votes: int  # views that found it
 
 
-def _merge(found: list[_Found], shape: tuple[int, int], least_area: float) -> _Merged:
-  """Takes each object from the view in which it lies deepest; scraps are none."""
+def _merge(
+  found: Iterable[_Found], shape: tuple[int, int], least_area: float
+) -> tuple[Int32[np.ndarray, 'H W'], list[_Object]]:
+  """Takes each object from the view in which it lies deepest; scraps are none.
+
+  Returns:
+    (label image in which i + 1 is object i, the objects).
+  """
   labels = np.zeros(shape, np.int32)
   kept: list[_Found] = []
   areas: list[int] = []
@@ -214,41 +247,7 @@ def _merge(found: list[_Found], shape: tuple[int, int], least_area: float) -> _M
       kept.append(each)
       areas.append(int(free.sum()))
       votes.append(1)
-  return _Merged(labels, kept, votes)
-
-
-def _in_pixels(
-  merged: _Merged,
-  kept: list[int],
-  scores: list[float],
-  judged: mosaic.Judged,
-  scaled_shape: tuple[int, int],
-  shape: tuple[int, int],
-) -> ParsedPicture:
-  """The objects kept, in pixels of the picture; those that have none there are left out."""
-  by_place = sorted(kept, key=lambda i: tuple(merged.objects[i].middle))
-  height, width = scaled_shape
-  labels = _renumber(merged.labels, by_place)[:height, :width]
-  labels = _enlarge(labels, shape)
-  spans = ndimage.find_objects(labels, max_label=len(by_place))
-  shown = [i for i, span in enumerate(spans) if span is not None]
-  boxes = [
-    (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
-    for rows, columns in (spans[i] for i in shown)
-  ]
-  objects = [by_place[i] for i in shown]
-  codes = [merged.objects[i].code for i in objects]
-  return ParsedPicture(
-    labels=_renumber(labels, shown),
-    boxes=np.array(boxes, np.float32).reshape(-1, 4),
-    scores=np.array([scores[i] for i in objects], np.float32),
-    codes=np.array(codes, np.float32).reshape(len(objects), -1 if objects else 0),
-    ink_explained=judged.ink_explained,
-    elbo=judged.elbo,
-    elbo_rank=judged.elbo_rank,
-    unlike=judged.unlike,
-    regions=_enlarge(judged.regions, shape),
-  )
+  return labels, [*map(_Object, kept, votes)]
 
 
 def _renumber(labels: Int32[np.ndarray, 'H W'], order: list[int]) -> Int32[np.ndarray, 'H W']:
@@ -260,12 +259,12 @@ def _renumber(labels: Int32[np.ndarray, 'H W'], order: list[int]) -> Int32[np.nd
   return labels
 
 
-def _enlarge(labels: Int32[np.ndarray, 'h w'], shape: tuple[int, int]) -> np.ndarray:
+def _enlarge(labels: Int[np.ndarray, 'h w'], shape: tuple[int, int]) -> np.ndarray:
   """The label image of another size, by nearest neighbours."""
   rows, columns = (
     (np.arange(to) + 0.5) * side / to for side, to in zip(labels.shape, shape, strict=True)
   )
-  result = np.empty(shape, np.int32)
+  result = np.empty(shape, labels.dtype)
   across = columns.astype(int)
   for row, at in zip(result, rows.astype(int), strict=True):
     row[:] = labels[at][across]

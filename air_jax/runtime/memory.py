@@ -1,5 +1,7 @@
-"""The memory of this machine, and the refusal of what it cannot hold."""
+"""The memory of this machine: how much there is, what it cannot hold, what is given back."""
 
+import contextlib
+import ctypes
 import os
 import pathlib
 
@@ -9,6 +11,18 @@ from air_jax.errors import UserError
 
 # The limit of a container, in bytes or 'max': of version 2 and of version 1.
 _LIMITS = '/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'
+_M_MMAP_THRESHOLD = -3  # in malloc.h
+_LARGE = 1 << 17  # bytes
+
+
+def give_back() -> None:
+  """Makes glibc return blocks that are no longer used to the system at once, if they are large.
+
+  By default it begins to keep blocks of up to 32 MiB, those of a picture or of a batch, for each
+  thread, and small ones that are used for long keep it from returning others.
+  """
+  with contextlib.suppress(AttributeError):  # another C library
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def of_machine() -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import re
 import tempfile
 from collections.abc import Callable
@@ -14,19 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 SMALL = 64_000  # bytes of a body that are kept in memory
 _PATIENCE = 4.0  # seconds to wait for other large bodies
 _MOST_LETTERS = 200  # of a message
-_M_MMAP_THRESHOLD = -3  # in malloc.h
 _LENGTH = re.compile(r'\d{1,20}', re.ASCII)
 _P = ParamSpec('_P')
 _R = TypeVar('_R')
-
-
-def give_back_memory() -> None:
-  """Makes glibc return large blocks to the system at once.
-
-  By default it begins to keep blocks of up to 32 MiB, those of a picture, for each thread.
-  """
-  with contextlib.suppress(AttributeError):  # another C library
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 class Refusal(Exception):

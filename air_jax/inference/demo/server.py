@@ -30,7 +30,7 @@ from air_jax.config.sections import DataConfig
 from air_jax.data import loading, pictures, preparation
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
-from air_jax.runtime import extras
+from air_jax.runtime import extras, memory
 from air_jax.viz import palette
 
 with extras.needed('demo', 'the demo'):
@@ -96,7 +96,7 @@ def serve(model: Model, listening: socket.socket, host: str) -> None:
     host: as given to `listen`.
   """
   _warm_up(model)
-  limits.give_back_memory()
+  memory.give_back()
   connections.allow_many()
   PngImagePlugin.MAX_TEXT_MEMORY = _MOST_PNG_TEXT
   address, port = listening.getsockname()[:2]
