@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from air_jax.runtime import strips
 
@@ -23,3 +24,10 @@ def test_strips_give_what_the_whole_array_gives(shape):
   found = strips.look_up(table, values)
   np.testing.assert_array_equal(found, table[values])
   assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize('shape', [(14, 10), (3, 4), (7, 20), (7, 5)])
+def test_label_images_are_resized_as_pillow_does(shape):
+  labels = RNG.integers(70_000, size=(7, 5)).astype(np.int32)
+  expected = Image.fromarray(labels).resize(shape[::-1], Image.Resampling.NEAREST)
+  np.testing.assert_array_equal(strips.resize(labels, shape), np.asarray(expected))

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 from PIL import Image
 
+from air_jax.runtime import strips
+
 _DASH = 4  # pixels, along a row or a column
 _WIDTH = 2  # pixels
 
@@ -17,8 +19,7 @@ def draw(picture: Image.Image, regions: Int[np.ndarray, 'h w']) -> Image.Image:
   """
   if not regions.any():
     return picture
-  scaled = Image.fromarray(regions.astype(np.int32))
-  labels = np.asarray(scaled.resize(picture.size, Image.Resampling.NEAREST))
+  labels = strips.resize(regions, (picture.height, picture.width))
   pixels = np.array(picture)
   edge = np.zeros(labels.shape, bool)
   for _ in range(_WIDTH):

@@ -14,7 +14,7 @@ from air_jax.data.image_files import ImageFile
 from air_jax.inference import dashes, file_results, large_pictures
 from air_jax.inference.file_results import FileResult
 from air_jax.inference.predictor import Model
-from air_jax.runtime import memory
+from air_jax.runtime import memory, strips
 from air_jax.viz import palette
 
 _LONGEST = 2000  # pixels of the longer side of an annotated picture
@@ -80,8 +80,7 @@ def _annotate(
   ratio = np.clip(1.0, _SHORTEST / longest, _LONGEST / longest)
   width, height = (max(1, round(side * ratio)) for side in picture.size)
   shown = np.array(picture.resize((width, height), Image.Resampling.BICUBIC).convert('RGB'))
-  scaled = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
-  numbers = np.asarray(scaled)
+  numbers = strips.resize(labels, (height, width))
   shown[dashes.outlines(numbers)] = 0  # a dark margin, for bright pictures
   inner = dashes.outlines(np.where(dashes.outlines(numbers), 0, numbers))
   colours = np.array([_rgb(colour) for colour in palette.COLOURS], np.uint8)

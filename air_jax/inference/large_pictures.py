@@ -19,6 +19,7 @@ from air_jax.errors import UserError
 from air_jax.inference import mosaic
 from air_jax.inference.parsed_scenes import ParsedScenes
 from air_jax.inference.predictor import Model
+from air_jax.runtime import strips
 
 _STRIDE = 1 / 3  # of the canvas, from view to view
 _MARGIN = 0.12  # of the canvas, how deep in a view the middle of an object must lie
@@ -113,7 +114,7 @@ def parse_large(
   kept.sort(key=lambda i: tuple(objects[i].found.middle))
   judged = painted.judge(labels, kept, shape, model.noise, model.reference)
   del scaled, painted  # room for the result
-  labels = _enlarge(_renumber(labels, kept)[: shape[0], : shape[1]], picture.shape[:2])
+  labels = strips.resize(_renumber(labels, kept)[: shape[0], : shape[1]], picture.shape[:2])
   spans = ndimage.find_objects(labels, max_label=len(kept))
   shown = [i for i, span in enumerate(spans) if span is not None]  # others have no pixel there
   boxes = [
@@ -130,7 +131,7 @@ def parse_large(
     elbo=judged.elbo,
     elbo_rank=judged.elbo_rank,
     unlike=judged.unlike,
-    regions=_enlarge(judged.regions, picture.shape[:2]),
+    regions=strips.resize(judged.regions, picture.shape[:2]),
   )
 
 
@@ -257,15 +258,3 @@ def _renumber(labels: Int32[np.ndarray, 'H W'], order: list[int]) -> Int32[np.nd
   for row in labels:
     row[:] = numbers[row]
   return labels
-
-
-def _enlarge(labels: Int[np.ndarray, 'h w'], shape: tuple[int, int]) -> np.ndarray:
-  """The label image of another size, by nearest neighbours."""
-  rows, columns = (
-    (np.arange(to) + 0.5) * side / to for side, to in zip(labels.shape, shape, strict=True)
-  )
-  result = np.empty(shape, labels.dtype)
-  across = columns.astype(int)
-  for row, at in zip(result, rows.astype(int), strict=True):
-    row[:] = labels[at][across]
-  return result
