@@ -13,10 +13,10 @@ def get_config() -> ConfigDict:
   config.seed = 0  # in [0, 2**32); decides initial parameters, batches and noise of training
 
   data = config.data = ConfigDict()
-  # Glyphs: 'digits' (embedded in scikit-learn), 'mnist', 'omniglot', 'tetrominoes'; drawn shapes:
-  # 'sprites' (circle, square, triangle), 'dsprites' (square, ellipse, heart, rotated); solids on a
-  # table: 'table_primitives' (cube, sphere, cylinder); 'folder' of images; or 'module:function' of
-  # your own
+  # Glyphs: 'digits' (embedded in scikit-learn), 'pen_digits' (the same, with lines of any width),
+  # 'mnist', 'omniglot', 'tetrominoes'; drawn shapes: 'sprites' (circle, square, triangle),
+  # 'dsprites' (square, ellipse, heart, rotated); solids on a table: 'table_primitives' (cube,
+  # sphere, cylinder); 'folder' of images; or 'module:function' of your own
   data.source = 'digits'
   # 'disjoint' (boxes do not overlap), 'adjacent' (ink does not), 'touching' (ink may, and adds up)
   # or 'occluding' (objects hide others, of which a quarter at least stays visible)

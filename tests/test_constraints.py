@@ -296,6 +296,7 @@ def test_estimator_of_ones_own_is_asked_what_it_needs(monkeypatch):
       'data.source',
       [
         'digits',
+        'pen_digits',
         'mnist',
         'omniglot',
         'tetrominoes',

@@ -157,6 +157,8 @@ def test_malformed_requests_are_refused(address, picture):
 def test_the_page_shows_the_answers_of_the_server(address, picture, tmp_path):
   with demo_page.opened(address) as page:
     assert page.inner_text('#count') == ''
+    about = 'trained, without labels, on scenes of 0 to 2 objects (the handwritten digits'
+    assert about in page.inner_text('#about')
     demo_page.draw(page, [(0.2, 0.2), (0.4, 0.2), (0.3, 0.5)], [(0.7, 0.5), (0.7, 0.85)])
     drawn = page.evaluate("document.querySelector('#paper').toDataURL()")
     answer = ask(address, '/parse', base64.b64decode(drawn.split(',')[1]))

@@ -184,3 +184,27 @@ def test_scenes_of_your_own_are_taken_as_they_are(own_data):
 def test_what_is_no_data_is_refused_in_one_sentence(own_data, name, message):
   with pytest.raises(UserError, match=message):
     sources.read(own_data(name), 'train')
+
+
+@pytest.mark.parametrize(
+  'changes, expected',
+  [
+    (
+      {},
+      'scenes of 0 to 2 objects (the handwritten digits that scikit-learn ships, enlarged to 20 '
+      'pixels)',
+    ),
+    (
+      {'source': 'mnist', 'min_scale': 0.4, 'max_scale': 1.4, 'counts': (3,)},
+      'scenes of 3 objects (handwritten digits of MNIST, at 0.4 to 1.4 times their size)',
+    ),
+    (
+      {'source': 'sprites', 'counts': (3, 0, 1), 'min_scale': 2.0, 'max_scale': 2.0},
+      'scenes of 0, 1, 3 objects (circle, square, triangle, at 2 times their size)',
+    ),
+    ({'source': 'folder', 'dir': '/secret'}, 'pictures of a folder'),
+    ({'source': 'own_data:bars'}, 'images of its own source'),
+  ],
+)
+def test_what_a_model_was_trained_on_is_said_in_words(data_config, changes, expected):
+  assert sources.about(dataclasses.replace(data_config, **changes)) == expected

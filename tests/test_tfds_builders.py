@@ -119,8 +119,8 @@ def test_tfds_finds_every_builder_with_its_licence_and_citation():
       assert found.info.as_proto.redistribution_info.license == cls.license
   names = {cls.name for cls in tfds_builders.BUILDERS.values()}
   assert names == {
-    'multi_digits', 'multi_mnist', 'multi_omniglot', 'multi_tetrominoes', 'sprites',
-    'multi_dsprites', 'table_primitives',
+    'multi_digits', 'multi_pen_digits', 'multi_mnist', 'multi_omniglot', 'multi_tetrominoes',
+    'sprites', 'multi_dsprites', 'table_primitives',
   }  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_the_program_builds(tmp_path):
 
 def test_what_can_be_built_is_listed():
   lines = build_dataset.list_data_sets().splitlines()
-  assert len(lines) == 20
+  assert len(lines) == 21
   for name in ('multi_mnist/touching', 'sprites/colour'):
     assert any(line.startswith(f'{name} ') for line in lines)
 

@@ -21,7 +21,7 @@ def load_or_train(config: ConfigDict) -> Model:
   except UserError:
     model = None
   if model is None or model.step < config.train.steps:
-    print('no run found: training a small model once, for about a minute; it is kept')
+    print('no run found: training a small model once, for some minutes; it is kept')
     api.train(config, folder, figures=False)
     model = load_with_reference(folder)
   return model

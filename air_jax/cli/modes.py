@@ -209,8 +209,9 @@ def demo(flags: FlagValues) -> None:
       model = restore.load_with_reference(flags.workdir, flags.member)
     else:
       from air_jax.cli import demo_model
+      from air_jax.configs import demo as configuration
 
-      model = demo_model.load_or_train(flags.config)
+      model = demo_model.load_or_train(configuration.get_config())
     server.serve(model, listening, flags.host)
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, NamedTuple
 from air_jax.config import constraints as c
 
 SOURCES = (
-  'digits', 'mnist', 'omniglot', 'tetrominoes', 'sprites', 'dsprites', *c.TABLES, 'folder',
+  'digits', 'pen_digits', 'mnist', 'omniglot', 'tetrominoes', 'sprites', 'dsprites', *c.TABLES,
+  'folder',
   'arrays',
 )  # fmt: skip
 # Of composed scenes.

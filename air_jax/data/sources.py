@@ -13,7 +13,7 @@ import numpy as np
 from air_jax import import_path
 from air_jax.config.constraints import TABLES
 from air_jax.config.sections import DataConfig
-from air_jax.data import digits, image_folder, mnist, objects, omniglot, tetrominoes
+from air_jax.data import digits, image_folder, mnist, objects, omniglot, pen_digits, tetrominoes
 from air_jax.data.crops import Pieces
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
 from air_jax.errors import UserError
@@ -22,6 +22,7 @@ from air_jax.types import LabelledScenes
 
 GLYPHS: dict[str, GlyphSource] = {
   'digits': digits.SOURCE,
+  'pen_digits': pen_digits.SOURCE,
   'mnist': mnist.SOURCE,
   'omniglot': omniglot.SOURCE,
   'tetrominoes': tetrominoes.SOURCE,
@@ -65,6 +66,27 @@ def read_glyphs(config: DataConfig, split: str) -> Glyphs | None:
   if isinstance(found, (LabelledScenes, Pieces)):
     raise UserError(f'data.source={config.source!r} provides complete scenes, not glyphs')
   return found
+
+
+def about(config: DataConfig) -> str:
+  """What images show, as the end of a sentence such as "It was trained on ..."."""
+  name = config.source
+  if name == 'folder':
+    return 'pictures of a folder'
+  if name not in (*GLYPHS, *objects.SHAPES):
+    return 'images of its own source'
+  counts = sorted(config.drawn_counts)
+  number = f'{counts[0]} to {counts[-1]}' if counts[0] < counts[-1] else f'{counts[0]}'
+  if config.counts and len(counts) < counts[-1] - counts[0] + 1:
+    number = ', '.join(map(str, counts))
+  if name in GLYPHS:
+    what = GLYPHS[name].about.partition(';')[0]  # the rest is about the test split
+  else:
+    what = ', '.join(objects.SHAPES[name])
+  low, high = config.min_scale, config.max_scale
+  size = f'{low:g}' if low == high else f'{low:g} to {high:g}'
+  scale = '' if low == high == 1 else f', at {size} times their size'
+  return f'scenes of {number} objects ({what}{scale})'
 
 
 def cache_folder(config: DataConfig) -> pathlib.Path:

@@ -194,7 +194,8 @@ def _of_glyphs(source: str) -> type[ComposedScenes]:
     'citation': about.citation,
     'license': about.license,
   }
-  return type(f'Multi{source.title()}', (ComposedScenes,), fields)
+  name = source.title().replace('_', '')
+  return type(f'Multi{name}', (ComposedScenes,), fields)
 
 
 BUILDERS: dict[str, type[ComposedScenes]] = {

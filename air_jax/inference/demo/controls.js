@@ -118,7 +118,7 @@ for (const name of ['dragenter', 'dragover', 'dragleave', 'drop']) addEventListe
 
 (async () => {
   model = await (await fetch('/model')).json();
-  $('about').textContent = `It finds at most ${model.most} objects on ${model.side}x${model.side} pixels ` +
+  $('about').textContent = `It was trained, without labels, on ${model.trained_on}. It finds at most ${model.most} objects on ${model.side}x${model.side} pixels ` +
     `(training step ${model.step.toLocaleString('en')}).`;
   $('ink').hidden = !model.colour;
   clear();

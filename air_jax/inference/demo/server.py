@@ -27,7 +27,7 @@ from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
 from air_jax.config.sections import DataConfig
-from air_jax.data import loading, pictures, preparation
+from air_jax.data import loading, pictures, preparation, sources
 from air_jax.errors import UserError
 from air_jax.inference.predictor import Model
 from air_jax.runtime import extras, memory
@@ -189,6 +189,7 @@ def _description(model: Model) -> dict[str, Any]:
     'colour': model.config.data.colour,
     'most': model.config.model.max_steps,
     'step': model.step,
+    'trained_on': sources.about(model.config.data),
     'window': model.window_size,
     'colours': palette.COLOURS,
     'patterns': palette.PATTERNS,
