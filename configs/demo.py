@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
   config.data.max_objects = 4
   config.data.train_scenes, config.data.test_scenes = 20_000, 1000
   config.model.max_steps = 5
-  # The smaller networks for patches, which learn more in two minutes.
+  # The smaller networks for patches, which learn more in a few minutes.
   config.model.patch_features, config.model.patch_rounds = 16, 2
   config.model.count_by = 'explanation'
   config.train.batch_size = 32

@@ -60,7 +60,7 @@ def render(
   def paint(image, solid):
     (kind, where, rotation, size, colour), opacity = solid
     layer = cast(kind, where, rotation, size, view)
-    own = layer.brightness * colour[:, None, None]
+    own = jnp.einsum('hw,c->chw', layer.brightness, colour, precision='highest')
     return image + opacity * layer.coverage * (own - image), None
 
   sorted_ = jax.tree.map(lambda x: x[order], (solids, opacity))

@@ -113,7 +113,9 @@ def _posed_backwards(function, view, given, cotangent):
   def along(direction: Float[Array, '4']) -> Float[Array, '']:
     _, change = jax.jvp(lambda pose: function(view, kind, pose), (pose,), (direction,))
     coverage, brightness = (a * b for a, b in zip(change, cotangent, strict=True))
-    return (coverage + brightness).sum()
+    product = (coverage + brightness).ravel()
+    # On a CPU many times as fast as XLA's sum of it.
+    return jnp.dot(product, jnp.ones_like(product), precision='highest')
 
   return None, jnp.stack([along(direction) for direction in jnp.eye(4, dtype=pose.dtype)])
 
