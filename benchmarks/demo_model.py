@@ -1,6 +1,6 @@
 """How well the model of the demo counts what people draw, and how long its training takes.
 
-    python -m benchmarks.demo_model [--seeds=3] [--configurations=multi_digits,demo] [--steps=2000]
+    python -m benchmarks.demo_model [--seeds=3] [--models=multi_digits,demo] [--steps=2000]
         [--folder=runs/demo_model] [--jobs=2] [--kept=docs/demo_model/results.json]
     python -m benchmarks.demo_model --report     only reports the results so far
 
@@ -23,9 +23,7 @@ from air_jax.cli import command_line
 from benchmarks import drawings, jobs
 from benchmarks.jobs import Result
 
-_CONFIGURATIONS = flags.DEFINE_list(
-  'configurations', ['multi_digits', 'demo'], 'Names of files in configs/.'
-)
+_MODELS = flags.DEFINE_list('models', ['multi_digits', 'demo'], 'Names of files in configs/.')
 _BENCHMARK = 'demo_model'
 _SCENES, _OTHER_SEED = 4000, 1  # held out, others than those of the evaluation
 _DRAWINGS = 128  # of a kind and size
@@ -42,7 +40,7 @@ def main(argv: list[str]) -> None:
     return
   names = [
     f'{name}/{jobs.STEPS.value or _configuration(name).train.steps}/{seed}'
-    for name in _CONFIGURATIONS.value
+    for name in _MODELS.value
     for seed in range(jobs.SEEDS.value)
   ]
   print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
-from air_jax.data import levels, pictures, preparation
+from air_jax.data import pictures, preparation
+from air_jax.runtime import strips
 
 
 def resized(picture, height, width):
@@ -213,7 +214,7 @@ MODES = ['1', 'L', 'P', 'RGB', 'RGBA', 'LA', 'I;16', 'CMYK', 'F']
 @pytest.mark.parametrize('strip', [50, 1 << 20])  # pixels; strips must fit together
 def test_a_large_picture_is_averaged_over_squares(monkeypatch, mode, strip):
   monkeypatch.setattr(pictures, '_STRIP', strip)
-  monkeypatch.setattr(levels, '_STRIP', strip)
+  monkeypatch.setattr(strips, '_VALUES', strip)
   blocks = 50 * np.random.default_rng(0).integers(2, 5, (5, 7), np.uint8)
   blocks = 250 * (blocks // 150) if mode == '1' else blocks
   whole = blocks.repeat(4, 0).repeat(4, 1)
