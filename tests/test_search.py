@@ -1,5 +1,6 @@
 """The search for a better explanation: it never makes the bound worse, and says what it found."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -8,7 +9,8 @@ import pytest
 import samples
 import scipy.stats
 
-from air_jax.model import air, search
+from air_jax.model import air, rendering, search
+from air_jax.model.rendering import COMPOSITINGS
 from air_jax.types import Normal
 
 SUCCESS = 0.3
@@ -31,6 +33,24 @@ def started(request, model):
   image = np.asarray(jax.jit(air.rollout)(model, params, np.zeros((50, 50, 1)), noise).canvases[2])
   means = jax.tree.map(np.zeros_like, noise)
   return model, params, image, jax.jit(air.rollout)(model, params, image, means)
+
+
+@pytest.mark.parametrize('name', sorted(COMPOSITINGS))
+@pytest.mark.parametrize('likelihood', ['gaussian', 'student'])
+def test_a_subset_is_priced_as_its_own_canvas(model, name, likelihood):
+  model, params, *_ = samples.variant(model, likelihood=likelihood)
+  compositing = COMPOSITINGS[name]
+  model = dataclasses.replace(model, compositing=compositing, numbers=air.numbers(model, params))
+  rng = np.random.default_rng(0)
+  image, background = rng.random((2, 8, 8, 1)).astype(np.float32)
+  layers = rng.random((3, 8, 8, 1 + compositing.mask_channels)).astype(np.float32)
+  nll = search.subset_nll(model, image, background, layers)
+  for present in itertools.product((False, True), repeat=3):
+    canvas = background[None]
+    if any(present):
+      canvas = rendering.compose(compositing, background, layers[np.array(present)])[-1:]
+    expected = model.likelihood.prefix_nll(image, canvas, None, model.numbers).nll[0]
+    np.testing.assert_allclose(nll(np.array(present)), expected, rtol=1e-4)
 
 
 def divergence(normal: Normal, mean, std):

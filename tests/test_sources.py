@@ -5,12 +5,24 @@ import inspect
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import samples
 
 from air_jax.config import schema
-from air_jax.data import downloads, image_folder, loading, mnist, omniglot, sources, tfds_builders
+from air_jax.data import (
+  composition,
+  downloads,
+  glyphs,
+  image_folder,
+  loading,
+  mnist,
+  objects,
+  omniglot,
+  sources,
+  tfds_builders,
+)
 from air_jax.errors import UserError
 
 
@@ -208,3 +220,13 @@ def test_what_is_no_data_is_refused_in_one_sentence(own_data, name, message):
 )
 def test_what_a_model_was_trained_on_is_said_in_words(data_config, changes, expected):
   assert sources.about(dataclasses.replace(data_config, **changes)) == expected
+
+
+def test_glyphs_of_unknown_labels_are_padded_and_all_drawn(data_config):
+  images = np.full((3, 28, 28), 255, np.uint8)
+  unknown = glyphs.Glyphs(images, np.full(3, -1, np.int32))
+  config = composition.recipe(data_config)
+  padded = jax.tree.map(jnp.asarray, glyphs.pad(unknown))
+  keys = jax.random.split(jax.random.key(0), 20)
+  drawn = jax.vmap(lambda key: objects.sample(config, padded, key).ink)(keys)
+  assert (drawn.max((2, 3)) == 255).all()  # none of the padding

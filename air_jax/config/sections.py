@@ -10,8 +10,7 @@ from air_jax.config import constraints as c
 
 SOURCES = (
   'digits', 'pen_digits', 'mnist', 'omniglot', 'tetrominoes', 'sprites', 'dsprites', *c.TABLES,
-  'folder',
-  'arrays',
+  'folder', 'arrays',
 )  # fmt: skip
 # Of composed scenes.
 BACKGROUNDS = 'black', 'grey', 'gradient', 'texture', 'level', 'colour', 'dim', 'grid'

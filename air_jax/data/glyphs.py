@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int, UInt8
 
 SIZE = 28  # side of a glyph, pixels
+PADDING = -(2**31)  # label of the rows that `pad` adds
 _LEAST = 2048  # rows after `pad`
 
 
@@ -19,7 +20,7 @@ class Glyphs(NamedTuple):
   """Images to place on a canvas."""
 
   images: UInt8[Array | np.ndarray, 'M 28 28']
-  labels: Int[Array | np.ndarray, ' M']  # int32, -1 where `pad` put no glyph
+  labels: Int[Array | np.ndarray, ' M']  # int32, `PADDING` where `pad` put no glyph
 
 
 class File(NamedTuple):
@@ -50,4 +51,4 @@ def pad(glyphs: Glyphs) -> Glyphs:
   """Adds rows without a glyph up to a power of two, so that splits can share compiled programs."""
   number = max(_LEAST, 1 << max(len(glyphs.labels) - 1, 0).bit_length()) - len(glyphs.labels)
   images = np.pad(np.asarray(glyphs.images), ((0, number), (0, 0), (0, 0)))
-  return Glyphs(images, np.pad(np.asarray(glyphs.labels), (0, number), constant_values=-1))
+  return Glyphs(images, np.pad(np.asarray(glyphs.labels), (0, number), constant_values=PADDING))

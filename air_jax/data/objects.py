@@ -51,7 +51,7 @@ def sample(config: Recipe, glyphs: Glyphs | None, key: PRNGKeyArray) -> Objects:
   colours = sample_colours(config, colour_key)
   if glyphs is None:
     return _sample_shapes(config, what_key, turn_key, scales, colours)
-  chosen = jax.random.randint(what_key, shape, 0, (glyphs.labels >= 0).sum())
+  chosen = jax.random.randint(what_key, shape, 0, (glyphs.labels != glyphs_lib.PADDING).sum())
   ink, labels = glyphs.images[chosen].astype(jnp.float32), glyphs.labels[chosen]
   if config.layout == 'touching':
     return _shrink(config, ink, labels, turn_key, scales, colours)

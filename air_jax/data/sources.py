@@ -13,7 +13,16 @@ import numpy as np
 from air_jax import import_path
 from air_jax.config.constraints import TABLES
 from air_jax.config.sections import DataConfig
-from air_jax.data import digits, image_folder, mnist, objects, omniglot, pen_digits, tetrominoes
+from air_jax.data import (
+  digits,
+  image_folder,
+  mnist,
+  objects,
+  omniglot,
+  pen_digits,
+  table_scenes,
+  tetrominoes,
+)
 from air_jax.data.crops import Pieces
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
 from air_jax.errors import UserError
@@ -73,7 +82,8 @@ def about(config: DataConfig) -> str:
   name = config.source
   if name == 'folder':
     return 'pictures of a folder'
-  if name not in (*GLYPHS, *objects.SHAPES):
+  shapes = {**objects.SHAPES, **table_scenes.SOURCES}
+  if name not in (*GLYPHS, *shapes):
     return 'images of its own source'
   counts = sorted(config.drawn_counts)
   number = f'{counts[0]} to {counts[-1]}' if counts[0] < counts[-1] else f'{counts[0]}'
@@ -82,7 +92,7 @@ def about(config: DataConfig) -> str:
   if name in GLYPHS:
     what = GLYPHS[name].about.partition(';')[0]  # the rest is about the test split
   else:
-    what = ', '.join(objects.SHAPES[name])
+    what = ', '.join(shapes[name])
   low, high = config.min_scale, config.max_scale
   size = f'{low:g}' if low == high else f'{low:g} to {high:g}'
   scale = '' if low == high == 1 else f', at {size} times their size'

@@ -37,6 +37,10 @@ class Compositing(Protocol):
   def ordered(self) -> bool:
     """Whether the same layers in another order make another image."""
 
+  @property
+  def independent(self) -> bool:
+    """Whether what an object adds to the canvas does not depend on the others."""
+
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     """What each object adds to the canvas of those before it."""
 
@@ -56,6 +60,7 @@ class Add:
 
   mask_channels = 0
   ordered = False
+  independent = True
 
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     del background
@@ -83,6 +88,7 @@ class Over:
 
   mask_channels = 1
   ordered = True
+  independent = False
 
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     additions, light = [], jnp.ones_like(background)[None]
@@ -116,6 +122,7 @@ class Depth:
 
   mask_channels = 2
   ordered = False
+  independent = False
 
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
     colours, masks, depths = layers[..., :-2], layers[..., -2:-1], layers[..., -1:]

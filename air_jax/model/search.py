@@ -202,10 +202,12 @@ def subset_nll(
 ) -> Callable[[Bool[Array, ' T']], Float[Array, '']]:
   """-log p(x | the objects that are present), nats by `model.numbers`, as a function of which are.
 
-  Where objects do not hide each other, the inner products of a Gaussian likelihood give it at once.
+  Where what an object adds does not depend on the others, the inner products of a Gaussian
+  likelihood give it at once.
   """
-  if not model.compositing.ordered:
-    known = model.likelihood.prefix_nll(image, background[None], layers, model.numbers)
+  if model.compositing.independent:
+    additions = model.compositing.additions(background, layers)
+    known = model.likelihood.prefix_nll(image, background[None], additions, model.numbers)
     if known.products is not None:
       nll, products = known.nll[0] - 0.5 * known.products[0, 0], known.products
 
