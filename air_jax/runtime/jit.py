@@ -30,12 +30,18 @@ class _Quick:
 
   def __init__(self, function: Callable, settings: dict[str, Any]):
     self._function, self._settings = function, settings
+    self._jitted: dict[bool, Any] = {}  # by whether with our options
     functools.update_wrapper(self, function)
 
-  @functools.cached_property
+  @property
   def _compiled(self) -> Any:
-    options = ON_CPU if jax.default_backend() == 'cpu' else None
-    return jax.jit(self._function, compiler_options=options, **self._settings)
+    config: Any = jax.config  # mypy does not know its methods
+    # Where a user asks JAX for hardly any optimisations, our level would be more of them.
+    own = jax.default_backend() == 'cpu' and not config.read('jax_disable_most_optimizations')
+    if own not in self._jitted:
+      options = ON_CPU if own else None
+      self._jitted[own] = jax.jit(self._function, compiler_options=options, **self._settings)
+    return self._jitted[own]
 
   def __call__(self, *args: Any, **kwargs: Any) -> Any:
     return self._compiled(*args, **kwargs)
