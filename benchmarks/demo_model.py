@@ -16,34 +16,27 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import ConfigDict
 
-from air_jax.cli import command_line
 from benchmarks import drawings, jobs
 from benchmarks.jobs import Result
 
 _MODELS = flags.DEFINE_list('models', ['multi_digits', 'demo'], 'Names of files in configs/.')
-_BENCHMARK = 'demo_model'
+_BENCHMARK = jobs.Benchmark('demo_model', ('configuration', 'steps', 'seed'))
 _SCENES, _OTHER_SEED = 4000, 1  # held out, others than those of the evaluation
 _DRAWINGS = 128  # of a kind and size
 _BRUSH = 0.13  # of a window, as on the page
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains and tests what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
   names = [
     f'{name}/{jobs.STEPS.value or _configuration(name).train.steps}/{seed}'
     for name in _MODELS.value
-    for seed in range(jobs.SEEDS.value)
+    for seed in jobs.seeds()
   ]
-  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+  return table(_BENCHMARK.run_all(names))
 
 
 def _configuration(name: str) -> ConfigDict:
@@ -61,7 +54,7 @@ def _run(run: str) -> None:
   config = _configuration(name)
   config.seed = int(seed)
   config.train.update(steps=int(steps), eval_every=int(steps), checkpoint_every=int(steps))
-  folder = jobs.folder(_BENCHMARK) / run
+  folder = _BENCHMARK.folder(run)
   air_jax.train(config, folder / 'run', figures=False, progress=False)
   seconds = time.process_time()
   model = restore.load(folder / 'run')
@@ -84,14 +77,10 @@ def _run(run: str) -> None:
   jobs.finish(folder, known | tested)
 
 
-def _name(run: Result) -> str:
-  return f'{run["configuration"]}/{run["steps"]}/{run["seed"]}'
-
-
 def table(results: Sequence[Result]) -> str:
   """A Markdown table: percent counted right, of each seed."""
   groups: dict[tuple[str, int], list[Result]] = {}
-  for run in sorted(results, key=_name):
+  for run in sorted(results, key=_BENCHMARK.name_of):
     groups.setdefault((run['configuration'], run['steps']), []).append(run)
   heads = [f'`{name}`, {steps:,} steps' for name, steps in groups]
   lines = [f'| counted right, % | {" | ".join(heads)} |', '|' + (1 + len(groups)) * '---|']
@@ -110,5 +99,7 @@ def table(results: Sequence[Result]) -> str:
   return '\n'.join(lines)
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

@@ -31,11 +31,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from air_jax.cli import command_line
 from air_jax.errors import UserError
 from air_jax.runtime import files
 from air_jax.types import Normal
@@ -46,7 +45,7 @@ from benchmarks.jobs import Result
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _LABELS = flags.DEFINE_list('labels', ['64', '256', '1000', '10000'], 'Numbers of labelled scenes.')
 _READERS = flags.DEFINE_list('readers', ['digit_by_digit', 'codes', 'pixels'], 'What learns.')
-_BENCHMARK = 'downstream'
+_BENCHMARK = jobs.Benchmark('downstream', ('task', 'reader', 'labels', 'seed'))
 _SOURCES = 'digits', 'mnist'  # with ten classes
 _PARSE = 'parse'  # the name of the job that all others need
 _TRAIN_SCENES = 10_000
@@ -55,16 +54,9 @@ _RATES = (1e-3, 3e-3)  # learning rates to choose from
 _DROPOUT = 0.3
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Parses the scenes, trains the readers that are missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _parse_scenes() if jobs.ONE.value == _PARSE else _learn(jobs.ONE.value)
-    return
-  if unknown := set(_READERS.value) - readers.NETWORKS.keys():
-    raise UserError(f'--readers: {min(unknown)!r} is none of {", ".join(readers.NETWORKS)}')
+  jobs.check(_READERS, readers.NETWORKS)
   for number in _LABELS.value:
     if not number.isdecimal() or not 10 <= int(number) <= _TRAIN_SCENES:
       raise UserError(f'--labels: {number!r} is no integer in 10 .. {_TRAIN_SCENES}')
@@ -75,11 +67,15 @@ def main(argv: list[str]) -> None:
     parsing = [sys.executable, '-m', 'benchmarks.downstream', *sys.argv[1:], f'--one={_PARSE}']
     if code := subprocess.run(parsing, check=False).returncode:
       sys.exit(code)
-  order = itertools.product(range(jobs.SEEDS.value), _LABELS.value, _READERS.value, readers.TASKS)
+  order = itertools.product(jobs.seeds(), _LABELS.value, _READERS.value, readers.TASKS)
   names = [f'{task}/{reader}/{labels}/{seed}' for seed, labels, reader, task in order]
-  results = jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)
-  jobs.keep_figure(_BENCHMARK, 'accuracy.png', curves(results))
-  print(table(results))
+  results = _BENCHMARK.run_all(names)
+  _BENCHMARK.keep_figure('accuracy.png', curves(results))
+  return table(results)
+
+
+def _run(name: str) -> None:
+  _parse_scenes() if name == _PARSE else _learn(name)
 
 
 def _parse_scenes() -> None:
@@ -97,7 +93,7 @@ def _parse_scenes() -> None:
   data = dataclasses.replace(run.config.data, train_scenes=_TRAIN_SCENES, test_scenes=_TEST_SCENES)
   model = run.model(run.chosen(None))
   for split in ('train', 'test'):
-    path = jobs.folder(_BENCHMARK) / f'{split}.npz'
+    path = _BENCHMARK.folder() / f'{split}.npz'
     if path.is_file():
       with np.load(path) as arrays:
         if (before := str(arrays['origin'])) != origin:
@@ -134,7 +130,7 @@ def _middles(boxes: Float[np.ndarray, 'B N 4']) -> Float[np.ndarray, 'B 2']:
 
 
 def _read(split: str) -> readers.Pairs:
-  with np.load(jobs.folder(_BENCHMARK) / f'{split}.npz') as arrays:
+  with np.load(_BENCHMARK.folder() / f'{split}.npz') as arrays:
     codes = Normal(arrays['mean'], arrays['std'])
     return readers.Pairs(arrays['images'], codes, arrays['digits'])
 
@@ -151,16 +147,12 @@ def _learn(name: str) -> None:
   best = max(fits, key=lambda found: found.score)
   accuracy, _ = best.evaluate(test)
   result = {'task': task, 'reader': reader, 'labels': int(labels), 'seed': int(seed)}
-  jobs.finish(jobs.folder(_BENCHMARK) / name, result | {'accuracy': accuracy})
+  jobs.finish(_BENCHMARK.folder(name), result | {'accuracy': accuracy})
 
 
 def _steps(labels: int) -> int:
   """Updates: many epochs of few labels, some 30 of 10,000."""
   return int(600 + 2 * labels**0.85)
-
-
-def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('task', 'reader', 'labels', 'seed'))
 
 
 def _groups(results: Sequence[Result]) -> dict[tuple[str, str], dict[int, list[float]]]:
@@ -220,5 +212,7 @@ def curves(results: Sequence[Result]) -> Figure:
   return figure
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

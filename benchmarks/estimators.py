@@ -25,10 +25,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from matplotlib.figure import Figure
 
-from air_jax.cli import command_line
 from air_jax.errors import UserError
 from air_jax.objectives import registry
 from air_jax.objectives.registry import ESTIMATORS
@@ -45,7 +44,7 @@ _POPULATION = flags.DEFINE_integer('population', 1, 'Seeds trained in one progra
 _COSTS = flags.DEFINE_string(
   'costs', 'docs/estimators/costs.json', 'Seconds per step by objective, from benchmarks/costs.py.'
 )
-_BENCHMARK = 'estimators'
+_BENCHMARK = jobs.Benchmark('estimators', ('layout', 'objective', 'seed', 'steps'))
 _STEPS = 5000
 _TEST_SCENES = 4000
 _BOUNDS = ((100, 500), (1000, 100))  # samples, images
@@ -55,22 +54,16 @@ _CHANCE = 2 / 3  # share that is miscounted by one answer to all: counts are 0, 
 _PANELS = 4  # in a row of the figure
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
   wanted = [] if jobs.REPORT.value else _OBJECTIVES.value
   for name in wanted:
     registry.resolve(name)  # a wrong name is refused before anything is trained
-  found = [run['objective'] for run in jobs.results(_BENCHMARK, _name)]
+  found = [run['objective'] for run in _BENCHMARK.results()]
   costs = _costs({'exact', *wanted, *found})
-  results = _ordered(jobs.run_all(_BENCHMARK, _wanted(), _name))
-  jobs.keep_figure(_BENCHMARK, 'accuracy.png', _curves(results, costs))
-  print(_table(results, costs))
+  results = _ordered(_BENCHMARK.run_all(_wanted()))
+  _BENCHMARK.keep_figure('accuracy.png', _curves(results, costs))
+  return _table(results, costs)
 
 
 def _costs(objectives: Iterable[str]) -> dict[str, float]:
@@ -118,11 +111,11 @@ def _run(name: str) -> None:
   config.objective.name = objective
   config.train.update(steps=int(steps), eval_every=500, checkpoint_every=1000, draw_every=0)
   config.train.population = len(_seeds(config.seed))
-  workdir = jobs.folder(_BENCHMARK) / name / 'run'
+  workdir = _BENCHMARK.folder(f'{name}/run')
   air_jax.train(config, workdir, figures=False)
   for found in _evaluated(workdir):
     result = {'layout': layout, 'objective': objective, 'steps': int(steps)} | found
-    jobs.finish(jobs.folder(_BENCHMARK) / _name(result), result)
+    jobs.finish(_BENCHMARK.folder(_BENCHMARK.name_of(result)), result)
 
 
 def _evaluated(workdir: pathlib.Path) -> Iterator[Result]:
@@ -159,10 +152,6 @@ def _ordered(results: Sequence[Result]) -> list[Result]:
   return sorted(
     results, key=lambda r: (r['layout'], r['steps'], order.index(r['objective']), r['seed'])
   )
-
-
-def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('layout', 'objective', 'seed', 'steps'))
 
 
 def _table(results: Sequence[Result], costs: dict[str, float]) -> str:
@@ -257,5 +246,7 @@ def _curves(results: Sequence[Result], costs: dict[str, float]) -> Figure:
   return figure
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

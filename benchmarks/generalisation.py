@@ -22,11 +22,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from matplotlib.figure import Figure
 
-from air_jax.cli import command_line
-from air_jax.errors import UserError
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
@@ -38,7 +36,7 @@ _HELD_OUT = flags.DEFINE_integer('held_out', 4000, 'Held-out scenes of a test.',
 _SWEEPS = flags.DEFINE_integer(
   'sweeps', 1, 'Sweeps of the search that is also tested; 0: none.', lower_bound=0
 )
-_BENCHMARK = 'generalisation'
+_BENCHMARK = jobs.Benchmark('generalisation', ('experiment', 'cell', 'seed', 'steps', 'sweeps'))
 _STEPS = 6000
 _PRIOR_END = 1e-12  # with a search: an object costs 28 nats
 _DRAWN = 2  # scenes of a test
@@ -60,28 +58,20 @@ _TESTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains and tests what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
-  for flag, known in ((_CELLS, ('voting', 'lstm')), (_EXPERIMENTS, _TESTS)):
-    if unknown := set(flag.value) - set(known):
-      raise UserError(f'--{flag.name}: {min(unknown)!r} is none of {", ".join(known)}')
+  jobs.check(_CELLS, ('voting', 'lstm'))
+  jobs.check(_EXPERIMENTS, _TESTS)
   steps = jobs.STEPS.value or _STEPS
-  order = itertools.product(_CELLS.value, _EXPERIMENTS.value, range(jobs.SEEDS.value))
+  order = itertools.product(_CELLS.value, _EXPERIMENTS.value, jobs.seeds())
   names = [f'{experiment}/{cell}/{seed}/{steps}' for cell, experiment, seed in order]
-  results = jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)
+  results = _BENCHMARK.run_all(names)
   if _SWEEPS.value:
-    searched = [f'{name}/{_SWEEPS.value}' for name in names if '/voting/' in name]
-    results = jobs.run_all(_BENCHMARK, {name: [name] for name in searched}, _name)
-  first = jobs.folder(_BENCHMARK) / f'extrapolation/voting/0/{steps}/run'
+    results = _BENCHMARK.run_all(f'{name}/{_SWEEPS.value}' for name in names if '/voting/' in name)
+  first = _BENCHMARK.folder(f'extrapolation/voting/0/{steps}/run')
   if first.is_dir() and not jobs.REPORT.value:
-    jobs.keep_figure(_BENCHMARK, 'found.png', found(first))
-  print(table(results))
+    _BENCHMARK.keep_figure('found.png', found(first))
+  return table(results)
 
 
 def _run(name: str) -> None:
@@ -93,7 +83,7 @@ def _run(name: str) -> None:
   from air_jax.inference import restore
 
   experiment, cell, seed, steps, *searched = name.split('/')
-  workdir = jobs.folder(_BENCHMARK) / '/'.join((experiment, cell, seed, steps)) / 'run'
+  workdir = _BENCHMARK.folder(f'{experiment}/{cell}/{seed}/{steps}/run')
   sweeps = int(searched[0]) if searched else 0
   result: Result = {'experiment': experiment, 'cell': cell, 'seed': int(seed), 'steps': int(steps)}
   if sweeps:
@@ -117,7 +107,7 @@ def _run(name: str) -> None:
     _, tested = held_out.evaluate(model.model, model.params, given, 0, run.step)
     known = 'images', 'count_accuracy', 'box_f1', 'predicted_counts'
     result['tests'][test] = {key: tested[key] for key in known}
-  jobs.finish(jobs.folder(_BENCHMARK) / name, result)
+  jobs.finish(_BENCHMARK.folder(name), result)
 
 
 def found(workdir: pathlib.Path, tests: Sequence[str] = ('3', '4', '5', _LARGE)) -> Figure:
@@ -141,11 +131,6 @@ def found(workdir: pathlib.Path, tests: Sequence[str] = ('3', '4', '5', _LARGE))
       for t, window in enumerate(parsed.windows[j, :number]):
         grid.outline(0, column, window / len(image), t)
   return grid.figure
-
-
-def _name(run: Result) -> str:
-  keys = ('experiment', 'cell', 'seed', 'steps', 'sweeps')
-  return '/'.join(str(run[key]) for key in keys if key in run)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -183,5 +168,7 @@ def _cell(tests: Iterable[Result | None]) -> str:
   return text
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

@@ -20,18 +20,18 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from jaxtyping import Bool, Int32, UInt8
 from PIL import Image
 
-from air_jax.cli import command_line
 from air_jax.data import image_files
 from air_jax.errors import UserError
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
 _SIDE = flags.DEFINE_integer('side', 10_000, 'Pixels along a side.', lower_bound=100)
-_BENCHMARK, _STEPS, _TRAINED = 'large_picture', 1500, 2000
+_BENCHMARK = jobs.Benchmark('large_picture', ('side', 'seed', 'steps'))
+_STEPS, _TRAINED = 1500, 2000
 _CELL, _FILLED = 40, 0.5  # pixels of the squares that hold an object or none, share that do
 _RADII = 9.0, 14.0  # pixels
 _PIXELS = 24.0
@@ -45,17 +45,11 @@ class Drawn(NamedTuple):
   mask: Bool[np.ndarray, '40 40']
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains and parses what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
   steps = jobs.STEPS.value or _STEPS
-  names = [f'{_SIDE.value}/{seed}/{steps}' for seed in range(jobs.SEEDS.value)]
-  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+  names = [f'{_SIDE.value}/{seed}/{steps}' for seed in jobs.seeds()]
+  return table(_BENCHMARK.run_all(names))
 
 
 def objects(side: int, seed: int) -> Iterator[Drawn]:
@@ -108,7 +102,7 @@ def found(labels: Int32[np.ndarray, 'S S'], seed: int) -> tuple[int, int]:
 def _run(name: str) -> None:
   """Trains on a small picture, unless another run has, and parses a large one."""
   side, seed, steps = map(int, name.split('/'))
-  work, trained = (jobs.folder(_BENCHMARK) / each for each in (name, f'trained/{seed}/{steps}'))
+  work, trained = map(_BENCHMARK.folder, (name, f'trained/{seed}/{steps}'))
   for path, pixels, number in ((trained, _TRAINED, seed), (work, side, seed + 1000)):
     (path / 'pictures').mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(pixels, number)).save(path / 'pictures' / 'picture.png')
@@ -147,14 +141,10 @@ def _labels(folder: pathlib.Path) -> Int32[np.ndarray, 'S S']:
   return pixels.reshape(pixels.shape[:2]).astype(np.int32)
 
 
-def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('side', 'seed', 'steps'))
-
-
 def table(results: Sequence[Result]) -> str:
   """A Markdown table of the runs."""
   lines = ['| side | seed | objects | found, % | labels | seconds | peak MB |', '|' + 7 * '---|']
-  for run in sorted(results, key=_name):
+  for run in sorted(results, key=_BENCHMARK.name_of):
     share = f'{100 * run["found_objects"] / run["objects"]:.2f}'
     numbers = run['labels'], run['seconds'], run['memory_mb']
     cells = f'{run["side"]:,}', str(run['seed']), f'{run["objects"]:,}', share
@@ -162,5 +152,7 @@ def table(results: Sequence[Result]) -> str:
   return '\n'.join(lines)
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

@@ -17,15 +17,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from absl import app, logging
 from jaxtyping import Int, UInt8
 
-from air_jax.cli import command_line
 from air_jax.config.sections import DataConfig
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
-_BENCHMARK = 'out_of_depth'
+_BENCHMARK = jobs.Benchmark('out_of_depth', ('steps', 'seed'))
 _STEPS = 2000
 _SCENES = 4000  # measured, and of each kind
 _OTHER_SEED = 1  # of scenes that were not measured
@@ -39,17 +37,10 @@ _SIZES: dict[str, dict[str, Any]] = {
 _HELD_OUT = 'held out'
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains and tests what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
   steps = jobs.STEPS.value or _STEPS
-  names = [f'{steps}/{seed}' for seed in range(jobs.SEEDS.value)]
-  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+  return table(_BENCHMARK.run_all(f'{steps}/{seed}' for seed in jobs.seeds()))
 
 
 def _run(name: str) -> None:
@@ -64,7 +55,7 @@ def _run(name: str) -> None:
   config.seed = int(seed)
   config.data.update(mnist_dir=jobs.MNIST_DIR.value, test_scenes=_SCENES)
   config.train.update(steps=int(steps), eval_every=int(steps), checkpoint_every=500)
-  folder = jobs.folder(_BENCHMARK) / name
+  folder = _BENCHMARK.folder(name)
   air_jax.train(config, folder / 'run', figures=False, progress=False)
   model = restore.load_with_reference(folder / 'run')
   kinds = {}
@@ -121,10 +112,6 @@ def flagged(right: np.ndarray, flags: np.ndarray) -> dict[str, float | int | Non
   }
 
 
-def _name(run: Result) -> str:
-  return f'{run["steps"]}/{run["seed"]}'
-
-
 def table(results: Sequence[Result]) -> str:
   """Markdown tables, one for each number of steps, with the values of all seeds."""
   lines: list[str] = []
@@ -159,5 +146,7 @@ def _values(each: Sequence[dict[str, Any]], key: str) -> str:
   return ', '.join('-' if x[key] is None else f'{100 * x[key]:.1f}' for x in each)
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

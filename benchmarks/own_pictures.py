@@ -16,10 +16,9 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 
-from absl import app, flags, logging
+from absl import flags
 from PIL import Image
 
-from air_jax.cli import command_line
 from air_jax.errors import UserError
 from benchmarks import jobs
 from benchmarks.jobs import Result
@@ -27,7 +26,7 @@ from benchmarks.jobs import Result
 _PICTURES = flags.DEFINE_list(
   'pictures', ['coins'], "Folders with the pixels of an object, as FOLDER:24, or 'coins'."
 )
-_BENCHMARK = 'own_pictures'
+_BENCHMARK = jobs.Benchmark('own_pictures', ('pictures', 'seed', 'steps'))
 _STEPS = 1500
 _COINS, _COIN_PIXELS, _COIN_COUNT = 'coins', 45.0, 24
 _WAYS = {
@@ -37,19 +36,12 @@ _WAYS = {
 }
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains and tests what is missing, then reports."""
-  del argv
-  started = time.monotonic()
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
   sets = dict(map(_named, _PICTURES.value))
-  if jobs.ONE.value:
-    _run(jobs.ONE.value, sets, started)
-    return
   steps = jobs.STEPS.value or _STEPS
-  names = [f'{name}/{seed}/{steps}' for seed in range(jobs.SEEDS.value) for name in sets]
-  print(table(jobs.run_all(_BENCHMARK, {name: [name] for name in names}, _name)))
+  names = [f'{name}/{seed}/{steps}' for seed in jobs.seeds() for name in sets]
+  return table(_BENCHMARK.run_all(names))
 
 
 def _named(given: str) -> tuple[str, tuple[pathlib.Path | None, float]]:
@@ -65,15 +57,16 @@ def _named(given: str) -> tuple[str, tuple[pathlib.Path | None, float]]:
   raise UserError(f"--pictures: {given!r} must be FOLDER:PIXELS, such as cells:24, or 'coins'")
 
 
-def _run(name: str, sets: dict[str, tuple[pathlib.Path | None, float]], started: float) -> None:
+def _run(name: str) -> None:
   """Trains one run and compares what it finds with the truth."""
+  started = time.monotonic()
   import air_jax
   from air_jax.configs import folder as configuration
   from air_jax.inference import evaluate_files
 
   kind, seed, steps = name.split('/')
-  work = jobs.folder(_BENCHMARK) / name
-  pictures, pixels = sets[kind]
+  work = _BENCHMARK.folder(name)
+  pictures, pixels = dict(map(_named, _PICTURES.value))[kind]
   if pictures is None:
     pictures = _save_coins(work / _COINS)
   resumed = (work / 'run').exists()
@@ -106,10 +99,6 @@ def _compared(pictures: pathlib.Path) -> Callable[[str], bool]:
   files, _ = image_files.find(pictures)
   held_out = {file.name for file in files if image_folder.is_held_out(file.name)}
   return lambda name: name in held_out or len(held_out) in (0, len(files))
-
-
-def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('pictures', 'seed', 'steps'))
 
 
 def table(results: Sequence[Result]) -> str:
@@ -147,5 +136,7 @@ def _values(runs: Sequence[Result], key: str, factor: float, form: str) -> str:
   return ', '.join(form.format(factor * run[key]) for run in runs if key in run)
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
@@ -70,27 +70,21 @@ FACTORS = SWEEP | {'recipe': RECIPE}
 
 _SCENES = flags.DEFINE_string('scenes', 'multi_digits', 'Name of the configuration to change.')
 _FACTORS = flags.DEFINE_list('factors', list(SWEEP), f'Some of {", ".join(FACTORS)}.')
-_BENCHMARK = 'robustness'
+_BENCHMARK = jobs.Benchmark('robustness', ('scenes', 'steps', 'factor', 'value', 'seed'))
 _KINDS = {True: 'every seed succeeds', False: 'a seed fails'}
 _TEST_SCENES = 4000
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
   if unknown := set(_FACTORS.value) - set(FACTORS):
     raise UserError(
       f'--factors={min(unknown)} is not allowed; it must be some of {", ".join(FACTORS)}'
     )
-  results = jobs.run_all(_BENCHMARK, {name: [name] for name in _wanted()}, _name)
+  results = _BENCHMARK.run_all(_wanted())
   sweep = [run for run in results if run['factor'] in SWEEP]
-  jobs.keep_figure(_BENCHMARK, 'map.png', draw(sweep))
-  print(table(results))
+  _BENCHMARK.keep_figure('map.png', draw(sweep))
+  return table(results)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -148,7 +142,7 @@ def draw(results: Sequence[Result]) -> Figure:
 def _wanted() -> Iterator[str]:
   """The names of all runs; seeds are the outermost loop."""
   steps = jobs.STEPS.value or _config().train.steps
-  for seed, factor in itertools.product(range(jobs.SEEDS.value), _FACTORS.value):
+  for seed, factor in itertools.product(jobs.seeds(), _FACTORS.value):
     for value in FACTORS[factor]:
       yield f'{_SCENES.value}/{steps}/{factor}/{value}/{seed}'
 
@@ -171,7 +165,7 @@ def _run(name: str) -> None:
   config.data.update(mnist_dir=jobs.MNIST_DIR.value, test_scenes=_TEST_SCENES)
   config.train.update(eval_every=int(steps), checkpoint_every=1000)
   config.update_from_flattened_dict(FACTORS[factor][value])
-  folder = jobs.folder(_BENCHMARK) / name
+  folder = _BENCHMARK.folder(name)
   try:
     summary = air_jax.train(config, folder / 'run', figures=False)
   except DivergenceError:
@@ -191,10 +185,6 @@ def _run(name: str) -> None:
   )
 
 
-def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('scenes', 'steps', 'factor', 'value', 'seed'))
-
-
 def _points(results: Sequence[Result]) -> Iterator[tuple[tuple[str, str], list[Result], float]]:
   """Yields ((factor, value), its runs, their lowest accuracy), in the order of `FACTORS`."""
   for factor, values in FACTORS.items():
@@ -210,5 +200,7 @@ def _grouped(results: Iterable[Result], *names: str) -> Iterator[tuple[tuple, li
     yield key, list(runs)
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

@@ -20,12 +20,11 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from air_jax.cli import command_line
-from air_jax.errors import UserError
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
@@ -34,7 +33,7 @@ _CONFIGURATIONS = flags.DEFINE_list(
 )
 _COMPOSITINGS = flags.DEFINE_list('compositings', ['over', 'add'], 'Values of model.compositing.')
 _SEARCH = flags.DEFINE_bool('search', False, 'Whether to test each run with a search, too.')
-_BENCHMARK = 'segmentation'
+_BENCHMARK = jobs.Benchmark('segmentation', ('configuration', 'compositing', 'seed', 'steps'))
 # An object costs 28 nats, so that none is split in two.
 _SEARCHED = {'model.sweeps': 1, 'objective.prior_end': 1e-12}
 _STEPS = 6000
@@ -50,32 +49,23 @@ _SHOWN = {
 }
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains and tests what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
-  known = command_line.configurations()
-  if unknown := set(_CONFIGURATIONS.value) - set(known):
-    raise UserError(f'--configurations: {min(unknown)!r} is none of {", ".join(known)}')
+  jobs.check(_CONFIGURATIONS, command_line.configurations())
   steps = jobs.STEPS.value or _STEPS
-  seeds = range(jobs.SEEDS.value)
-  order = itertools.product(seeds, _CONFIGURATIONS.value, _COMPOSITINGS.value)
+  order = itertools.product(jobs.seeds(), _CONFIGURATIONS.value, _COMPOSITINGS.value)
   wanted = {
     f'{name}/{compositing}/{seed}/{steps}': [
       f'{name}/{way}/{seed}/{steps}' for way in _ways(compositing)
     ]
     for seed, name, compositing in order
   }
-  results = jobs.run_all(_BENCHMARK, wanted, _name)
+  results = _BENCHMARK.run_all(wanted)
   for name in _CONFIGURATIONS.value:
-    run = jobs.folder(_BENCHMARK) / f'{name}/{_COMPOSITINGS.value[0]}/0/{steps}/run'
+    run = _BENCHMARK.folder(f'{name}/{_COMPOSITINGS.value[0]}/0/{steps}/run')
     if run.is_dir() and not jobs.REPORT.value:
-      jobs.keep_figure(_BENCHMARK, f'{name}.png', found(run))
-  print(table(results))
+      _BENCHMARK.keep_figure(f'{name}.png', found(run))
+  return table(results)
 
 
 def _ways(compositing: str) -> list[str]:
@@ -89,7 +79,7 @@ def _run(name: str) -> None:
   from air_jax.cli.evaluate import evaluate_run
 
   configuration, compositing, seed, steps = name.split('/')
-  folder = jobs.folder(_BENCHMARK) / name
+  folder = _BENCHMARK.folder(name)
   config = importlib.import_module(f'air_jax.configs.{configuration}').get_config()
   config.seed, config.model.compositing = int(seed), compositing
   if jobs.MNIST_DIR.value:
@@ -129,10 +119,6 @@ def found(workdir: pathlib.Path) -> Figure:
   return grid.figure
 
 
-def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('configuration', 'compositing', 'seed', 'steps'))
-
-
 def table(results: Sequence[Result]) -> str:
   """A Markdown table of means in percent, with each seed's value of what is counted right."""
   lines = [
@@ -151,5 +137,7 @@ def table(results: Sequence[Result]) -> str:
   return '\n'.join(lines)
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

@@ -90,12 +90,12 @@ def test_kept_results_count_as_finished_and_new_ones_replace_them(folder):
   kept.parent.mkdir()
   kept.write_text(json.dumps(RUNS))
   new = _run('exact', 1, [0.1, 0.2, 0.3])
-  run = folder / estimators._name(new)
+  run = folder / estimators._BENCHMARK.name_of(new)
   run.mkdir(parents=True)
   jobs.finish(run, new)
   with flagsaver.flagsaver(kept=''):
-    assert jobs.results('estimators', estimators._name) == [new]
-  found = jobs.run_all('estimators', {}, estimators._name)
+    assert estimators._BENCHMARK.results() == [new]
+  found = estimators._BENCHMARK.run_all({})
   assert found == json.loads(kept.read_text()) == [RUNS[0], new, RUNS[2], RUNS[3]]
 
 
@@ -112,13 +112,13 @@ def test_a_population_is_one_run_until_all_its_seeds_are_finished(folder):
     started = []
     with flagsaver.flagsaver(report=False), pytest.MonkeyPatch.context() as patch:
       patch.setattr(jobs, '_work', lambda benchmark, waiting: started.extend(waiting))
-      jobs.run_all('estimators', wanted, estimators._name)
+      estimators._BENCHMARK.run_all(wanted)
     assert started == of[:1]
 
 
 def test_a_report_of_nothing_says_so(folder):
   with pytest.raises(UserError, match=f'--folder={folder} holds no finished run'):
-    jobs.run_all('robustness', {}, robustness._name)
+    robustness._BENCHMARK.run_all([])
 
 
 def test_missing_costs_are_named_with_the_command_that_measures_all(folder, tmp_path):

@@ -56,8 +56,8 @@ def test_a_run_is_tested_as_trained_and_by_a_search(tmp_path, monkeypatch, scene
   monkeypatch.setattr(tiny, 'get_config', lambda: config)
   with flagsaver.flagsaver(folder=str(tmp_path), search=True, kept=''):
     segmentation._run('tiny/over/1/3')
-    results = segmentation.jobs.results('segmentation', segmentation._name)
-  assert [segmentation._name(result) for result in results] == [
+    results = segmentation._BENCHMARK.results()
+  assert [segmentation._BENCHMARK.name_of(result) for result in results] == [
     'tiny/over/1/3', 'tiny/over, search/1/3',
   ]  # fmt: skip
   for result in results:
