@@ -102,7 +102,9 @@ def _explain(model, params, images, keys) -> Any:
     latents, rolled = air.parse(model, params, image)
     reconstruction = rolled.canvases[latents.count]
     visible = model.compositing.visible(rolled.painted)
-    background = rolled.canvases[0]
+    share = jnp.zeros(())  # XLA takes long to find that out of a background that is constant
+    if model.spec.background != 'black':
+      share = metrics.background_share(rolled.canvases[0], rolled.additions, latents.count)
     log_posterior = air.count_log_posterior(model, params, image, rolled)
     sampled = air.rollout(model, params, image, air.sample_noise(model, key))
     terms = air.elbo_terms(model, params, image, sampled, model.spec.success)
@@ -114,7 +116,7 @@ def _explain(model, params, images, keys) -> Any:
       'segments': metrics.ink_segments(visible, latents.count),
       'confidences': distributions.presence_probs(log_posterior),
       'squared_error': jnp.mean((image - reconstruction) ** 2),
-      'background_share': metrics.background_share(background, rolled.additions, latents.count),
+      'background_share': share,
     }
     return Evaluation(**fields | objectives.summary(terms))
 
