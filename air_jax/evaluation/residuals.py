@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt8
 from scipy import ndimage
 
-from air_jax.runtime import strips
+from air_jax.runtime import strips, sums
 
 _SCALES = 1.0, 2.0, 4.0, 8.0  # pixels, deviations of the blurs between which the bands lie
 BANDS = len(_SCALES) + 1
@@ -38,9 +38,7 @@ def ink_beyond(
 ) -> Float[Array, '']:
   """The ink of an image that a canvas leaves, a sum over pixels; see `ink_explained`."""
   difference = jnp.asarray(image) - jnp.asarray(canvas)
-  beyond = jnp.maximum(jnp.abs(difference).max(-1) - noise, 0.0).ravel()
-  # On a CPU 60 times as fast as XLA's sum of it.
-  return jnp.dot(beyond, jnp.ones_like(beyond), precision='highest')
+  return sums.total(jnp.maximum(jnp.abs(difference).max(-1) - noise, 0.0))
 
 
 def share_of_ink(ink: Float[ArrayLike, ''], left: Float[ArrayLike, '']) -> Float[Array, '']:
