@@ -25,3 +25,9 @@ def test_embedded_splits_share_no_picture_and_hold_every_digit_once():
   assert train + test == given
   assert not {picture for picture, _ in train} & {picture for picture, _ in test}
   assert test.total() == 359
+
+
+def test_digits_are_had_from_a_package_that_keeps_them_elsewhere(monkeypatch):
+  rows = digits._rows()
+  monkeypatch.setattr(digits, '_FILE', 'elsewhere')
+  np.testing.assert_array_equal(digits._rows(), rows)
