@@ -1,4 +1,4 @@
-"""Reading back what a run leaves in its folder."""
+"""Trainings in a test, and reading back what they leave in their folders."""
 
 import json
 
@@ -6,10 +6,28 @@ import jax
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from air_jax.training import restore
+from air_jax import api
+from air_jax.training import population, restore
 
 PICTURES = {'reconstructions', 'attention', 'training', 'samples'}
 ANIMATIONS = {'learning.gif', 'inference.gif'}
+
+
+def train(config, folder):
+  """Trains with all that the program does, but without figures: they take longest."""
+  return api.train(config, folder, figures=False)
+
+
+def after_chunk(monkeypatch, number, do):
+  """Makes the loop call `do(states, reports)` in place of returning from its number-th chunk."""
+  advance, calls = population.advance, []
+
+  def wrapped(*args):
+    calls.append(args)
+    result = advance(*args)
+    return do(*result) if len(calls) == number else result
+
+  monkeypatch.setattr(population, 'advance', wrapped)
 
 
 def lines_of(folder, split=None):
