@@ -220,16 +220,16 @@ def test_a_timed_training_makes_the_steps_of_the_training_program(run_config):
   """Compiles two programs: what is timed is the whole step, of all members."""
   run_config.train.population = 2
   members, source, states = trainings.prepare(schema.parse(run_config))
+  begun = jax.tree.map(np.asarray, states)  # the states are donated
   timed = trainings.advance(members, source, states, 0, 2)
   np.testing.assert_array_equal(timed.step, [2, 2])
+  one = jax.jit(train_step.train_step)
   for i in range(2):
     learner = population.member(members.learner, i)
-    state = train_step.init(learner)
+    state = population.member(begun, i)
     for step in range(2):
       indices = source.sample_indices(int(learner.seed), step, 1)[0]
-      state, _ = jax.jit(train_step.train_step)(
-        learner, state, *source.gather(source.arrays, indices)
-      )
+      state, _ = one(learner, state, *source.gather(source.arrays, indices))
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(timed.params), strict=True):
       np.testing.assert_allclose(a, b[i], rtol=1e-4, atol=1e-5)
 

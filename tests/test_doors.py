@@ -38,6 +38,14 @@ def short(run_config):
   return run_config
 
 
+@pytest.fixture
+def small(short):
+  """The same with a model that takes less time to compile."""
+  short.model.update(max_steps=2, patch_rounds=0)
+  short.objective.name = 'exact'
+  return short
+
+
 ENCODER = """
   import flax.linen as nn
 
@@ -65,9 +73,9 @@ ENCODER = """
 """
 
 
-def test_an_encoder_of_a_user_is_trained_and_found_again(short, module, tmp_path):
+def test_an_encoder_of_a_user_is_trained_and_found_again(small, module, tmp_path):
   module('my_encoder', ENCODER)
-  air_jax.train(short, tmp_path / 'run', networks='my_encoder:build', figures=False)
+  air_jax.train(small, tmp_path / 'run', networks='my_encoder:build', figures=False)
   model = air_jax.load(tmp_path / 'run')
   assert model.params['image_encoder'].keys() == {'Conv_0', 'Dense_0'}
   start = air.init(model.model, jax.random.key(0))['image_encoder']['Conv_0']['kernel']
@@ -75,7 +83,7 @@ def test_an_encoder_of_a_user_is_trained_and_found_again(short, module, tmp_path
   assert model.parse(np.zeros((2, 50, 50), np.uint8)).counts.shape == (2,)
   import my_encoder
 
-  air_jax.train(short, tmp_path / 'same', networks=my_encoder.build, figures=False)
+  air_jax.train(small, tmp_path / 'same', networks=my_encoder.build, figures=False)
   assert run_dir.load_config(tmp_path / 'same').model.networks == 'my_encoder:build'
 
 
@@ -105,11 +113,11 @@ LIKELIHOOD = """
 """
 
 
-def test_a_likelihood_of_a_user_decides_the_bound(short, module, tmp_path):
+def test_a_likelihood_of_a_user_decides_the_bound(small, module, tmp_path):
   module('my_likelihood', LIKELIHOOD)
   import my_likelihood
 
-  air_jax.train(short, tmp_path / 'run', likelihood=my_likelihood.Laplace, figures=False)
+  air_jax.train(small, tmp_path / 'run', likelihood=my_likelihood.Laplace, figures=False)
   model = air_jax.load(tmp_path / 'run')
   assert 'my_likelihood:Laplace' in repr(model)
   image = np.random.default_rng(0).uniform(size=(50, 50, 1)).astype(np.float32)
@@ -133,9 +141,9 @@ def test_the_gaussian_is_the_same_by_layers_and_by_canvases():
   assert by_canvases.products is None
 
 
-def test_bernoulli_is_the_second_likelihood(short, tmp_path):
-  short.model.likelihood = 'bernoulli'
-  air_jax.train(short, tmp_path / 'run', figures=False)
+def test_bernoulli_is_the_second_likelihood(small, tmp_path):
+  small.model.likelihood = 'bernoulli'
+  air_jax.train(small, tmp_path / 'run', figures=False)
   model = air_jax.load(tmp_path / 'run')
   image = (np.random.default_rng(0).uniform(size=(50, 50, 1)) > 0.5).astype(np.float32)
   _, rolled = jax.jit(air.parse)(model.model, model.params, image)
@@ -161,11 +169,11 @@ ESTIMATOR = """
 
 
 def test_an_estimator_of_a_user_trains_and_its_variance_is_measured(
-  short, module, tmp_path, capsys
+  small, module, tmp_path, capsys
 ):
   module('my_objective', ESTIMATOR)
-  short.objective.name = 'my_objective:my_loss'
-  air_jax.train(short, tmp_path / 'run', figures=False)
+  small.objective.name = 'my_objective:my_loss'
+  air_jax.train(small, tmp_path / 'run', figures=False)
   (line,) = [
     each
     for each in map(json.loads, (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines())
@@ -226,80 +234,6 @@ def test_callbacks_receive_every_record_and_figure(short, tmp_path):
   wanted = {path.stem for path in (tmp_path / 'figures').iterdir()}
   assert set(tracker.figures) == wanted and 'learning' in wanted
   assert tracker.ends == [summary]
-
-
-def squares(number):
-  """Images of 20 pixels with 0 to 2 bright squares of 5."""
-  rng = np.random.default_rng(0)
-  images, counts = np.zeros((number, 20, 20), np.float32), rng.integers(0, 3, number)
-  for image, count in zip(images, counts, strict=True):
-    for row in rng.permutation([1, 13])[:count]:
-      column = rng.integers(0, 15)
-      image[row : row + 5, column : column + 5] = 1.0
-  return images, counts
-
-
-SMALL = {
-  'model__cell_size': 16,
-  'model__code_size': 4,
-  'model__glimpse_size': 6,
-  **{
-    f'model__{part}_sizes': (16,)
-    for part in ('encoder', 'presence', 'location', 'glimpse_encoder', 'glimpse_decoder')
-  },
-}
-
-
-@pytest.mark.slow
-def test_arrays_in_memory_are_fitted_saved_and_loaded(tmp_path):
-  images, counts = squares(200)
-  records = []
-
-  class Tracker(air_jax.Callback):
-    def on_metrics(self, record):
-      records.append(record)
-
-  model = air_jax.fit(
-    images, max_objects=2, object_size=5, counts=counts, steps=30, callbacks=[Tracker()], **SMALL
-  )
-  assert model.step == 30 and records[-1].split == 'test'
-  assert 'count_accuracy' in records[-1].scalars
-  assert model.config.model.size_prior_mean == pytest.approx(4 / 3 * 5 / 20)
-  found = model.parse(images[:8])
-  voting = SMALL | {'model__cell': 'voting', 'workdir': tmp_path / 'run'}
-  assert air_jax.fit(images, max_objects=2, steps=1, **voting).step == 1
-  assert (tmp_path / 'run' / 'figures').is_dir()
-  changes = {'data.canvas_size': 40, 'model.max_steps': 5}
-  larger = air_jax.load(tmp_path / 'run', changes=changes)
-  assert larger.parse(np.zeros((2, 40, 40), np.uint8)).count_probs.shape == (2, 6)
-  with pytest.raises(UserError, match='loaded with changes cannot be saved'):
-    larger.save(tmp_path / 'larger')
-  model.save(tmp_path / 'kept')
-  again = air_jax.load(tmp_path / 'kept')
-  assert again.step == 30 and repr(again) == repr(model)
-  for ours, theirs in zip(*map(jax.tree.leaves, (again.parse(images[:8]), found)), strict=True):
-    np.testing.assert_array_equal(ours, theirs)
-  with pytest.raises(UserError, match='holds a run already'):
-    model.save(tmp_path / 'kept')
-
-
-@pytest.mark.parametrize(
-  ('images', 'changes', 'says'),
-  (
-    (np.zeros((9, 8)), {}, r'shape \[9, 8\]'),
-    (np.zeros((9, 8, 7)), {}, 'square'),
-    (np.full((9, 8, 8), 2.0), {}, r'\[0, 1\]'),
-    (np.full((9, 8, 8), np.nan), {}, r'\[nan, nan\]; floats must be finite'),
-    (np.zeros((9, 8, 8), np.int64), {}, 'int64'),
-    (np.zeros((90, 8, 8)), {'max_objects': 0}, 'max_objects=0 is not allowed'),
-    (np.zeros((90, 8, 8)), {'object_size': 9}, r'object_size=9 is not allowed; .*\(0, 8\) pixels'),
-    (np.zeros((90, 8, 8)), {'train__bach_size': 9}, "no argument 'train__bach_size'"),
-  ),
-)
-def test_arrays_that_cannot_be_fitted_are_refused_without_a_word_of_flags(images, changes, says):
-  with pytest.raises(UserError, match=says) as caught:
-    air_jax.fit(images, **{'max_objects': 1} | changes)
-  assert '--' not in str(caught.value)
 
 
 def test_a_model_loads_without_computing_its_initial_parameters(finished_run, monkeypatch):

@@ -1,8 +1,8 @@
 """What happens to runs of days: processes come and go, disks fill up, machines die.
 
 The claims are about processes, so there are many here; what they are compared with is trained in
-this one. They draw no figures, and share what is compiled. Where the claim is about processes that
-lose each other, they only meet.
+this one. They draw no figures, have a small model, and share what is compiled. Where the claim is
+about processes that lose each other, they only meet.
 """
 
 import contextlib
@@ -29,6 +29,8 @@ from air_jax.storage.metric_writers import JsonlWriter
 from air_jax.training import loop, population, restore
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+# What takes less time to compile.
+SMALL = {'model.max_steps': 2, 'model.patch_rounds': 0, 'objective.name': 'exact'}
 
 pytestmark = pytest.mark.slow
 
@@ -95,8 +97,9 @@ def start(run, tmp_path, scene_cache):
   """Starts the program on tiny.py in a run's folder."""
 
   def starting(*more, folder='run', before=()):
+    small = (f'--config.{key}={value}' for key, value in SMALL.items())
     return run(
-      *before, sys.executable, '-c', PROGRAM, f'--config={ROOT}/configs/tiny.py',
+      *before, sys.executable, '-c', PROGRAM, f'--config={ROOT}/configs/tiny.py', *small,
       f'--workdir={tmp_path / folder}', f'--config.data.cache_dir={scene_cache}', *more,
     )  # fmt: skip
 
@@ -137,6 +140,13 @@ def wait_for_step(folder, step, process):
   )
 
 
+@pytest.fixture
+def small(run_config):
+  """The configuration of that program."""
+  run_config.update_from_flattened_dict(SMALL)
+  return run_config
+
+
 def train(config, folder):
   """Trains as the program does, in this process."""
   loop.train(config, folder, callbacks=[JsonlWriter(folder)])
@@ -162,15 +172,15 @@ def assert_logs(folder, steps):
   assert run_folder.checkpoints_of(folder) == steps
 
 
-def test_two_processes_train_as_one_does_and_one_goes_on(start_two, run_config, tmp_path):
+def test_two_processes_train_as_one_does_and_one_goes_on(start_two, small, tmp_path):
   both = end(*start_two('--config.train.steps=5'))
   assert [status for status, _, _ in both] == [0, 0], both
   assert 'step       5: held-out count accuracy' in both[0][1]
   assert all('[Gloo]' in line for line in both[1][1].splitlines())
   assert_logs(tmp_path / 'run', [5])
-  for run_config.train.steps in (5, 10):  # the rate follows a schedule of all the steps
-    train(run_config, tmp_path / 'alone')
-  train(run_config, tmp_path / 'run')
+  for small.train.steps in (5, 10):  # the rate follows a schedule of all the steps
+    train(small, tmp_path / 'alone')
+  train(small, tmp_path / 'run')
   assert_logs(tmp_path / 'run', [5, 10])
   assert_close_end(tmp_path / 'run', tmp_path / 'alone')
 
@@ -181,15 +191,15 @@ def test_two_processes_train_as_one_does_and_one_goes_on(start_two, run_config, 
   ids=['population online', 'stream'],
 )
 def test_two_processes_go_on_where_one_ended_by_every_batch_source(
-  start_two, run_config, changes, tmp_path
+  start_two, small, changes, tmp_path
 ):
-  run_config.update_from_flattened_dict(changes | {'train.steps': 5})
-  train(run_config, tmp_path / 'run')
+  small.update_from_flattened_dict(changes | {'train.steps': 5})
+  train(small, tmp_path / 'run')
   shutil.copytree(tmp_path / 'run', tmp_path / 'alone')
   two = start_two(*(f'--config.{key}={value}' for key, value in changes.items()),
                   '--config.train.steps=10')  # fmt: skip
-  run_config.train.steps = 10
-  train(run_config, tmp_path / 'alone')
+  small.train.steps = 10
+  train(small, tmp_path / 'alone')
   ended = end(*two)
   assert [status for status, _, _ in ended] == [0, 0], ended
   assert_logs(tmp_path / 'run', [5, 10])
@@ -254,20 +264,20 @@ def test_processes_that_cannot_meet_say_why(start):
   assert 'Traceback' not in errors
 
 
-def test_a_disk_that_fills_up_costs_no_checkpoint(start, run_config, tmp_path):
-  run_config.train.steps = 10
-  train(run_config, tmp_path / 'run')
+def test_a_disk_that_fills_up_costs_no_checkpoint(start, small, tmp_path):
+  small.train.steps = 10
+  train(small, tmp_path / 'run')
   status, _, errors = end(start(before=('bash', '-c', 'ulimit -f 20; exec "$@"', 'limited')))[0]
   assert status == 2 and 'cannot write the checkpoint of step 15' in errors, errors
   assert run_folder.checkpoints_of(tmp_path / 'run') == [5, 10]
-  run_config.train.steps = 20
-  train(run_config, tmp_path / 'run')
+  small.train.steps = 20
+  train(small, tmp_path / 'run')
   assert run_folder.checkpoints_of(tmp_path / 'run') == [10, 15, 20]
 
 
-def test_killed_or_met_by_another_a_run_ends_the_same(start, run_config, tmp_path):
+def test_killed_or_met_by_another_a_run_ends_the_same(start, small, tmp_path):
   """Two of the moments of which benchmarks/soak.py tries many."""
-  train(run_config, tmp_path / 'whole')
+  train(small, tmp_path / 'whole')
   folder = tmp_path / 'run'
   killed = start()
   wait_until((folder / 'config.json').exists, killed)
