@@ -14,9 +14,9 @@ from air_jax.callbacks import Callback
 from air_jax.configs import default
 from air_jax.data import loading
 from air_jax.errors import UserError
+from air_jax.inference.figure_writer import FigureWriter
 from air_jax.inference.predictor import Model
 from air_jax.inference.restore import keep_references, load
-from air_jax.inference.run_figures import FigureWriter
 from air_jax.progress import Progress
 from air_jax.storage.metric_writers import JsonlWriter, TensorBoardWriter
 from air_jax.training import loop

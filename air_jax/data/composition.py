@@ -69,7 +69,9 @@ def compose(
       # The few that need another attempt are composed apart: a batch runs until its last is done.
       left = np.flatnonzero(~np.asarray(placed)[: stop - begin])
       if len(left):
-        again, placed = compose_batch(glyphs, key, numbers[np.resize(left, _BATCH)], _ATTEMPTS)
+        again, placed = jax.device_get(
+          compose_batch(glyphs, key, numbers[np.resize(left, _BATCH)], _ATTEMPTS)
+        )
         if not placed.all():
           which = 'counts' if config.counts else 'max_objects'
           space, larger = f'data.canvas_size={config.canvas_size}', ' or a larger canvas'

@@ -45,11 +45,10 @@ def read(folder: pathlib.Path | None, split: str) -> Glyphs:
 def _rows() -> Float[np.ndarray, 'N 65']:
   """The digits as scikit-learn keeps them: 64 pixels in [0, 16], and the label."""
   with extras.needed('data', "data.source='digits'"):
+    extras.find('sklearn')
     found = importlib.util.find_spec('sklearn')
-    if found is None:
-      raise ModuleNotFoundError("No module named 'sklearn'", name='sklearn')
     # To import the package takes over a second.
-    path = pathlib.Path(*(found.submodule_search_locations or ()), _FILE)
+    path = pathlib.Path(*((found and found.submodule_search_locations) or ()), _FILE)
     if path.is_file():
       return np.loadtxt(path, delimiter=',')
     from sklearn import datasets  # another version, with the file elsewhere

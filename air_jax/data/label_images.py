@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import scipy.ndimage
+import scipy  # imports its parts when they are first used
 from absl import logging
 from jaxtyping import Int32
 from PIL import Image

@@ -9,9 +9,9 @@ turned or mirrored, so that a model learns more than digits.
 import pathlib
 
 import numpy as np
+import scipy  # imports its parts when they are first used
 from jaxtyping import Bool, UInt8
 from PIL import Image
-from scipy import ndimage
 
 from air_jax.data import digits
 from air_jax.data.glyphs import SIZE, Glyphs, GlyphSource
@@ -84,7 +84,7 @@ def thin(strokes: Bool[np.ndarray, 'M H W']) -> Bool[np.ndarray, 'M H W']:
 
 def _draw(lines: Bool[np.ndarray, 'H W'], pen: float) -> UInt8[np.ndarray, '28 28']:
   """Inks what lies within half the width of a pen of lines."""
-  distances = ndimage.distance_transform_edt(~lines)
+  distances = scipy.ndimage.distance_transform_edt(~lines)
   ink = np.clip(_FINER * pen / 2 + 0.5 - distances, 0, 1)
   small = ink.reshape(SIZE, _FINER, SIZE, _FINER).mean((1, 3))
   return np.round(255 * small).astype(np.uint8)

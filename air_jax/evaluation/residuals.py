@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 import numpy as np
+import scipy  # imports its parts when they are first used
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt8
-from scipy import ndimage
 
 from air_jax.runtime import strips, sums
 
@@ -62,7 +62,8 @@ def band_energies(image: Float[Array, 'H W C']) -> Float[Array, ' F']:
 
 def _blur(image: Array, scale: float) -> Array:
   rows, columns = (
-    ndimage.gaussian_filter1d(np.eye(side, dtype=np.float32), scale, 0) for side in image.shape[:2]
+    scipy.ndimage.gaussian_filter1d(np.eye(side, dtype=np.float32), scale, 0)
+    for side in image.shape[:2]
   )
   return jnp.einsum('ij,jkc,lk->ilc', rows, image, columns, precision='highest')
 
@@ -73,7 +74,7 @@ def object_sizes(
   """The area in pixels of each object of a label image, and the peak of a contrast in it."""
   areas = np.bincount(segments.ravel())
   objects = np.flatnonzero(areas[1:]) + 1
-  peaks = ndimage.maximum(contrast, segments, objects)
+  peaks = scipy.ndimage.maximum(contrast, segments, objects)
   return np.stack([areas[objects], np.asarray(peaks)], -1).astype(np.float64)
 
 
@@ -89,7 +90,7 @@ def regions(unexplained: Bool[np.ndarray, 'H W'], area: float) -> Int[np.ndarray
 
   Numbers have 16 bits, or 32 where those are few.
   """
-  labels, number = ndimage.label(unexplained, np.ones((3, 3)))
+  labels, number = scipy.ndimage.label(unexplained, np.ones((3, 3)))
   large = strips.count(labels, number + 1) >= area
   large[0] = False
   small = large.sum() < 2**16
@@ -99,5 +100,5 @@ def regions(unexplained: Bool[np.ndarray, 'H W'], area: float) -> Int[np.ndarray
 
 def largest_region(unexplained: Bool[np.ndarray, 'H W']) -> int:
   """Pixels of the largest connected region, 0 where there is none."""
-  labels, _ = ndimage.label(unexplained, np.ones((3, 3)))
+  labels, _ = scipy.ndimage.label(unexplained, np.ones((3, 3)))
   return int(np.bincount(labels.ravel())[1:].max(initial=0))

@@ -1,7 +1,6 @@
 """Draws the figures and animations of a run into its folder."""
 
 import io
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +9,11 @@ import jax
 import numpy as np
 from PIL import Image
 
-from air_jax.callbacks import Callback, CallbackList, FigureRecord, Snapshot
-from air_jax.config.sections import Config
 from air_jax.evaluation import metrics
 from air_jax.evaluation.held_out import Evaluation
 from air_jax.inference.predictor import Model
 from air_jax.runtime import files
-from air_jax.storage import metric_writers, run_dir
+from air_jax.storage import run_dir
 from air_jax.types import LabelledScenes, Latents, Rollout
 from air_jax.viz import animations, figures, plots
 from air_jax.viz.backend import Figure
@@ -104,13 +101,6 @@ def record_frame(model: Model, scenes: LabelledScenes, folder: pathlib.Path) -> 
   files.write_atomic(_frames(folder) / f'{model.step:08}.png', png.getvalue())
 
 
-def discard_frames_after(folder: pathlib.Path, step: int) -> None:
-  """Removes frames of training steps after `step`, which an interrupted run left."""
-  for path in _frames(folder).glob('*.png'):
-    if int(path.stem) > step:
-      path.unlink()
-
-
 def draw_animations(
   model: Model, scenes: LabelledScenes, run: pathlib.Path, folder: pathlib.Path
 ) -> list[pathlib.Path]:
@@ -166,50 +156,9 @@ def _figures(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _frames(folder: pathlib.Path) -> pathlib.Path:
-  return folder / 'frames'
+  return folder / run_dir.FRAMES
 
 
 def _read(path: pathlib.Path) -> Image.Image:
   with Image.open(path, formats=('PNG',)) as file:
     return file.convert('RGB')
-
-
-class FigureWriter(Callback):
-  """Draws figures and animations into a run's folder, and reports each to other callbacks."""
-
-  def __init__(self, workdir: str | os.PathLike, report_to: Sequence[Callback] = ()):
-    """Takes the run's folder, and the callbacks that receive the figures."""
-    self._folder = pathlib.Path(os.path.expanduser(workdir))
-    self._report_to, self._due = CallbackList(report_to), False
-    self._folders = [self._folder]  # of the members
-    self._chance: float | None = None  # share of scenes that are miscounted by chance
-
-  def on_start(self, step: int, config: Config) -> None:
-    """Discards frames of later steps."""
-    self._folders = run_dir.member_dirs(self._folder, config.train.population)
-    for folder in self._folders:
-      discard_frames_after(folder, step)
-
-  def on_snapshot(self, snapshot: Snapshot) -> None:
-    """Records a frame; draws all figures where they are due."""
-    folder = self._folders[snapshot.member or 0]
-    model = Model(snapshot.config, snapshot.model, snapshot.params, snapshot.step)
-    record_frame(model, snapshot.scenes, folder)
-    self._due, self._chance = snapshot.figures, metrics.chance_error(snapshot.scenes.counts)
-    if snapshot.evaluation is None or not snapshot.figures:
-      return
-    records = metric_writers.read_metrics(folder)
-    paths = draw_run(model, snapshot.scenes, snapshot.evaluation, records, folder)
-    if snapshot.last:
-      paths += draw_animations(model, snapshot.scenes, folder, folder)
-    self._report(snapshot.step, snapshot.member, paths)
-
-  def on_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
-    """Draws the population, once its members were evaluated."""
-    if len(self._folders) > 1 and self._due:
-      records = [metric_writers.read_metrics(folder) for folder in self._folders]
-      self._report(step, None, draw_population(records, self._chance, self._folder))
-
-  def _report(self, step: int, member: int | None, paths: Sequence[pathlib.Path]) -> None:
-    for path in paths:
-      self._report_to.on_figure(FigureRecord(step, member, path.stem, path))

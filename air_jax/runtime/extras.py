@@ -30,6 +30,12 @@ def needed(extra: str, purpose: str) -> Iterator[None]:
     ) from error
 
 
+def find(package: str) -> None:
+  """Raises ModuleNotFoundError where a package cannot be imported; does not import it."""
+  if not installed(package):
+    raise ModuleNotFoundError(f'No module named {package!r}', name=package)
+
+
 def installed(package: str) -> bool:
   """Whether a package can be imported."""
   return importlib.util.find_spec(package) is not None

@@ -33,6 +33,7 @@ from air_jax.storage import run_lock, summary_form
 
 _CONFIG, DIVERGED, EVALUATION = 'config.json', 'diverged.json', 'evaluation.json'
 REFERENCE = 'reference.json'
+FRAMES = 'frames'
 _MEND_DIVERGED = 'restore it, or remove it if no member had diverged'
 
 
