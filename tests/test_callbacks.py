@@ -102,8 +102,8 @@ def test_a_run_is_reported_in_order_and_so_is_its_continuation(run_config, tmp_p
   loop.train(run_config, tmp_path, callbacks=[Recorder(heard)])
   assert shown(heard) == [
     'start 0',
-    'snapshot 0',
     'message first steps under way',
+    'snapshot 0',
     'metrics train 5',
     'snapshot 5',
     'metrics train 10',

@@ -45,14 +45,27 @@ def resident(
     block: see `batch_indices`.
     shard: slice of [B] to take; other processes take the rest.
   """
-  counts = jnp.asarray(scenes.counts) if (scenes.counts >= 0).all() else None
-  size = len(scenes.images)
+  known = (scenes.counts >= 0).all()
+  arrays = scenes.images, scenes.counts if known else None
+  return _resident(jax.device_put(arrays), batch_size, block, shard)
+
+
+def expected(config: DataConfig, batch_size: int, shard: slice = slice(None)) -> BatchSource:
+  """What `resident` will give of composed scenes, with shapes in place of arrays."""
+  size, side = config.train_scenes, config.canvas_size
+  images = jax.ShapeDtypeStruct((size, side, side, 3 if config.colour else 1), jnp.uint8)
+  counts = jax.ShapeDtypeStruct((size,), jnp.int32)
+  return _resident((images, counts), batch_size, BLOCK, shard)
+
+
+def _resident(arrays, batch_size, block, shard) -> BatchSource:
+  size = len(arrays[0])
 
   def sample_indices(seed: int, start: int, steps: int) -> Int32[np.ndarray, 'steps shard']:
     batches = [batch_indices(seed, start + i, batch_size, size, block) for i in range(steps)]
     return np.stack(batches)[:, shard]
 
-  return BatchSource(_gather, (jnp.asarray(scenes.images), counts), sample_indices)
+  return BatchSource(_gather, arrays, sample_indices)
 
 
 def online(config: DataConfig, glyphs: Glyphs | None, batch_size: int) -> BatchSource:

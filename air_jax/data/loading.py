@@ -82,6 +82,18 @@ def batch_source(
   return batches.resident(scenes, batch_size, batches.BLOCK, shard)
 
 
+def expected_source(
+  config: DataConfig, batch_size: int, shard: slice = slice(None)
+) -> batches.BatchSource | None:
+  """What `batch_source` will give, with shapes in place of arrays; loads nothing.
+
+  None where shapes are known only once the scenes are loaded, and where they are not all on the
+  device.
+  """
+  composed = config.source in sources.COMPOSED and not config.online and not _is_streamed(config)
+  return batches.expected(config, batch_size, shard) if composed else None
+
+
 def from_arrays(
   images: ArrayLike, counts: ArrayLike | None = None, test_fraction: float = 0.2, seed: int = 0
 ) -> Split:

@@ -36,7 +36,8 @@ GLYPHS: dict[str, GlyphSource] = {
   'omniglot': omniglot.SOURCE,
   'tetrominoes': tetrominoes.SOURCE,
 }
-NAMES = (*GLYPHS, *objects.SHAPES, *TABLES, 'folder', 'arrays')
+COMPOSED = (*GLYPHS, *objects.SHAPES, *TABLES)  # sources of objects rather than of scenes
+NAMES = (*COMPOSED, 'folder', 'arrays')
 
 
 def read(config: DataConfig, split: str) -> Glyphs | LabelledScenes | Pieces | None:

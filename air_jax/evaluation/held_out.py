@@ -82,6 +82,12 @@ def evaluate(
   return evaluation, summary
 
 
+def compile_ahead(model: air.Model, params: Any, images: UInt8[np.ndarray, 'B H W C']) -> None:
+  """Compiles the program of `evaluate`, which then finds it; `params` may be shapes."""
+  batch, keys, _ = next(_batches(np.asarray(images[:1]), jax.random.key(0), _BATCH))
+  _explain.lower(model, params, batch, keys).compile()
+
+
 def explain_all(
   model: air.Model, params: Params, images: UInt8[np.ndarray, 'B H W C'], key: PRNGKeyArray
 ) -> Evaluation:

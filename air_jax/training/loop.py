@@ -16,8 +16,8 @@ from air_jax.config import schema
 from air_jax.config.sections import Config, TrainConfig
 from air_jax.data import batches, loading
 from air_jax.errors import Interrupted, UserError
-from air_jax.runtime import distributed
-from air_jax.storage import checkpoints, provenance, run_dir
+from air_jax.runtime import ahead, distributed
+from air_jax.storage import checkpoint_reader, checkpoints, provenance, run_dir
 from air_jax.training import memory, population, train_step
 from air_jax.training.interruption import Interruption
 from air_jax.training.recorder import Recorder
@@ -56,6 +56,9 @@ def train(
   memory.check_sizes(config)
   members = population.build(config)
   shard = population.batch_shard(members)
+  compiling = ahead.Ahead()
+  if data is None:
+    _compile_step(compiling, config, members, shard, pathlib.Path(os.path.expanduser(workdir)))
   with contextlib.ExitStack() as stack:
     with distributed.primary_first('data and folder'):
       scenes, source = _load(config, data, shard)
@@ -65,10 +68,10 @@ def train(
       folder = stack.enter_context(run_dir.open_for_writing(workdir, given))
     kept = stack.enter_context(checkpoints.of_run(folder, config.train))
     told = CallbackList(callbacks if distributed.is_primary() else ())
-    return _run(config, members, scenes, source, folder, kept, told, started)
+    return _run(config, members, scenes, source, folder, kept, told, compiling, started)
 
 
-def _run(config, members, scenes, source, folder, kept, callbacks, started):
+def _run(config, members, scenes, source, folder, kept, callbacks, compiling, started):
   """The loop itself; returns the summary of the last evaluation."""
   intervals, summary, step = config.train, None, 0
   if restored := kept.restore(population.shapes(members)):
@@ -91,12 +94,15 @@ def _run(config, members, scenes, source, folder, kept, callbacks, started):
         stopped := distributed.max_over_processes(interruption.signal)
       ):
         chunk = _chunk(step, intervals)
+        if step == first:
+          compiling.wait()
         states, reports = population.advance(
           train_step.train_step, members, source, states, step, chunk
         )
         if step == first:
           seconds = time.perf_counter() - started
           callbacks.on_message(f'first steps under way after {seconds:.1f} s')
+          compiling.start(recorder.compile_evaluation)
         recorder.later(step, reports)
         step += chunk
         last = step == intervals.steps
@@ -107,6 +113,7 @@ def _run(config, members, scenes, source, folder, kept, callbacks, started):
           recorder.check(step, states)
         bound = -math.inf
         if evaluating:
+          compiling.wait()
           summary = recorder.evaluate(step, states, _figures_due(step, intervals))
           bound = summary['elbo']
         elif showing:
@@ -114,6 +121,7 @@ def _run(config, members, scenes, source, folder, kept, callbacks, started):
         if saving:
           kept.save(step, states, bound)
           saved = step
+      recorder.finish()
       if step < intervals.steps:
         if saved < step:
           recorder.check(step, states)
@@ -124,6 +132,21 @@ def _run(config, members, scenes, source, folder, kept, callbacks, started):
     raise
   callbacks.on_end(summary)
   return summary
+
+
+def _compile_step(compiling, config, members, shard, folder):
+  """Starts to compile the first steps to make, where their shapes are known before the scenes."""
+  intervals = config.train
+  begun = max(checkpoint_reader.steps(folder / 'checkpoints'), default=0)
+  expected = loading.expected_source(config.data, intervals.batch_size, shard)
+  if expected is None or begun >= intervals.steps:
+    return
+  memory.check(members, expected)
+  compiling.start(
+    lambda: population.compile_ahead(
+      train_step.train_step, members, expected, begun, _chunk(begun, intervals)
+    )
+  )
 
 
 def _kept_summary(folder: pathlib.Path) -> dict[str, Any] | None:

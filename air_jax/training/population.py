@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -64,7 +63,7 @@ def place(population: Population, states: TrainState) -> TrainState:
 
 def member(tree: Any, index: int) -> Any:
   """What belongs to one member, of a learner or of states with a leading [N], on one device."""
-  return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), tree)
+  return jax.tree.map(lambda x: jax.device_put(np.array(np.asarray(x)[index])), tree)
 
 
 def replicate(population: Population, source: BatchSource) -> BatchSource:
@@ -111,6 +110,23 @@ def advance(
     (states with a leading [N], reports of the step with leading [steps, N]).
   """
   return _advance(*_arguments(step_fn, population, source, states, start, steps))
+
+
+def compile_ahead(
+  step_fn: StepFn, population: Population, expected: BatchSource, start: int, steps: int
+) -> None:
+  """Compiles the program of `advance` from shapes; a call of it then finds the program.
+
+  Args:
+    step_fn: as `advance` takes it.
+    population: its members.
+    expected: a batch source with shapes in place of arrays.
+    start: as `advance` takes it.
+    steps: as `advance` takes it.
+  """
+  source = expected._replace(arrays=sharding.shapes(expected.arrays, population.mesh))
+  states = sharding.shapes(shapes(population), population.mesh, 'members')
+  _advance.lower(*_arguments(step_fn, population, source, states, start, steps)).compile()
 
 
 def compiled(

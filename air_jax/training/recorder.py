@@ -3,6 +3,7 @@
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from air_jax.callbacks import Callback, MetricsRecord, Snapshot
@@ -39,11 +40,22 @@ class Recorder:
     known = run_dir.diverged(folder, step, self._size)
     self._divergence = divergence.Divergence(self._size, known, self._on_divergence)
     self._unread: tuple[int, dict[str, Any]] | None = None
+    self._unseen: list[Snapshot] = []
 
   def later(self, start: int, reports: dict[str, Any]) -> None:
-    """Takes the reports of a chunk; they are read one chunk late: the device does not wait."""
+    """Takes the reports of a chunk that the device has begun, and reads those of the one before.
+
+    The device does not wait for that, nor for what callbacks make of the models they are shown.
+    """
     self.flush()
     self._unread = start, reports
+    self.finish()
+
+  def finish(self) -> None:
+    """Shows callbacks the models that they have not seen yet."""
+    unseen, self._unseen = self._unseen, []
+    for snapshot in unseen:
+      self._callbacks.on_snapshot(snapshot)
 
   def flush(self) -> None:
     """Reads the reports that have not been read.
@@ -78,10 +90,17 @@ class Recorder:
     self._divergence.check_params(step, distributed.gather(states.params))
 
   def show(self, step: int, states: TrainState) -> None:
-    """Gives callbacks a look at every member between evaluations."""
+    """Gives callbacks a look at every member between evaluations, once the device is busy."""
     averages = distributed.gather(states.average)
     for i in self._divergence.alive():
-      self._callbacks.on_snapshot(self._snapshot(step, averages, i))
+      self._unseen.append(self._snapshot(step, averages, i))
+
+  def compile_evaluation(self) -> None:
+    """Compiles the program of the evaluation, which the first one then finds."""
+    learner = population.member(self._learner, 0)
+    params = jax.eval_shape(lambda states: states.average, population.shapes(self._members))
+    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), params)
+    held_out.compile_ahead(learner.model, params, np.asarray(self._scenes.images))
 
   def evaluate(self, step: int, states: TrainState, figures: bool) -> dict[str, Any]:
     """Evaluates every member on the held-out scenes; returns the summary of all.

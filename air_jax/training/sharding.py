@@ -47,6 +47,12 @@ def put(tree: Any, mesh: Mesh | None, *axes: str | None) -> Any:
   return jax.tree.map(put_one, tree)
 
 
+def shapes(tree: Any, mesh: Mesh | None, *axes: str | None) -> Any:
+  """Of arrays, or of their shapes: the shapes of what `put` makes of them."""
+  placed = NamedSharding(mesh, PartitionSpec(*axes)) if mesh else None
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed), tree)
+
+
 def batch_shards(mesh: Mesh | None) -> int:
   """How many devices share each batch."""
   return mesh.shape['data'] if mesh else 1
