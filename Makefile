@@ -19,8 +19,8 @@ $(VENV)/installed: requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-train: install  ## trains on the embedded digits, a few minutes
-	$(RUN) main.py
+train: install  ## trains on the embedded digits until they are counted, about a minute
+	$(RUN) main.py --config=quick
 
 test: install  ## all tests
 	$(RUN) -m pytest $(PARALLEL)

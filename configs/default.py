@@ -166,6 +166,9 @@ def get_config() -> ConfigDict:
   train.skip_not_finite = 0
   train.log_every = 100  # >= 1, training steps in one call to the device; metrics are read after it
   train.eval_every = 500  # >= 1, training steps between evaluations on held-out scenes
+  # >= 0, evaluations in a row at a plateau (neither count accuracy nor bound improves), after which
+  # the run ends with the next evaluation; 0: it makes all steps. See docs/training.md
+  train.stop_when = 0
   # >= 0, training steps between evaluations that are also drawn, about a second for each member; 0:
   # only the last
   train.draw_every = 500

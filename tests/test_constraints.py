@@ -126,6 +126,7 @@ IMPOSSIBLE = {
   'train.clip_norm': (-1.0, INF, NAN),
   'train.log_every': (0, -1),
   'train.eval_every': (0, -1),
+  'train.stop_when': (-1,),
   'train.draw_every': (-1,),
   'train.checkpoint_every': (0, -1),
   'train.skip_not_finite': (-1,),

@@ -11,7 +11,9 @@ from air_jax.cli import command_line
 def after_training(flags: FlagValues) -> str:
   """Where the files of a run are, and what to do next."""
   steps = 2 * flags.config.train.steps
-  given = [arg for arg in sys.argv[1:] if not arg.startswith('--config.train.steps')]
+  replaced = '--config.train.steps', '--config.train.stop_when'
+  given = [arg for arg in sys.argv[1:] if not arg.startswith(replaced)]
+  given += ['--config.train.stop_when=0'] if flags.config.train.stop_when else []
   more = shlex.join([*given, f'--config.train.steps={steps}'])
   return '\n'.join(
     [

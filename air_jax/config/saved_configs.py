@@ -30,6 +30,7 @@ ADDED: dict[str, Any] = {
   'model.likelihood': 'gaussian',  # since 0.2.0
   'model.learn_likelihood_std': False,  # since 0.2.0
   'model.networks': '',  # since 0.2.0
+  'train.stop_when': 0,  # since 0.2.0
 }
 
 

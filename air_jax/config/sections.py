@@ -190,6 +190,7 @@ class TrainConfig(UpdateConfig):
   learning_rate: c.Positive
   log_every: c.Size
   eval_every: c.Size
+  stop_when: c.Count
   draw_every: c.Count
   checkpoint_every: c.Size
   keep_checkpoints: c.Size

@@ -47,7 +47,7 @@ def open_for_writing(workdir: str | os.PathLike, config: ConfigDict) -> Iterator
 
   Raises:
     UserError: it cannot be written to, is in use, or belongs to a run of another configuration.
-      One that only has more `train.steps` continues the run.
+      One that only has more `train.steps` or another `train.stop_when` continues the run.
   """
   folder = pathlib.Path(os.path.expanduser(workdir))
   with contextlib.ExitStack() as stack:
@@ -170,12 +170,13 @@ def _check_continues(
   folder: pathlib.Path, old: ConfigDict, new: ConfigDict, changed: list[str]
 ) -> None:
   there, now = flat.flatten(old), flat.flatten(new)
-  if changed == ['train.steps'] and now['train.steps'] > there['train.steps']:
+  free = {'train.steps', 'train.stop_when'}
+  if {*changed} <= free and now['train.steps'] >= there['train.steps']:
     return
   differences = ', '.join(
     f'{key} ({flat.shown(there.get(key))} there, {flat.shown(now.get(key))} now)' for key in changed
   )
   raise UserError(
     f'{folder} belongs to a run of another configuration: {differences}; choose another folder, '
-    'or change nothing but to raise train.steps'
+    'or change nothing but train.stop_when, or to raise train.steps'
   )

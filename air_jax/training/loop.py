@@ -32,7 +32,7 @@ def train(
   data: loading.Split | None = None,
   callbacks: Sequence[Callback] = (),
 ) -> dict[str, Any]:
-  """Trains, or goes on training, the run in a folder until `config.train.steps`.
+  """Trains, or goes on training, the run in a folder until `config.train.steps`, or to its plateau.
 
   Args:
     config: with the keys of configs/default.py.
@@ -79,18 +79,21 @@ def _run(config, members, scenes, source, folder, kept, callbacks, compiling, st
   else:
     states = population.init(members)
   saved = first = step
-  if distributed.is_primary() and step < intervals.steps:
-    provenance.record(folder, step)
   recorder = Recorder(config, members, scenes, folder, step, callbacks)
+  if distributed.is_primary() and step < recorder.end:
+    provenance.record(folder, step)
   try:
     callbacks.on_start(step, config)
-    if step >= intervals.steps:
-      callbacks.on_message(f'nothing to do: step {step} is reached; raise train.steps to go on')
+    if step >= recorder.end:
+      more = 'raise train.steps'
+      if recorder.end < intervals.steps:
+        more = 'it is at a plateau; set train.stop_when=0'
+      callbacks.on_message(f'nothing to do: step {step} is reached; {more} to go on')
       summary = _kept_summary(folder) or recorder.evaluate(step, states, figures=False)
     elif step == 0:
       recorder.show(step, states)
     with Interruption() as interruption:
-      while step < intervals.steps and not (
+      while step < recorder.end and not (
         stopped := distributed.max_over_processes(interruption.signal)
       ):
         chunk = _chunk(step, intervals)
@@ -105,7 +108,7 @@ def _run(config, members, scenes, source, folder, kept, callbacks, compiling, st
           compiling.start(recorder.compile_evaluation)
         recorder.later(step, reports)
         step += chunk
-        last = step == intervals.steps
+        last = step == recorder.end
         saving = last or step % intervals.checkpoint_every == 0
         evaluating = last or step % intervals.eval_every == 0
         showing = step <= _CLOSE_LOOKS * intervals.log_every
@@ -122,7 +125,7 @@ def _run(config, members, scenes, source, folder, kept, callbacks, compiling, st
           kept.save(step, states, bound)
           saved = step
       recorder.finish()
-      if step < intervals.steps:
+      if step < recorder.end:
         if saved < step:
           recorder.check(step, states)
           kept.save(step, states)

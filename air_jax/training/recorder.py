@@ -13,7 +13,7 @@ from air_jax.config.sections import Config
 from air_jax.evaluation import held_out, population_summary
 from air_jax.runtime import distributed
 from air_jax.storage import run_dir
-from air_jax.training import divergence, population
+from air_jax.training import divergence, plateau, population
 from air_jax.training.population import Population
 from air_jax.training.train_step import TrainState
 from air_jax.types import LabelledScenes
@@ -41,6 +41,8 @@ class Recorder:
     self._divergence = divergence.Divergence(self._size, known, self._on_divergence)
     self._unread: tuple[int, dict[str, Any]] | None = None
     self._unseen: list[Snapshot] = []
+    self._plateau = plateau.resumed(config.train, len(scenes.images), folder, step)
+    self.end = distributed.max_over_processes(self._plateau.end)  # the step at which the run ends
 
   def later(self, start: int, reports: dict[str, Any]) -> None:
     """Takes the reports of a chunk that the device has begun, and reads those of the one before.
@@ -111,7 +113,7 @@ class Recorder:
       figures: whether figures are due.
     """
     averages, summaries = distributed.gather(states.average), {}
-    last = step == self._config.train.steps
+    last = step == self.end
     for i in self._divergence.alive():
       shown = self._snapshot(step, averages, i)
       evaluation, summary = held_out.evaluate(
@@ -137,6 +139,12 @@ class Recorder:
       if distributed.is_primary():
         run_dir.write_evaluation(self._folder, summary)
     self._callbacks.on_evaluation(step, summary)
+    if self._plateau.add(step, {i: held_out.scalars(each) for i, each in summaries.items()}):
+      self._callbacks.on_message(
+        f'step {step:>7,}: at a plateau (train.stop_when={self._config.train.stop_when}); the run '
+        f'ends at step {self._plateau.end:,}'
+      )
+    self.end = distributed.max_over_processes(self._plateau.end)
     return summary
 
   def _snapshot(self, step, averages, i):
