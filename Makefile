@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 # A process for each core; the tests of a file share one, and so what they set up.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install train test test-fast lint docs notebook clean
+.PHONY: help install train test test-fast lint docs bench notebook clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -35,6 +35,9 @@ lint: install  ## formatting, style and types
 
 docs: install  ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+bench: install  ## the benchmarks that fit in ten minutes, into docs/benchmarks.json
+	$(RUN) -m benchmarks.bench
 
 notebook: install  ## the tour of the library in a browser
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check notebook

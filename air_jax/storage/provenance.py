@@ -35,10 +35,7 @@ def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None
     'started': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
     'step': step,
     'command': [pathlib.Path(program).name, *arguments],
-    'commit': _commit(_SOURCE),
-    'versions': {'air_jax': __version__, 'python': platform.python_version()}
-    | {name: found for name in _LIBRARIES if (found := _version(name))},
-    'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+    **environment(),
     'processes': jax.process_count(),
     'host': platform.node(),
     'pid': os.getpid(),
@@ -48,6 +45,16 @@ def record(folder: pathlib.Path, step: int, command: Sequence[str] | None = None
     files.write_json(path, [*_sound_entries(folder), entry])
   except OSError as error:  # no reason not to train
     logging.warning('%s cannot be written: %s', path, error.strerror)
+
+
+def environment() -> dict[str, Any]:
+  """The `commit` of this program, `versions` of its libraries, and the `device` that JAX uses."""
+  return {
+    'commit': _commit(_SOURCE),
+    'versions': {'air_jax': __version__, 'python': platform.python_version()}
+    | {name: found for name in _LIBRARIES if (found := _version(name))},
+    'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+  }
 
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
