@@ -64,6 +64,16 @@ class Latents(NamedTuple):
   z_background: Float[Array, ' E']
 
 
+class Pose(NamedTuple):
+  """A solid on a table, as latents describe it; see scene3d for the units."""
+
+  kinds: Float[Array, '*B K']  # weights of `scene3d.KINDS`, which add up to 1
+  place: Float[Array, '*B 2']  # (x, y) on the table, in half table widths
+  rotation: Float[Array, '*B']  # radians anticlockwise as seen from above
+  size: Float[Array, '*B']  # half the height, in half table widths
+  colour: Float[Array, '*B C']  # in [0, 1]
+
+
 class Rollout(NamedTuple):
   """All T inference steps, taken as if every object were present."""
 

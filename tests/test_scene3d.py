@@ -125,8 +125,8 @@ def test_all_kinds_at_once_are_those_one_by_one():
   pose = jnp.float32([0.2, -0.1]), jnp.float32(0.4), jnp.float32(0.3)
   every = scene3d.cast_each(*pose, SOFT)
   for kind in range(len(KINDS)):
-    for together, alone in zip(every, scene3d.cast(jnp.array(kind), *pose, SOFT), strict=True):
-      np.testing.assert_allclose(together[kind], alone, atol=1e-6)
+    alone = scene3d.cast(jnp.array(kind), *pose, SOFT)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), every[kind], alone)
 
 
 # --- what is seen ---------------------------------------------------------------------------------
@@ -223,6 +223,27 @@ def test_gradients_are_those_of_differences(kind):
           np.testing.assert_allclose(exact[name][at], difference, rtol=1e-3, atol=2e-2)
 
 
+@pytest.mark.parametrize('kind', [*map(jnp.array, range(len(KINDS))), None])
+def test_gradients_by_differences_are_those_of_pictures(kind):
+  """Of exact edges, which have no derivative; kind None: of all kinds at once."""
+  view = scene3d.View(SIZE, 0.0, difference=0.1)
+  weights = np.random.default_rng(0).normal(size=(3, SIZE, SIZE)).astype(np.float32)
+
+  @jax.jit
+  def value(pose):
+    place, rotation, size = pose[:2], pose[2], pose[3]
+    if kind is None:
+      layers = scene3d.cast_each(place, rotation, size, view)
+    else:
+      layers = (scene3d.cast(kind, place, rotation, size, view),)
+    return sum((w * each.coverage).sum() for w, each in zip(weights, layers, strict=False))
+
+  pose = jnp.float32([0.1, -0.2, 0.3, 0.25])
+  steps = 0.1 * np.eye(4, dtype=np.float32)
+  expected = [(value(pose + step) - value(pose - step)) / 0.2 for step in steps]
+  np.testing.assert_allclose(jax.grad(value)(pose), expected, rtol=1e-3, atol=1e-2)
+
+
 def test_gradients_are_finite_also_of_odd_scenes():
   """In rows with the axes, in the same place, off the table and very small or large."""
   odd = [
@@ -279,8 +300,8 @@ GOOD = {
   ('change', 'says'),
   [
     ({'kinds': ['cube', 'teapot']}, "'teapot' is no kind of solid; known are cube, sphere"),
-    ({'places': [(0.5, 0.0), (-0.9, 0.0)]}, r'a sphere of size 0.2 at \(-0.9, 0\) reaches beyond'),
-    ({'places': [(0.6, 0.0), (-0.5, 0.0)]}, r'a cube of size 0.3 at \(0.6, 0\) reaches beyond'),
+    ({'places': [(0.5, 0.0), (-0.9, 0.0)]}, r'a sphere of size 0.2 at \(-0.9, 0\) does not fit'),
+    ({'places': [(0.6, 0.0), (-0.5, 0.0)]}, r'a cube of size 0.3 at \(0.6, 0\) does not fit'),
     ({'places': [(0.5, 0.0)]}, r'places has shape \[1, 2\]; it must be \[2, 2\]'),
     ({'colours': [[1.0, 0.0]] * 2}, r'colours has shape \[2, 2\]; it must be \[2, 1\] or \[2, 3\]'),
     ({'sizes': [0.3, 0.0]}, r'sizes holds 0.0; it must hold numbers > 0'),
@@ -294,9 +315,10 @@ def test_solids_that_cannot_be_are_refused(change, says):
     scene3d.place(**GOOD | change)
 
 
-@pytest.mark.parametrize('softness', [-0.1, np.inf, np.nan])
-def test_a_softness_that_cannot_be_is_refused(softness):
-  with pytest.raises(UserError, match=rf'softness={softness} is not allowed; .* at least 0'):
-    scene3d.View(64, softness)
+@pytest.mark.parametrize('value', [-0.1, np.inf, np.nan])
+def test_a_view_that_cannot_be_is_refused(value):
+  for name in ('softness', 'difference'):
+    with pytest.raises(UserError, match=rf'{name}={value} is not allowed; .* at least 0'):
+      scene3d.View(64, **{name: value})
   with pytest.raises(UserError, match='size=0 is not allowed'):
     scene3d.View(0)

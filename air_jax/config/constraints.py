@@ -1,7 +1,7 @@
 """Which values of a configuration are allowed.
 
 A constraint is a function of a value that returns what the value must be, or '' where it is
-allowed. schema.py declares one beside each field; `check` also checks keys that depend on others.
+allowed. schema.py declares one for each field; `check` also checks keys that depend on others.
 """
 
 import ctypes
@@ -150,7 +150,7 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
     keys: what each key may hold.
 
   Raises:
-    UserError: a value is of the wrong type or not allowed, by itself or beside another.
+    UserError: a value is of the wrong type or not allowed, by itself or together with another.
   """
   from air_jax.objectives import registry
 
@@ -167,7 +167,7 @@ def check(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
   allowed = cell == 'lstm' or not residual
   _require('model.residual', residual, allowed, "False unless model.cell is 'lstm'")
   compositing, networks = given['model.compositing'], given['model.networks']
-  text = "'add' or 'over' with the standard networks, whose objects have no depth"
+  text = "'add' or 'over' with the standard networks, which give objects no depth"
   _require('model.compositing', compositing, bool(networks) or compositing != 'depth', text)
   _check_members(given, keys)
   name, number = given['objective.name'], given['objective.particles']
@@ -195,7 +195,7 @@ def check_data(given: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
       'data.layout', layout, layout == 'occluding', f"'occluding' with data.source={source!r}"
     )
   if source == 'folder':
-    reason = "with data.source='folder', whose images are all read at the start"
+    reason = "with data.source='folder', where all images are read at the start"
     online, reading = given['data.online'], given['data.reading']
     _require('data.online', online, not online, f'False {reason}')
     _require('data.reading', reading, reading != 'stream', f"'auto' or 'resident' {reason}")

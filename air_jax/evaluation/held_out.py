@@ -11,13 +11,13 @@ import tqdm
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8, UInt16
 
 from air_jax import objectives
-from air_jax.evaluation import metrics, segmentation
+from air_jax.evaluation import metrics, poses, segmentation
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.model.networks import Params
 from air_jax.objectives import distributions
 from air_jax.runtime import jit
-from air_jax.types import LabelledScenes, Normal
+from air_jax.types import LabelledScenes, Normal, Pose
 
 _FOUND = 0.5  # box IoU from which an object counts as found
 # Roll-outs at once; bounds memory.
@@ -42,6 +42,7 @@ class Evaluation(NamedTuple):
   elbo: Float[np.ndarray, ' B']  # nats, one sample of z_where and z_what, the count summed out
   nll: Float[np.ndarray, ' B']  # nats, its reconstruction term
   kl: Float[np.ndarray, ' B']  # nats, the rest
+  poses: Pose | None = None  # [B, T]; None where objects are no solids
 
 
 def evaluate(
@@ -124,6 +125,8 @@ def _explain(model, params, images, keys) -> Any:
       'squared_error': jnp.mean((image - reconstruction) ** 2),
       'background_share': share,
     }
+    if pose := model.networks.pose:
+      fields['poses'] = jax.vmap(pose)(latents.z_where, latents.z_what)
     return Evaluation(**fields | objectives.summary(terms))
 
   return jax.vmap(explain)(images, keys)
@@ -194,7 +197,7 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
     `accuracy_by_count` and `confusion` (rows true) over those images; where boxes are known
     `box_iou` (mean over true objects of the IoU with their matched predicted box, 0 where missed)
     and `box_f1` (`metrics.f1` of objects found with an IoU of at least 0.5); where segments are
-    known the entries of `segmentation.summary`.
+    known the entries of `segmentation.summary`; of solids on a table those of `poses.summary`.
   """
   found = np.bincount(evaluation.counts, minlength=max_steps + 1)
   summary: dict[str, Any] = {'images': len(scenes.images)}
@@ -215,6 +218,8 @@ def summarize(evaluation: Evaluation, scenes: LabelledScenes, max_steps: int) ->
     present = np.arange(max_steps) < evaluation.counts[:, None]
     confidences = np.where(present, evaluation.confidences, -np.inf)
     summary |= segmentation.summary(segment_tables(evaluation, scenes), confidences)
+  if evaluation.poses:
+    summary |= poses.summary(evaluation.poses, evaluation.counts, scenes)
   return summary
 
 

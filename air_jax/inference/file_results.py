@@ -1,7 +1,7 @@
 """What parsing writes about an image file."""
 
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +9,13 @@ from absl import logging
 from jaxtyping import Float, Int, Shaped
 from scipy import ndimage
 
+from air_jax import scene3d
 from air_jax.config.sections import DataConfig
 from air_jax.data import image_files, preparation
 from air_jax.data.image_files import ImageFile
 from air_jax.inference import parsed_scenes
 from air_jax.inference.predictor import Model
+from air_jax.types import Pose
 
 NOT_COMPARED = 'not compared with held-out pictures'
 
@@ -85,6 +87,7 @@ def line(
   codes: Float[np.ndarray, '*M D'],
   judged: Judged,
   count_probs: Float[np.ndarray, ' T+1'] | None = None,
+  solids: Sequence[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
   """The objects of an image.
 
@@ -97,8 +100,9 @@ def line(
     codes: of at least as many.
     judged: how well it is explained.
     count_probs: of each count, where known.
+    solids: further entries of at least as many objects, see `solids`.
   """
-  found: Iterable[tuple] = zip(boxes, scores, codes, strict=False)
+  found = zip(boxes, scores, codes, solids or [{}] * len(boxes), strict=False)
   known = {} if count_probs is None else {'count_probs': _rounded(count_probs)}
   return {
     'image': name,
@@ -113,10 +117,36 @@ def line(
     'doubt': judged.doubt,
     'unexplained': [_rounded(box, 2) for box in judged.regions],
     'objects': [
-      {'box': _rounded(box, 2), 'score': _rounded(score), 'z_what': _rounded(code)}
-      for box, score, code in found
+      {'box': _rounded(box, 2), 'score': _rounded(score), **solid, 'z_what': _rounded(code)}
+      for box, score, code, solid in found
     ],
   }
+
+
+def solids(pose: Pose) -> list[dict[str, Any]]:
+  """The entries of objects that are solids on a table, ready for JSON.
+
+  Args:
+    pose: of T objects.
+
+  Returns:
+    of each, `kind` and its probability `kind_prob`, `place` and `size` in half table widths, and
+    `rotation` in degrees, the least of those that look the same; null if all do.
+  """
+  entries = []
+  for kinds, place, rotation, size, _ in zip(*pose, strict=True):
+    k = int(np.argmax(kinds))
+    times = scene3d.SYMMETRIES[k]
+    entries.append(
+      {
+        'kind': scene3d.KINDS[k],
+        'kind_prob': _rounded(kinds[k]),
+        'place': _rounded(place),
+        'size': _rounded(size),
+        'rotation': _rounded(np.degrees(rotation) % (360 / times), 2) if times else None,
+      }
+    )
+  return entries
 
 
 def path(folder: pathlib.Path, name: str, suffix: str) -> pathlib.Path:

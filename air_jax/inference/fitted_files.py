@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -70,6 +71,7 @@ def parse(
       np.asarray(scenes.latents.z_what[i]),
       judged,
       scenes.count_probs[i],
+      scenes.poses and file_results.solids(jax.tree.map(lambda x, i=i: x[i], scenes.poses)),
     )
     yield FileResult(name, line, levels.histogram([canvas]))
 

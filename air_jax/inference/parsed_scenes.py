@@ -12,7 +12,7 @@ from air_jax.inference.batching import in_batches
 from air_jax.model import air
 from air_jax.model import spatial_transformer as transformer
 from air_jax.objectives import distributions
-from air_jax.types import Latents
+from air_jax.types import Latents, Pose
 
 # Of the greatest brightness of an object, so that dim ones are found too:
 _BOX_SHARE = 0.25  # beyond which its ink lies in its box
@@ -55,6 +55,7 @@ class ParsedScenes(NamedTuple):
   regions: UInt16[np.ndarray, 'B H W']  # of the model's canvas: i + 1 is the i-th region that is
   # not explained, as large as an object; 0 elsewhere
   latents: Latents  # with a leading [B]; rows of absent objects are kept
+  poses: Pose | None = None  # [B, T], absent objects too; None where objects are no solids
 
 
 def describe(
@@ -103,6 +104,8 @@ def describe(
     'regions': jnp.zeros(canvases.shape[1:3], jnp.uint16),
     'latents': latents,
   }
+  if pose := model.networks.pose:
+    fields['poses'] = jax.vmap(pose)(latents.z_where, latents.z_what)
   return ParsedScenes(**fields)
 
 

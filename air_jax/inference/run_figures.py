@@ -15,7 +15,7 @@ from air_jax.inference.predictor import Model
 from air_jax.runtime import files
 from air_jax.storage import run_dir
 from air_jax.types import LabelledScenes, Latents, Rollout
-from air_jax.viz import animations, figures, plots
+from air_jax.viz import animations, figures, plots, table_top
 from air_jax.viz.backend import Figure
 
 
@@ -41,15 +41,15 @@ def draw_run(
   chosen = typical(scenes, evaluation)
   samples = model.generate(figures.NUMBER_OF_SAMPLES, jax.random.key(model.config.seed)).canvases
   canvas_size = scenes.images.shape[1]
-  return _save(
-    {
-      'reconstructions': reconstructions(model, scenes, chosen),
-      'attention': figures.attention(evaluation.windows, evaluation.counts, canvas_size),
-      'training': plots.training(records, metrics.chance_error(scenes.counts)),
-      'samples': figures.samples(samples),
-    },
-    folder,
-  )
+  drawn = {
+    'reconstructions': reconstructions(model, scenes, chosen),
+    'attention': figures.attention(evaluation.windows, evaluation.counts, canvas_size),
+    'training': plots.training(records, metrics.chance_error(scenes.counts)),
+    'samples': figures.samples(samples),
+  }
+  if model.model.networks.pose:
+    drawn['solids'] = solids(model, scenes, chosen)
+  return _save(drawn, folder)
 
 
 def draw_population(
@@ -87,6 +87,14 @@ def reconstructions(model: Model, scenes: LabelledScenes, chosen: np.ndarray) ->
   images, latents, rolled = _explain(model, scenes, chosen)
   counts = np.asarray(scenes.counts)[chosen]
   return figures.reconstructions(images, counts, latents, rolled)
+
+
+def solids(model: Model, scenes: LabelledScenes, chosen: np.ndarray) -> Figure:
+  """`table_top.solids` of the scenes with the chosen indices."""
+  parsed = model.parse(np.asarray(scenes.images)[chosen])
+  shown = jax.tree.map(lambda x: np.asarray(x)[chosen], scenes)
+  assert parsed.poses is not None
+  return table_top.solids(shown, parsed.counts, parsed.canvases, parsed.poses)
 
 
 def record_frame(model: Model, scenes: LabelledScenes, folder: pathlib.Path) -> None:

@@ -25,7 +25,7 @@ from air_jax.config.sections import ModelSpec
 from air_jax.errors import UserError
 from air_jax.model import backgrounds, layers, lstm_cell, rendering, voting_cell
 from air_jax.model.parts import Cell, Params, Part, part
-from air_jax.types import ModelNumbers, Normal
+from air_jax.types import ModelNumbers, Normal, Pose
 
 # By `model.cell`: modules with `parts`, `feature_size` and `cell`.
 CELLS = {'lstm': lstm_cell, 'voting': voting_cell}
@@ -47,6 +47,8 @@ class Networks(NamedTuple):
   baseline: Callable[[Params, Array], Array]  # inputs [J] -> [T] nats
   # z_where [3], z_what [D] -> layer [H, W, A]; None: the glimpse, painted at its window
   render: Callable[[Array, Array], Array] | None = None
+  # z_where [3], z_what [D] -> the solid that they describe; None: objects are no solids
+  pose: Callable[[Array, Array], Pose] | None = None
 
 
 def build(spec: ModelSpec, **replaced: Part) -> Networks:

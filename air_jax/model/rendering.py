@@ -125,16 +125,28 @@ class Depth:
   independent = False
 
   def additions(self, background: Image, layers: Layers) -> Float[Array, 'T H W C']:
-    colours, masks, depths = layers[..., :-2], layers[..., -2:-1], layers[..., -1:]
-    own = colours - masks * background
-    added, shares = [], jnp.ones_like(masks)  # of light that reaches each, of those so far
+    channels = background.shape[-1]
+    own: list[Array] = []
+    through: list[Array] = []
+    depths: list[Array] = []
+    for layer in jax.lax.split(layers, len(layers) * (1,)):
+      colours, mask, depth = jax.lax.split(layer[0], (channels, 1, 1), axis=-1)
+      mask = copies(mask, channels)
+      own.append(colours - mask * background)
+      through.append(1.0 - mask)
+      depths.append(depth)
+    added: list[Array] = []
+    light: list[Array] = []  # the share that reaches each, of those so far
     for k in range(len(layers)):
-      before = (jnp.arange(len(layers)) < k)[:, None, None, None]
-      hidden = before & (depths[k] < depths)
-      behind = jnp.where(hidden, shares * (1.0 - masks[k]), shares)
-      in_front = jnp.where(before & ~hidden, 1.0 - masks, 1.0).prod(0)
-      added.append(in_front * own[k] + ((behind - shares) * own * before).sum(0))
-      shares = behind.at[k].set(in_front)
+      reaches, change = jnp.ones_like(background), jnp.zeros_like(background)
+      for t in range(k):
+        hides = depths[k] < depths[t]
+        dimmed = jnp.where(hides, light[t] * through[k], light[t])
+        change += (dimmed - light[t]) * own[t]
+        reaches *= jnp.where(hides, 1.0, through[t])
+        light[t] = dimmed
+      added.append(reaches * own[k] + change)
+      light.append(reaches)
     return jnp.stack(added)
 
   def leave(self, left: Image, layer: Layer) -> Image:

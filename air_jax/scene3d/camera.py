@@ -34,14 +34,16 @@ class View:
   # >= 0, width over which an edge goes from covered to not, in half table widths; 0 is exact. A
   # pixel of 64 is about 0.04
   softness: float = 0.02
+  # >= 0. 0: gradients are derivatives. Else they are central differences of pictures of which each
+  # number of a pose is this much less and more, in half table widths or radians
+  difference: float = 0.0
 
   def __post_init__(self):
     if self.size < 1:
       raise UserError(f'size={self.size} is not allowed; it must be at least 1 pixel')
-    if not 0 <= self.softness < math.inf:
-      raise UserError(
-        f'softness={self.softness} is not allowed; it must be a finite number, at least 0'
-      )
+    for name in ('softness', 'difference'):
+      if not 0 <= (value := getattr(self, name)) < math.inf:
+        raise UserError(f'{name}={value} is not allowed; it must be a finite number, at least 0')
 
 
 def stand(

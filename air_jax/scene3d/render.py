@@ -90,7 +90,7 @@ def visible(coverages: Float[Array, 'N H W'], order: Int[Array, ' N']) -> Float[
   """How much of each pixel each solid is seen in.
 
   Args:
-    coverages: of the solids by themselves, 0 for those that are absent.
+    coverages: of each solid alone, 0 for those that are absent.
     order: `back_to_front`.
   """
   rank = jnp.argsort(order)
@@ -144,8 +144,8 @@ def place(
     k = int(reach.argmax())
     x, y = solids.places[k]
     raise UserError(
-      f'a {kinds[k]} of size {solids.sizes[k]:g} at ({x:g}, {y:g}) reaches beyond the table, whose '
-      'edges are at -1 and 1'
+      f'a {kinds[k]} of size {solids.sizes[k]:g} at ({x:g}, {y:g}) does not fit on the table, which '
+      'ends at -1 and 1'
     )
   if not ((solids.colours >= 0) & (solids.colours <= 1)).all():
     raise UserError('colours holds values outside [0, 1]')

@@ -15,7 +15,7 @@ widths:
 
 Edges between two faces are where similar expressions are 0. An edge is exact with softness 0.
 Otherwise it has a width, and the outline has tails, so that a gradient reaches solids that are
-beside the place where they should be.
+near the place where they should be, but not there.
 """
 
 import functools
@@ -30,14 +30,15 @@ from air_jax.scene3d import camera
 from air_jax.scene3d.camera import View
 
 KINDS = 'cube', 'sphere', 'cylinder'
+SYMMETRIES = 4, 0, 0  # how often each kind looks the same in a turn; 0: at all angles
 _Pixels = Float[Array, 'H W']
 
 
 class Layer(NamedTuple):
   """What a picture shows of one solid by itself."""
 
-  coverage: Float[Array, '*K H W']  # in [0, 1], how much of a pixel it covers
-  brightness: Float[Array, '*K H W']  # in [0, 1], of what it shows there, if it was white
+  coverage: Float[Array, 'H W']  # in [0, 1], how much of a pixel it covers
+  brightness: Float[Array, 'H W']  # in [0, 1], of what it shows there, if it was white
 
 
 def cast(
@@ -59,41 +60,52 @@ def cast(
   Returns:
     the layer, differentiable in place, rotation and size.
   """
-  return _posed(_cast, view, kind, jnp.concatenate([where, jnp.stack([rotation, size])]))
+  return _posed(_cast, view, kind, jnp.concatenate([where, jnp.stack([size, rotation])]))
 
 
 def cast_each(
   where: Float[Array, '2'], rotation: Float[Array, ''], size: Float[Array, ''], view: View
-) -> Layer:
-  """As `cast`, for every kind at once: the fields have a leading [K], in the order of `KINDS`."""
-  return _posed(_cast_each, view, None, jnp.concatenate([where, jnp.stack([rotation, size])]))
+) -> tuple[Layer, ...]:
+  """As `cast`, for every kind, in the order of `KINDS`."""
+  pose = jnp.concatenate([where, jnp.stack([size, rotation])])
+  # Not fused with what is done with them, which takes XLA's CPU several times as long.
+  return jax.lax.optimization_barrier(
+    tuple(_posed(function, view, None, pose) for function in _EACH)
+  )
 
 
 def _cast(view: View, kind: Int[Array, ''], pose: Float[Array, '4']) -> Layer:
-  middle, rotation, size = _middle(pose)
+  middle, size, rotation = _middle(pose)
   box = _cube(view, middle, rotation, size)
   round_ = _round(view, middle, size, kind == KINDS.index('sphere'))
   clearance, light = (jnp.where(kind == 0, a, b) for a, b in zip(box, round_, strict=True))
   return _layer(clearance, light, view)
 
 
-def _cast_each(view: View, kind: None, pose: Float[Array, '4']) -> Layer:
+def _cast_cube(view: View, kind: None, pose: Float[Array, '4']) -> Layer:
   del kind
-  middle, rotation, size = _middle(pose)
-  met = [_cube(view, middle, rotation, size)]
-  met += [_round(view, middle, size, jnp.array(is_sphere)) for is_sphere in (True, False)]
-  clearance, light = map(jnp.stack, zip(*met, strict=True))
-  return _layer(clearance, light, view)
+  middle, size, rotation = _middle(pose)
+  return _layer(*_cube(view, middle, rotation, size), view)
+
+
+def _cast_round(is_sphere: bool, view: View, kind: None, pose: Float[Array, '4']) -> Layer:
+  del kind
+  middle, size, _ = _middle(pose)
+  return _layer(*_round(view, middle, size, jnp.array(is_sphere)), view)
+
+
+_ROUND = functools.partial(_cast_round, True), functools.partial(_cast_round, False)
+_EACH = _cast_cube, *_ROUND
 
 
 def _middle(pose: Float[Array, '4']) -> tuple[tuple[Array, ...], Array, Array]:
-  """The camera as seen from the middle of a solid, its rotation and its size."""
-  x, y, rotation, size = pose
+  """The camera as seen from the middle of a solid, its size and its rotation."""
+  x, y, size, rotation = pose
   middle = tuple(jnp.float32(c) - p for c, p in zip(camera.CAMERA, (x, y, size), strict=True))
-  return middle, rotation, size
+  return middle, size, rotation
 
 
-def _layer(clearance: Float[Array, '*K H W'], light: Float[Array, '*K H W'], view: View) -> Layer:
+def _layer(clearance: _Pixels, light: _Pixels, view: View) -> Layer:
   return Layer(_outline(clearance, view.softness), camera.AMBIENT + (1.0 - camera.AMBIENT) * light)
 
 
@@ -107,17 +119,32 @@ def _posed_forwards(function, view, kind, pose):
 
 
 def _posed_backwards(function, view, given, cotangent):
-  """The derivative by forward mode: a pose has 4 numbers, a layer has thousands."""
+  """Forward mode, or differences by 8 more pictures: a pose has 4 numbers, a layer thousands."""
   kind, pose = given
 
-  def along(direction: Float[Array, '4']) -> Float[Array, '']:
-    _, change = jax.jvp(lambda pose: function(view, kind, pose), (pose,), (direction,))
+  def change_along(direction: Float[Array, '4'], pose: Float[Array, '4']) -> Layer:
+    def seen(pose):
+      return function(view, kind, pose)
+
+    if not view.difference:
+      return jax.jvp(seen, (pose,), (direction,))[1]
+    step = view.difference * direction
+    less, more = seen(pose - step), seen(pose + step)
+    return jax.tree.map(lambda a, b: (b - a) / (2 * view.difference), less, more)
+
+  def along(direction: Float[Array, '4'], pose: Float[Array, '4'], cotangent) -> Float[Array, '']:
+    change = change_along(direction, pose)
     coverage, brightness = (a * b for a, b in zip(change, cotangent, strict=True))
     product = (coverage + brightness).ravel()
     # On a CPU many times as fast as XLA's sum of it.
     return jnp.dot(product, jnp.ones_like(product), precision='highest')
 
-  return None, jnp.stack([along(direction) for direction in jnp.eye(4, dtype=pose.dtype)])
+  changes = [jnp.zeros((), pose.dtype)] * 4
+  for k in range(3 if function in _ROUND else 4):
+    # One direction after another: XLA's CPU takes ten times as long for all of them in one loop.
+    pose, cotangent = jax.lax.optimization_barrier((pose, cotangent))
+    changes[k] = along(jnp.eye(4, dtype=pose.dtype)[k], pose, cotangent)
+  return None, jnp.stack(changes)
 
 
 _posed.defvjp(_posed_forwards, _posed_backwards)
@@ -193,7 +220,7 @@ def _crease(x: _Pixels, softness: float) -> _Pixels:
   return _smaller(_larger(0.5 + x / softness, 0.0), 1.0)
 
 
-# Half the time of `jnp.maximum` and `jnp.minimum`, whose derivatives divide to be fair to equals.
+# Half the time of `jnp.maximum` and `jnp.minimum`: their derivatives divide, for equal arguments.
 def _larger(x: Array, y: Array | float) -> Array:
   return jnp.where(x > y, x, y)
 

@@ -67,6 +67,15 @@ class _Likelihood(TypedDict):
   likelihood_std: float
 
 
+class _Solids(TypedDict):
+  place_error: float
+  kind_accuracy: float
+
+
+class _Rotations(TypedDict):
+  rotation_error: float
+
+
 class _Bound(TypedDict):
   tight_bound: float
   particles: int
@@ -83,6 +92,8 @@ _TOGETHER = {
   'window_size': _Window,
   'background_share': _Background,
   'likelihood_std': _Likelihood,
+  'kind_accuracy': _Solids,
+  'rotation_error': _Rotations,
   'tight_bound': _Bound,
 }
 

@@ -5,7 +5,7 @@ from air_jax.runtime import extras
 with extras.needed('plots', 'drawing figures'):
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
-  from matplotlib.patches import Rectangle
+  from matplotlib.patches import Circle, Polygon, Rectangle
   from matplotlib.patheffects import withStroke
 
-__all__ = ['Axes', 'Figure', 'Rectangle', 'withStroke']
+__all__ = ['Axes', 'Circle', 'Figure', 'Polygon', 'Rectangle', 'withStroke']

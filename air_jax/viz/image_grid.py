@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from air_jax.viz import palette
-from air_jax.viz.backend import Figure, Rectangle, withStroke
+from air_jax.viz.backend import Axes, Figure, Rectangle, withStroke
 
 _PITCH = 1.25, 1.06  # inches from one row or column to the next; an image has a side of one inch
 _TEXT = 9  # points: 14 pixels at 110 dots an inch, 9 where the figure is shown at two thirds
@@ -29,6 +29,13 @@ class ImageGrid:
       cmap='gray', vmin=0, vmax=1, extent=(left, left + 1, top + 1, top),
       aspect='auto', interpolation='nearest',
     )  # fmt: skip
+
+  def inset(self, row: int, column: int) -> Axes:
+    """Axes in the place of an image, for what is no image."""
+    top, left = _corner(row, column)
+    width, height = self.figure.get_size_inches()
+    below = height - 0.2 - (top + 1)
+    return self.figure.add_axes(((left + 0.3) / width, below / height, 1 / width, 1 / height))
 
   def outline(self, row: int, column: int, box: Float[np.ndarray, ' 4'], step: int) -> None:
     """Outlines a box in the style of an inference step.
