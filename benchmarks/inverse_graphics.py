@@ -20,11 +20,9 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from matplotlib.figure import Figure
 
-from air_jax.cli import command_line
-from air_jax.errors import UserError
 from benchmarks import jobs
 from benchmarks.jobs import Result
 
@@ -34,7 +32,7 @@ _NETWORKS = {'derivatives': 'build', 'differences': 'build_with_differences'}
 _WAYS = (*_NETWORKS, *_SHARES)
 _SCENES = flags.DEFINE_list('scenes', list(_COUNTS), 'Kinds of scenes.')
 _CHOSEN = flags.DEFINE_list('ways', list(_WAYS), 'Ways to train.')
-_BENCHMARK = 'inverse_graphics'
+_BENCHMARK = jobs.Benchmark('inverse_graphics', ('scenes', 'way', 'seed', 'steps'))
 _STEPS = 2000
 _TEST_SCENES = 4000
 _DRAWN = 6
@@ -47,29 +45,17 @@ _SHOWN = {
 }
 
 
-@command_line.one_line_errors
-def main(argv: list[str]) -> None:
+def _report() -> str:
   """Trains and tests what is missing, then reports."""
-  del argv
-  logging.set_verbosity(logging.WARNING)  # Orbax logs every rename
-  if jobs.ONE.value:
-    _run(jobs.ONE.value)
-    return
-  for flag, known in ((_SCENES, _COUNTS), (_CHOSEN, _WAYS)):
-    if unknown := set(flag.value) - set(known):
-      raise UserError(f'--{flag.name}: {min(unknown)!r} is none of {", ".join(known)}')
+  jobs.check(_SCENES, _COUNTS)
+  jobs.check(_CHOSEN, _WAYS)
   steps = jobs.STEPS.value or _STEPS
-  order = itertools.product(_SCENES.value, range(jobs.SEEDS.value), _CHOSEN.value)
-  wanted = {name: [name] for name in (f'{s}/{way}/{seed}/{steps}' for s, seed, way in order)}
-  results = jobs.run_all(_BENCHMARK, wanted, _name)
-  run = jobs.folder(_BENCHMARK) / f'several/derivatives/0/{steps}/run'
+  order = itertools.product(_SCENES.value, jobs.seeds(), _CHOSEN.value)
+  results = _BENCHMARK.run_all(f'{scenes}/{way}/{seed}/{steps}' for scenes, seed, way in order)
+  run = _BENCHMARK.folder(f'several/derivatives/0/{steps}/run')
   if run.is_dir() and not jobs.REPORT.value:
-    jobs.keep_figure(_BENCHMARK, 'found.png', found(run))
-  print(table(results))
-
-
-def _name(run: Result) -> str:
-  return '/'.join(str(run[key]) for key in ('scenes', 'way', 'seed', 'steps'))
+    _BENCHMARK.keep_figure('found.png', found(run))
+  return table(results)
 
 
 def _run(name: str) -> None:
@@ -82,7 +68,7 @@ def _run(name: str) -> None:
   from benchmarks import supervised
 
   scenes, way, seed, steps = name.split('/')
-  folder, number = jobs.folder(_BENCHMARK) / name, int(steps)
+  folder, number = _BENCHMARK.folder(name), int(steps)
   config = inverse_graphics.get_config()
   config.seed = int(seed)
   config.data.test_scenes = _TEST_SCENES
@@ -150,5 +136,7 @@ def _cell(values: Sequence[float], unit: float, form: str) -> str:
   return f'{mean} ({least} to {most})' if len(values) > 1 else mean
 
 
+main = jobs.program(_run, _report)
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse_flags)
+  jobs.start(main)

@@ -4,8 +4,8 @@
 
 Prints pictures a second on all devices that JAX sees, and the ratio of picture and gradient, with
 respect to places, rotations, sizes and colours, to the picture alone. Batches of a few pictures,
-with arrays that stay in the cache of a CPU, alternate with all pictures at once, so that both see the
-same other load on a shared machine. Medians are reported, after a warm-up.
+with arrays that stay in the cache of a CPU, alternate with all pictures at once, so that both see
+the same other load on a shared machine. Medians are reported, after a warm-up.
 """
 
 import functools

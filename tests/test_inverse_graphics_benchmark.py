@@ -114,7 +114,7 @@ def test_a_run_of_each_way_is_tested(tmp_path, monkeypatch, scene_cache):
   with flagsaver.flagsaver(folder=str(tmp_path), kept=''):
     for way in ways:
       inverse_graphics._run(f'one/{way}/0/2')
-    results = inverse_graphics.jobs.results('inverse_graphics', inverse_graphics._name)
+    results = inverse_graphics._BENCHMARK.results()
   assert [result['way'] for result in results] == [*ways]
   for result in results:
     assert result['images'] == 16 and 0 <= result['count_accuracy'] <= 1

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from air_jax.config.sections import ModelSpec
+from air_jax.runtime import sums
 from air_jax.types import Normal
 
 # Deviation of a pixel from the background, from the first fit to the last, which sets how far off
@@ -94,8 +95,7 @@ def fit(image: Float[Array, 'H W C'], degree: int) -> Float[Array, 'N C']:
       gram = jnp.tensordot(weights, outer, 1) + ridge
       change = jnp.linalg.solve(gram, (flat * weights[:, None]).T @ (pixels - flat @ numbers))
       numbers += change
-    # A product, which XLA's CPU is many times as fast at as at the sum.
-    return numbers, weigh(numbers, _WIDTHS[-1]) @ jnp.ones(len(flat))
+    return numbers, sums.total(weigh(numbers, _WIDTHS[-1]))
 
   fits, explained = jax.vmap(from_colour)(_colours(image))
   return fits[explained.argmax()]

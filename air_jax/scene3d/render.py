@@ -144,8 +144,8 @@ def place(
     k = int(reach.argmax())
     x, y = solids.places[k]
     raise UserError(
-      f'a {kinds[k]} of size {solids.sizes[k]:g} at ({x:g}, {y:g}) does not fit on the table, which '
-      'ends at -1 and 1'
+      f'a {kinds[k]} of size {solids.sizes[k]:g} at ({x:g}, {y:g}) does not fit on the table, '
+      'which ends at -1 and 1'
     )
   if not ((solids.colours >= 0) & (solids.colours <= 1)).all():
     raise UserError('colours holds values outside [0, 1]')

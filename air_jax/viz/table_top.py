@@ -72,7 +72,7 @@ def solids(
     grid.name_row(row, name)
   for b, count in enumerate(counts):
     grid.title(0, b, f'true {scenes.counts[b]}, found {count}')
-    grid.show(0, b, scenes.images[b] / np.float32(255))
+    grid.show(0, b, np.asarray(scenes.images[b]) / np.float32(255))
     grid.show(1, b, canvases[b])
     pose = jax.tree.map(lambda x, b=b, count=count: x[b, :count], poses)
     draw(grid.inset(2, b), true_solids(scenes, b), found_solids(pose))
