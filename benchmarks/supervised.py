@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from air_jax import scene3d
 from air_jax.config.sections import Config
-from air_jax.data import table_scenes
 from air_jax.model import air
 from air_jax.model.networks import Params
 from air_jax.runtime import jit
@@ -53,7 +52,7 @@ def train(config: Config, scenes: LabelledScenes, steps: int) -> tuple[air.Model
     scenes.labels,
     scenes.places,
     scenes.rotations,
-    table_scenes.SIZE * scenes.scales,
+    scene3d.SIZE * scenes.scales,
   )
   labelled = jax.tree.map(jnp.asarray, labelled)
 

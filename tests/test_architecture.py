@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / 'air_jax'
 
 # What each part of the package may import of the others.
-BASE = {'types', 'errors', '_version', 'import_path'}
+BASE = {'types', 'errors', '_version', 'import_path', 'sums'}
 RUNTIME = BASE | {'runtime'}
 MODEL = RUNTIME | {'config', 'objectives'}
 ALLOWED = {
@@ -21,11 +21,12 @@ ALLOWED = {
   'callbacks': set(),
   'model': MODEL | {'scene3d'},
   'data': RUNTIME | {'config', 'configs', 'scene3d'},
-  'evaluation': MODEL | {'model'},
+  'evaluation': MODEL | {'model', 'scene3d'},
   'storage': RUNTIME | {'config', 'callbacks'},
-  'viz': BASE | {'runtime', 'objectives', 'evaluation', 'model.spatial_transformer'},
+  'viz': BASE | {'runtime', 'objectives', 'evaluation', 'model.spatial_transformer', 'scene3d'},
   'training': MODEL | {'callbacks', 'model', 'data', 'evaluation', 'storage'},
-  'inference': MODEL | {'callbacks', 'model', 'data', 'evaluation', 'storage', 'viz', 'configs'},
+  'inference': MODEL
+  | {'callbacks', 'model', 'data', 'evaluation', 'storage', 'viz', 'configs', 'scene3d'},
 }
 
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from air_jax.runtime import sums
+from air_jax import sums
 
 
 def test_the_total_is_that_of_all_values_and_moves_with_each():

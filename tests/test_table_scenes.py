@@ -27,7 +27,7 @@ def solids_of(scenes, i):
   """The objects of a scene by its truth alone, white."""
   count = scenes.counts[i]
   rows = (field[i, :count] for field in (scenes.labels, scenes.places, scenes.rotations))
-  sizes = table_scenes._SIZE * scenes.scales[i, :count]
+  sizes = scene3d.SIZE * scenes.scales[i, :count]
   return scene3d.Solids(*map(jnp.asarray, rows), jnp.asarray(sizes), jnp.ones((count, 1)))
 
 
@@ -70,7 +70,7 @@ def test_segments_and_boxes_are_those_of_each_object(scenes, render):
 
 def test_nothing_reaches_into_another_or_beyond_the_table(scenes):
   full = scenes.counts == 3
-  radii = table_scenes._SIZE * scenes.scales * np.where(scenes.labels == 0, 2**0.5, 1.0)
+  radii = scene3d.SIZE * scenes.scales * np.where(scenes.labels == 0, 2**0.5, 1.0)
   reach = np.abs(scenes.places).max(-1) + radii
   assert reach[scenes.labels >= 0].max() <= 1 + 1e-5 and reach[full].max() > 0.97
   for a, b in ((0, 1), (0, 2), (1, 2)):

@@ -20,7 +20,6 @@ from air_jax.data.layouts import Arranged
 
 # The kinds of solid of each source.
 SOURCES: dict[str, tuple[str, ...]] = dict(zip(TABLES, (scene3d.KINDS,), strict=True))
-SIZE = 0.26  # half of the height of an object of scale 1, in half table widths
 _FINE = 2  # rays through a pixel, by row and by column
 
 
@@ -41,10 +40,10 @@ def arrange(
   kinds = jax.random.randint(kind_key, shape, 0, len(SOURCES[config.source]))
   scales = jax.random.uniform(scale_key, shape, minval=config.min_scale, maxval=config.max_scale)
   rotations = jax.random.uniform(turn_key, shape, maxval=2 * jnp.pi)
-  radii = scene3d.foot_radius(kinds, SIZE * scales)
+  radii = scene3d.foot_radius(kinds, scene3d.SIZE * scales)
   places, placed = _place(radii, count, place_key)
   colours = objects.sample_colours(config, colour_key)
-  solids = scene3d.Solids(kinds, places, rotations, SIZE * scales, colours)
+  solids = scene3d.Solids(kinds, places, rotations, scene3d.SIZE * scales, colours)
   present = jnp.arange(config.most_objects) < count
   return _render(config, solids, present, placed)._replace(scales=scales)
 

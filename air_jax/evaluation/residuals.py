@@ -5,7 +5,8 @@ import numpy as np
 import scipy  # imports its parts when they are first used
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt8
 
-from air_jax.runtime import strips, sums
+from air_jax import sums
+from air_jax.runtime import strips
 
 _SCALES = 1.0, 2.0, 4.0, 8.0  # pixels, deviations of the blurs between which the bands lie
 BANDS = len(_SCALES) + 1

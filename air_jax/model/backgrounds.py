@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from air_jax import sums
 from air_jax.config.sections import ModelSpec
-from air_jax.runtime import sums
 from air_jax.types import Normal
 
 # Deviation of a pixel from the background, from the first fit to the last, which sets how far off

@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from air_jax import import_path
+from air_jax import import_path, sums
 from air_jax.errors import UserError
-from air_jax.runtime import sums
 from air_jax.types import ModelNumbers
 
 Image = Float[Array, 'H W C']

@@ -26,11 +26,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from air_jax.runtime import sums
+from air_jax import sums
 from air_jax.scene3d import camera
 from air_jax.scene3d.camera import View
 
 KINDS = 'cube', 'sphere', 'cylinder'
+SIZE = 0.26  # half of the height of a solid of scale 1, in half table widths
 SYMMETRIES = 4, 0, 0  # how often each kind looks the same in a turn; 0: at all angles
 _Pixels = Float[Array, 'H W']
 

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from air_jax import scene3d
-from air_jax.data import table_scenes
 from air_jax.types import LabelledScenes, Pose
 from air_jax.viz import palette
 from air_jax.viz.backend import Axes, Circle, Figure, Polygon, Rectangle
@@ -34,7 +33,7 @@ def true_solids(scenes: LabelledScenes, scene: int) -> list[Solid]:
       int(scenes.labels[scene, k]),
       np.asarray(scenes.places[scene, k]),
       float(scenes.rotations[scene, k]),
-      table_scenes.SIZE * float(scenes.scales[scene, k]),
+      scene3d.SIZE * float(scenes.scales[scene, k]),
     )
     for k in range(int(scenes.counts[scene]) if np.any(scenes.places) else 0)
   ]
