@@ -37,7 +37,7 @@ def learning():
 @pytest.fixture(scope='module')
 def state(learning):
   """The presence head is undecided, so that counts vary."""
-  state = train_step.init(learning)
+  state = jax.jit(train_step.init)(learning)
   state.params['presence_head']['output']['bias'] *= 0
   return state
 

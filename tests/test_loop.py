@@ -227,7 +227,7 @@ def test_own_images_without_counts_are_trained_on_and_drawn(run_config, tmp_path
   for i in range(24):
     Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).save(tmp_path / f'{i}.png')
   run_config.data.update(source='folder', dir=str(tmp_path), colour=True)
-  run_config.model.background = 'latent'
+  run_config.model.update(background='latent', max_steps=2, patch_rounds=0)
   run_config.train.update(steps=5, eval_every=5)
   summary = api.train(run_config, tmp_path / 'run')
   assert 'count_accuracy' not in summary and sum(summary['predicted_counts']) == summary['images']

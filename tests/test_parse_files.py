@@ -1,12 +1,10 @@
 """--mode=parse and --mode=export: files in, lines and figures out; damaged files; interruptions."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import own_images
+import program
 import pytest
 from PIL import Image
 
@@ -151,21 +149,18 @@ def test_boxes_go_back_to_where_their_pixels_came_from(how, sides):
   assert (everything[2:] <= (height, width)).all() and (everything >= 0).all()
 
 
-def test_modes_of_the_program(photos, copy):
-  root = pathlib.Path(__file__).parents[1]
+def test_modes_of_the_program(photos, copy, monkeypatch, capsys):
+  def call(*flags):
+    return program.call(monkeypatch, capsys, f'--workdir={copy}', *flags)
 
-  def main(*flags):
-    command = [sys.executable, root / 'main.py', f'--workdir={copy}', *flags]
-    return subprocess.run(command, capture_output=True, text=True)
-
-  done = main('--mode=parse', f'--images={photos}')
-  assert done.returncode == 0 and '6 images parsed into' in done.stdout, done.stderr
+  code, out, error = call('--mode=parse', f'--images={photos}')
+  assert code == 0 and '6 images parsed into' in out, error
   assert len(lines_of(copy / 'parsed')) == 6
-  done = main('--mode=export')
-  assert done.returncode == 0 and (copy / 'parser.jax').stat().st_size > 10_000, done.stderr
+  code, _, error = call('--mode=export')
+  assert code == 0 and (copy / 'parser.jax').stat().st_size > 10_000, error
   for flags, says in (
     (['--mode=export'], 'parser.jax: File exists; --out=FILE names another'),
     (['--mode=parse'], '--mode=parse needs --images'),
   ):
-    done = main(*flags)
-    assert done.returncode == 2 and says in done.stderr and 'Traceback' not in done.stderr
+    code, _, error = call(*flags)
+    assert code == 2 and says in error

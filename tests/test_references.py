@@ -123,10 +123,10 @@ def test_words_of_a_doubt():
 
 
 def test_models_of_images_in_memory_know_their_held_out_ones(images, tmp_path):
-  model = air_jax.fit(images[:60], max_objects=2, steps=2, progress=False, train__batch_size=8)
+  small = {'max_objects': 1, 'steps': 2, 'progress': False}
+  small |= {'train__batch_size': 8, 'model__patch_rounds': 0, 'objective__name': 'exact'}
+  model = air_jax.fit(images[:60], **small)
   assert model.reference.images == 12
   folder = tmp_path / 'run'
-  air_jax.fit(
-    images[:60], max_objects=2, steps=2, progress=False, train__batch_size=8, workdir=folder
-  )
+  air_jax.fit(images[:60], workdir=folder, **small)
   assert air_jax.load(folder).reference.images == 12
