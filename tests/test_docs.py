@@ -9,13 +9,14 @@ import subprocess
 import sys
 from unittest import mock
 
-import jax
+import optimised
 import pytest
 from documents import PAGES, ROOT, text
 
 from air_jax import callbacks
 from air_jax.config import schema
 from air_jax.configs import default, tiny
+from air_jax.training import population
 
 # <!-- reason --> before a block: 'compile only: why', or 'needs: a module that is not installed'.
 _BLOCK = re.compile(r'(?:<!-- (.*?) -->\n)?```python\n(.*?)```', re.DOTALL)
@@ -24,7 +25,7 @@ _FILE = re.compile(r'# (\w+\.py)\n')
 
 def _blocks(page):
   """The (note, code) of each Python block, with shorter trainings."""
-  return [(n or '', b.replace('steps=300', 'steps=20')) for n, b in _BLOCK.findall(text(page))]
+  return [(n or '', b.replace('steps=300', 'steps=3')) for n, b in _BLOCK.findall(text(page))]
 
 
 # --- Python ---------------------------------------------------------------------------------------
@@ -83,20 +84,16 @@ def test_python_blocks_run(page, folder, capsys):
     assert float(re.fullmatch(r'([\d.]+) % of curves counted right\n', printed)[1]) > 98
   if page == 'docs/using_a_model.md':
     assert len(names['parsed'].counts) == 3 and len(names['moved'].counts) == 16
+  if page == 'docs/generalisation.md':  # the model was trained on canvases of 50 pixels, with T = 3
+    assert names['scenes'].count_probs.shape == (2, 7)
+    assert names['scenes'].canvases.shape[1:3] == (100, 100)
   if page == 'docs/callbacks.md':
     assert printed.count('\n') >= 2  # one line for each evaluation
 
 
-@pytest.fixture
-def optimised():
-  """Compiles as users do: the notebook trains for long enough to make up for it."""
-  jax.config.update('jax_disable_most_optimizations', False)
-  yield
-  jax.config.update('jax_disable_most_optimizations', True)
-
-
 @pytest.mark.slow
-def test_the_notebook_runs_from_any_folder(optimised, folder, capsys):
+def test_the_notebook_runs_from_any_folder(folder, capsys, monkeypatch):
+  monkeypatch.setattr(population, 'advance', optimised.advance)
   notebook = json.loads(text('docs/tour.ipynb'))
   cells = [cell for cell in notebook['cells'] if cell['cell_type'] == 'code']
   assert not any(cell['outputs'] or cell['execution_count'] for cell in cells), 'clear the outputs'

@@ -95,7 +95,7 @@ def test_a_population_of_one_makes_the_steps_of_its_learner(run_config):
   config = config_lib.parse(run_config)
   scenes = loading.load(config.data, 'train')
   learner = train_step.build(config)
-  step, expected = jax.jit(train_step.train_step), train_step.init(learner)
+  step, expected = jax.jit(train_step.train_step), jax.jit(train_step.init)(learner)
   source = loading.batch_source(config.data, config.train.batch_size)
   drawn = source.sample_indices(config.seed, 0, STEPS)
   assert len(np.unique(drawn, axis=0)) > 1
@@ -259,6 +259,7 @@ for number, changes in enumerate(eval(sys.argv[1])):
   np.savez(f'{sys.argv[2]}/{number}.npz', *jax.tree.leaves(states.params), reports['loss'])
 """
 
+SMALL = {'model.max_steps': 2, 'model.patch_rounds': 0, 'objective.name': 'exact'}
 SPREADS = (
   (4, {}, {'members': 4, 'data': 1}, 4 * [1]),
   (1, {'data.online': True}, {'members': 1, 'data': 4}, 4 * [1]),
@@ -270,7 +271,7 @@ SPREADS = (
 def test_devices_share_members_and_batches_and_nobody_learns_otherwise(run_config, tmp_path):
   """One process has four devices for all the cases, since its start takes seconds."""
   cases = [
-    {'train.population': size, 'data.cache_dir': run_config.data.cache_dir, **more}
+    SMALL | {'train.population': size, 'data.cache_dir': run_config.data.cache_dir, **more}
     for size, more, *_ in SPREADS
   ]
   done = spread(cases, tmp_path)

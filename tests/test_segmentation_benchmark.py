@@ -53,6 +53,8 @@ def test_a_run_is_tested_as_trained_and_by_a_search(tmp_path, monkeypatch, scene
   config = ConfigDict(tiny.get_config().to_dict())
   config.data.cache_dir = scene_cache
   config.data.test_scenes = 32
+  config.model.update(max_steps=2, patch_rounds=0)  # takes less time to compile
+  config.objective.name = 'exact'
   monkeypatch.setattr(tiny, 'get_config', lambda: config)
   with flagsaver.flagsaver(folder=str(tmp_path), search=True, kept=''):
     segmentation._run('tiny/over/1/3')
