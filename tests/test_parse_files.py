@@ -149,6 +149,8 @@ def test_boxes_go_back_to_where_their_pixels_came_from(how, sides):
   assert (everything[2:] <= (height, width)).all() and (everything >= 0).all()
 
 
+# ml_collections loads configurations so.
+@pytest.mark.filterwarnings(r'ignore:the load_module\(\) method:DeprecationWarning')
 def test_modes_of_the_program(photos, copy, monkeypatch, capsys):
   def call(*flags):
     return program.call(monkeypatch, capsys, f'--workdir={copy}', *flags)
