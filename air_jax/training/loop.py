@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -142,7 +143,9 @@ def _compile_step(compiling, config, members, shard, folder):
   intervals = config.train
   begun = max(checkpoint_reader.steps(folder / 'checkpoints'), default=0)
   expected = loading.expected_source(config.data, intervals.batch_size, shard)
-  if expected is None or begun >= intervals.steps:
+  # Of several processes one prepares the data, while the others wait for it with a deadline.
+  alone = jax.process_count() == 1
+  if expected is None or not alone or begun >= intervals.steps:
     return
   memory.check(members, expected)
   compiling.start(
