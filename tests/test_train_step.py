@@ -67,6 +67,7 @@ def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, n
   tiny_config.objective.update(
     name=name, particles=3, kl_warmup_steps=0, prior_start=0.2, prior_end=0.2
   )
+  tiny_config.model.update(max_steps=2, patch_rounds=0)  # takes less time to compile
   learner = train_step.build(configuration.parse(tiny_config))
   noise = air.sample_noise(learner.model, jax.random.key(5), (3,))
   key = jax.random.key(0)
@@ -95,10 +96,12 @@ def test_objectives_of_several_roll_outs_are_given_so_many(tiny_config, image, n
 @pytest.mark.parametrize('name', [name for name in ESTIMATORS if not ESTIMATORS[name].particles])
 def test_every_loss_of_one_roll_out_trains(tiny_config, name):
   tiny_config.objective.update(name=name, centre=True, normalise=True)
+  tiny_config.model.update(max_steps=2, patch_rounds=0)  # takes less time to compile
   learner = train_step.build(configuration.parse(tiny_config))
-  state, report = _train_step(learner, train_step.init(learner), *_scenes(8))
+  begun = jax.jit(train_step.init)(learner)
+  state, report = _train_step(learner, begun, *_scenes(8))
   assert all(np.isfinite(value).all() for value in report.values())
-  kernels = [s.params['presence_head']['hidden_0'] for s in (state, train_step.init(learner))]
+  kernels = [s.params['presence_head']['hidden_0'] for s in (state, begun)]
   assert (kernels[0]['kernel'] != kernels[1]['kernel']).any()
 
 
