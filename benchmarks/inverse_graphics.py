@@ -15,7 +15,6 @@ written to --kept, and to the same folder a figure of the first scenes that seed
 import itertools
 import pathlib
 import statistics
-import time
 from collections.abc import Sequence
 
 import jax
@@ -41,7 +40,6 @@ _SHOWN = {
   'kind_accuracy': ('kind, %', 100.0, '.2f'),
   'place_error': ('place, table widths', 1.0, '.4f'),
   'rotation_error': ('rotation, degrees', 1.0, '.2f'),
-  'seconds': ('training, min', 1 / 60, '.0f'),
 }
 
 
@@ -76,7 +74,6 @@ def _run(name: str) -> None:
   config.data.min_objects = 1 if scenes == 'one' else 0
   config.model.networks = f'air_jax.model.solids:{_NETWORKS.get(way, "build")}'
   config.train.update(steps=number, eval_every=number, checkpoint_every=500, draw_every=0)
-  started = time.perf_counter()
   if way in _NETWORKS:
     summary = air_jax.train(config, folder / 'run', figures=False, progress=False)
   else:
@@ -84,14 +81,12 @@ def _run(name: str) -> None:
     train_scenes = loading.load(parsed.data, 'train')
     labelled = int(_SHARES[way] * len(train_scenes.images))
     train_scenes = jax.tree.map(lambda x: x[:labelled], train_scenes)
-    started = time.perf_counter()
     model, params = supervised.train(parsed, train_scenes, number)
     test_scenes = loading.load(parsed.data, 'test')
     _, summary = held_out.evaluate(model, params, test_scenes, parsed.seed, number)
-  seconds = time.perf_counter() - started
   known = {key: summary[key] for key in ('images', *_SHOWN) if key in summary}
   result = {'scenes': scenes, 'way': way, 'seed': int(seed), 'steps': number}
-  jobs.finish(folder, result | known | {'seconds': round(seconds)})
+  jobs.finish(folder, result | known)
 
 
 def found(workdir: pathlib.Path) -> Figure:

@@ -14,4 +14,5 @@ def get_config() -> ConfigDict:
   config.model.networks = 'air_jax.model.solids:build'
   config.model.compositing = 'depth'
   config.model.code_size = 5
+  config.train.steps = 2000
   return config

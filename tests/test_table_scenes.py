@@ -8,7 +8,7 @@ import samples
 from scipy import stats
 
 from air_jax import scene3d
-from air_jax.data import loading, table_scenes
+from air_jax.data import loading
 from air_jax.errors import UserError
 
 SIDE, TABLE = 32, 0.1
