@@ -1,6 +1,6 @@
 """Solids on a table found without labels, by two kinds of gradient, and with labels.
 
-    python -m benchmarks.inverse_graphics [--scenes=one,several] [--steps=2000] [--seeds=3]
+    python -m benchmarks.inverse_graphics [--tables=one,several] [--steps=2000] [--seeds=3]
         [--ways=derivatives,differences,labels_1,labels_10,labels_100]
         [--folder=runs/inverse_graphics] [--jobs=2] [--kept=docs/inverse_graphics/results.json]
     python -m benchmarks.inverse_graphics --report     only reports the results so far
@@ -29,7 +29,7 @@ _COUNTS = {'one': 1, 'several': 3}  # most objects; steps of the model
 _SHARES = {'labels_1': 0.01, 'labels_10': 0.1, 'labels_100': 1.0}
 _NETWORKS = {'derivatives': 'build', 'differences': 'build_with_differences'}
 _WAYS = (*_NETWORKS, *_SHARES)
-_SCENES = flags.DEFINE_list('scenes', list(_COUNTS), 'Kinds of scenes.')
+_TABLES = flags.DEFINE_list('tables', list(_COUNTS), 'Kinds of scenes.')
 _CHOSEN = flags.DEFINE_list('ways', list(_WAYS), 'Ways to train.')
 _BENCHMARK = jobs.Benchmark('inverse_graphics', ('scenes', 'way', 'seed', 'steps'))
 _STEPS = 2000
@@ -45,10 +45,10 @@ _SHOWN = {
 
 def _report() -> str:
   """Trains and tests what is missing, then reports."""
-  jobs.check(_SCENES, _COUNTS)
+  jobs.check(_TABLES, _COUNTS)
   jobs.check(_CHOSEN, _WAYS)
   steps = jobs.STEPS.value or _STEPS
-  order = itertools.product(_SCENES.value, jobs.seeds(), _CHOSEN.value)
+  order = itertools.product(_TABLES.value, jobs.seeds(), _CHOSEN.value)
   results = _BENCHMARK.run_all(f'{scenes}/{way}/{seed}/{steps}' for scenes, seed, way in order)
   run = _BENCHMARK.folder(f'several/derivatives/0/{steps}/run')
   if run.is_dir() and not jobs.REPORT.value:

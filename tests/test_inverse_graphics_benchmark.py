@@ -36,8 +36,8 @@ def test_a_row_has_the_mean_the_least_and_the_most_of_its_seeds():
   assert rows[4][5:] == ['80.00', '0.0100', '2.00 |']
 
 
-@pytest.mark.parametrize(('flag', 'value'), [('scenes', 'many'), ('ways', 'labels_5')])
-def test_unknown_scenes_and_ways_are_refused(flag, value):
+@pytest.mark.parametrize(('flag', 'value'), [('tables', 'many'), ('ways', 'labels_5')])
+def test_unknown_tables_and_ways_are_refused(flag, value):
   with (
     flagsaver.flagsaver(**{flag: [value]}),
     pytest.raises(UserError, match=f"--{flag}: '{value}' is none of"),

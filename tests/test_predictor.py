@@ -188,7 +188,7 @@ def test_export_runs_without_this_package_on_any_number_of_images(model, images,
   for n in (1, 20):
     expected = scene._asdict() | scene.latents._asdict()
     with np.load(tmp_path / f'scene{n}.npz') as found:
-      left_out = {'latents', 'count', 'elbo_ranks', 'unlike', 'regions'}
+      left_out = {'latents', 'poses', 'count', 'elbo_ranks', 'unlike', 'regions'}
       assert set(found) == expected.keys() - left_out
       for name in found:
         np.testing.assert_allclose(found[name], expected[name][:n], rtol=1e-3, atol=1e-4)

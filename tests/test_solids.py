@@ -103,7 +103,7 @@ def test_a_certain_kind_is_rendered_as_the_renderer_does(model):
     light, mask, _ = jnp.moveaxis(model.networks.render(z_where, z_what), -1, 0)
     made = solids.pose(z_where, z_what)
     scene = scene3d.Solids(
-      jnp.array([kind]), made.where[None], jnp.array([turn]), made.size[None], jnp.ones((1, 1))
+      jnp.array([kind]), made.place[None], jnp.array([turn]), made.size[None], jnp.ones((1, 1))
     )
     expected = scene3d.render(scene, scene3d.View(SIDE, solids._SOFTNESS), 0.1)
     np.testing.assert_allclose(light + (1 - mask) * 0.1, expected[..., 0], atol=1e-4)

@@ -158,17 +158,17 @@ class Model:
     """The parser as one file that needs JAX alone.
 
     `jax.export.deserialize(bytearray(data)).call(images)` takes [b, H, W, C] uint8, b >= 1, and
-    returns a dict of the fields of `ParsedScenes`, with `z_where`, `z_what` and `z_background` in
-    place of `latents`, without those that need held-out images. It runs on CPU, CUDA and TPU.
+    returns a dict of the fields of `ParsedScenes`, those of `latents` (less `count`) and `poses` in
+    place of these, without those that need held-out images. It runs on CPU, CUDA and TPU.
     """
 
     def parse(images: Array) -> dict[str, Array]:
       scenes = _parse(self.model, self._params, images)._asdict()
-      latents = scenes.pop('latents')._asdict()
-      latents.pop('count')
-      for name in parsed_scenes.COMPARED:
+      for parts in (scenes.pop('latents'), scenes.pop('poses')):
+        scenes |= parts._asdict() if parts else {}
+      for name in (*parsed_scenes.COMPARED, 'count'):
         scenes.pop(name)
-      return scenes | latents
+      return scenes
 
     (batch,) = jax.export.symbolic_shape('b')
     images = jax.ShapeDtypeStruct((batch, *self._shape()), jnp.uint8)

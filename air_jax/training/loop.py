@@ -141,7 +141,10 @@ def _run(config, members, scenes, source, folder, kept, callbacks, compiling, st
 def _compile_step(compiling, config, members, shard, folder):
   """Starts to compile the first steps to make, where their shapes are known before the scenes."""
   intervals = config.train
-  begun = max(checkpoint_reader.steps(folder / 'checkpoints'), default=0)
+  try:
+    begun = max(checkpoint_reader.steps(folder / 'checkpoints'), default=0)
+  except UserError:
+    return  # opening the folder says what is wrong with it
   expected = loading.expected_source(config.data, intervals.batch_size, shard)
   # Of several processes one prepares the data, while the others wait for it with a deadline.
   alone = jax.process_count() == 1
