@@ -110,7 +110,6 @@ def test_a_certain_kind_is_rendered_as_the_renderer_does(model):
 
 
 def test_differences_point_where_derivatives_do(model):
-  """Of a picture of exact edges, which has no derivatives in place and size."""
   by_differences = air.build(small(model__networks='air_jax.model.solids:build_with_differences'))
   z_where, z_what = jnp.float32([-0.5, 0.2, 0.1]), jnp.float32([9.0, 0.0, 0.0, 1.0, 0.4])
   goal = model.networks.render(z_where + jnp.float32([0.1, 0.05, -0.05]), z_what)[..., -2]

@@ -35,7 +35,7 @@ from air_jax.types import Pose
 
 _TEMPERATURE = 0.3
 _SOFTNESS = 0.04  # of edges, half table widths
-_DIFFERENCE = 0.06  # half table widths, about 1.5 pixels of 64; radians
+_DIFFERENCE = 0.02  # half table widths, half a pixel of 64; radians
 _SYMMETRY = max(scene3d.SYMMETRIES)
 _FILLED = 0.6  # half the width of a solid, as a fraction of half its window
 
@@ -52,11 +52,11 @@ def build(spec: ModelSpec) -> Networks:
 
 
 def build_with_differences(spec: ModelSpec) -> Networks:
-  """As `build`, for a renderer that has no derivatives, such as the paper's: its edges are exact.
+  """As `build`, as if the renderer had no derivatives, such as the paper's.
 
   Gradients are differences of pictures: for each object 8 more of a cube, 6 of other kinds.
   """
-  return _build(spec, scene3d.View(spec.canvas_size, difference=_DIFFERENCE, softness=0.0))
+  return _build(spec, scene3d.View(spec.canvas_size, _SOFTNESS, _DIFFERENCE))
 
 
 def _build(spec: ModelSpec, view: scene3d.View) -> Networks:
