@@ -168,6 +168,14 @@ def test_summary_of_scenes_whose_segments_are_known():
   assert ['average', 'precision'] in [row[:2] for row in rows]
 
 
+def test_errors_of_solids_are_shown():
+  summary = _summarise(4 * [-1], np.zeros((4, 0, 4), np.float32))
+  errors = {'kind_accuracy': 0.975, 'place_error': 0.0123, 'rotation_error': 4.5}
+  rows = [row[:3] for row in _rows(summary | errors)]
+  assert ['kind', '97.50%', 'of'] in rows
+  assert ['place', 'error', '0.0123'] in rows and ['rotation', 'error', '4.50'] in rows
+
+
 def test_summary_of_images_without_counts_or_boxes_tells_what_was_found():
   summary = _summarise(4 * [-1], np.zeros((4, 0, 4), np.float32))
   names = {'images', 'predicted_counts', 'elbo', 'nll', 'kl', 'reconstruction_mse'}

@@ -71,6 +71,15 @@ def _of_run(summary: dict[str, Any]) -> str:
       f'average precision    {summary["ap"]:>10.3f}   of masks at IoU 0.5 to 0.95; at 0.5 '
       f'{summary["ap_50"]:.3f}',
     ]
+  if 'kind_accuracy' in summary:
+    lines += [
+      f'kind                 {summary["kind_accuracy"]:>10.2%}   of matched objects',
+      f'place error          {summary["place_error"]:>10.4f}   table widths, mean',
+    ]
+  if 'rotation_error' in summary:
+    lines.append(
+      f'rotation error       {summary["rotation_error"]:>10.2f}   degrees, median over cubes'
+    )
   if 'window_size' in summary:
     spread = f'of the canvas; its log-odds vary by {summary["window_size_std"]:.3f} (learned)'
     lines.append(f'window size          {summary["window_size"]:>10.3f}   {spread}')
