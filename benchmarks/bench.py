@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench [startup] [throughput] ...
 
-docs/benchmarks.json holds, for each, its command, when and for how long it ran, what it printed,
-and the machine, versions and commit. `load` is the number of busy processes before it started:
+docs/benchmarks.json holds, for each, its command, when it ended, its seconds, what it printed, and
+the machine, versions and commit. `load` is the number of busy processes before it started:
 figures beside a load of much above 0 are of a machine that did something else, too. With names only
 these run, and the others keep what they had. Ends with status 1 if one failed, which keeps nothing.
 """
@@ -64,7 +64,7 @@ def run(name: str, kept: pathlib.Path) -> bool:
     return False
   entry = {
     'command': f'python {shlex.join(arguments)}',
-    'started': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
+    'ended': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
     'seconds': round(time.perf_counter() - started, 1),
     'load': round(load, 2),
     **machine(),
