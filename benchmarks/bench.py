@@ -4,7 +4,7 @@
 
 docs/benchmarks.json holds, for each, its command, when it ended, its seconds, what it printed, and
 the machine, versions and commit. `load` is the number of busy processes before it started:
-figures beside a load of much above 0 are of a machine that did something else, too. With names only
+figures with a load of much above 0 are of a machine that did something else, too. With names only
 these run, and the others keep what they had. Ends with status 1 if one failed, which keeps nothing.
 """
 

@@ -16,9 +16,7 @@ from air_jax.runtime import jit
 from air_jax.types import LabelledScenes, Pose, Rollout
 
 _CHUNK = 50  # training steps of a compiled program
-_DISTANCE = (
-  0.1  # off the true place, half table widths, that costs as much as half a nat; sizes, too
-)
+_DISTANCE = 0.1  # half table widths; so much off in a coordinate or in size costs half a nat
 
 
 class Labelled(NamedTuple):
@@ -82,8 +80,8 @@ def loss(model: air.Model, params: Params, scene: Labelled) -> Float[Array, '']:
   """How far what is found is from the truth, in nats.
 
   Each step is compared with the nearest object that no step before it was compared with: squared
-  errors of place and size, 1 - cos of the rotation times its symmetry for cubes, cross-entropy of
-  kind, and of presence for all steps.
+  errors of place and size, 1 - cos of the rotation times its symmetry, cross-entropy of kind, and
+  of presence for all steps.
   """
   zero = jax.tree.map(jnp.zeros_like, air.sample_noise(model, jax.random.key(0)))
   rolled = air.rollout(model, params, scene.image / 255.0, zero)
@@ -105,10 +103,10 @@ def _of_poses(found: Pose, scene: Labelled) -> Float[Array, '']:
     each = jax.tree.map(lambda x, t=t: x[t], found)
     k = _nearest(each.place, scene.places, free)
     offsets = jnp.append(each.place - scene.places[k], each.size - scene.sizes[k])
-    turn = max(scene3d.SYMMETRIES) * (each.rotation - scene.rotations[k])
-    is_cube = scene.kinds[k] == scene3d.KINDS.index('cube')
+    # 0 where a kind looks the same at all angles.
+    turn = jnp.array(scene3d.SYMMETRIES)[scene.kinds[k]] * (each.rotation - scene.rotations[k])
     error = 0.5 * (offsets**2).sum() / _DISTANCE**2
-    error += jnp.where(is_cube, 1.0 - jnp.cos(turn), 0.0)
+    error += 1.0 - jnp.cos(turn)
     error -= jnp.log(each.kinds[scene.kinds[k]] + 1e-6)
     total += jnp.where(free[k], error, 0.0)
     free &= jnp.arange(len(free)) != k

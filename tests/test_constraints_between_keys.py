@@ -1,4 +1,4 @@
-"""Values of a configuration that are refused beside those of other keys."""
+"""Values of a configuration that are refused together with those of other keys."""
 
 import re
 

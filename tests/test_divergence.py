@@ -1,4 +1,4 @@
-"""Trainings whose numbers leave the finite: they end, and nothing of that is kept."""
+"""Trainings with numbers that become infinite or NaN: they end, and nothing of that is kept."""
 
 import signal
 

@@ -266,7 +266,7 @@ def test_gradients_are_finite_also_of_odd_scenes():
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_solid_finds_its_place_by_descent(kind):
-  """From a place beside the right one, more than a radius away."""
+  """From a place that is more than a radius from the right one."""
   goal = one(kind, (0.3, 0.2), 0.3, 0.25)
   view = scene3d.View(SIZE, 0.1)
   target = render(goal, view)

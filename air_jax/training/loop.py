@@ -68,8 +68,8 @@ def train(
       memory.check(members, source)
       folder = stack.enter_context(run_dir.open_for_writing(workdir, given))
     kept = stack.enter_context(checkpoints.of_run(folder, config.train))
-    told = CallbackList(callbacks if distributed.is_primary() else ())
-    return _run(config, members, scenes, source, folder, kept, told, compiling, started)
+    listening = CallbackList(callbacks if distributed.is_primary() else ())
+    return _run(config, members, scenes, source, folder, kept, listening, compiling, started)
 
 
 def _run(config, members, scenes, source, folder, kept, callbacks, compiling, started):
